@@ -1,0 +1,21 @@
+"""Print the table: what, here, the book, ratio. Names of parts may follow."""
+
+import sys
+from importlib import import_module
+
+PARTS = ["rating"]
+
+
+def main() -> None:
+    """Run the parts named on the command line, or all."""
+    print(f"{'':48} {'here':>9} {'the book':>9} {'ratio':>6}")
+    for part in sys.argv[1:] or PARTS:
+        for what, ours, theirs, remark in import_module(f"benchmarks.{part}").rows():
+            ratio = f"{theirs / ours:.0f}" if theirs / ours >= 10 else ""
+            ratio = ratio or f"{theirs / ours:.1f}"
+            line = f"{what:48} {ours:8.3f}s {theirs:8.2f}s {ratio:>6}  {remark}"
+            print(line.rstrip(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The book's functions as the installed d2l has them, made to run quietly here."""
+
+import contextlib
+import io
+import time
+
+from d2l import mxnet as d2l
+
+from d2l_recsys import datasets
+
+
+class _NoAnimator:
+    """Stands in for the book's Animator, whose drawing is not what is measured."""
+
+    def __init__(self, **_):
+        pass
+
+    def add(self, *_):
+        pass
+
+
+def prepare():
+    """Let d2l read the data from where this package finds it, and draw nothing."""
+    folder = datasets.fetch("ml-100k")
+    d2l.download_extract = lambda name, folder_=None: str(folder)
+    d2l.Animator = _NoAnimator
+    return d2l
+
+
+def timed(function, *args, repeat=1):
+    """Return the shortest time of `repeat` calls in seconds, and the last result."""
+    best, result = float("inf"), None
+    for _ in range(repeat):
+        with contextlib.redirect_stdout(io.StringIO()):
+            start = time.perf_counter()
+            result = function(*args)
+            best = min(best, time.perf_counter() - start)
+    return best, result

@@ -1,0 +1,49 @@
+# %% [markdown]
+# # The MovieLens Dataset
+#
+# 100,000 ratings of 1 to 5 stars, which 943 users gave to 1682 movies: the data of
+# all sections up to `seqrec`.
+
+# %%
+from chapters.options import Options
+from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
+from d2l_recsys.plotting import histogram
+
+run = Options("movielens").parse()
+
+# %% [markdown]
+# ## Statistics of the Dataset
+#
+# The matrix of users and items is nearly empty; the sparsity says how nearly.
+
+# %%
+data, num_users, num_items = read_data_ml100k(run.folder)
+sparsity = 1 - len(data) / (num_users * num_items)
+print(f"number of users: {num_users}, number of items: {num_items}")
+print(f"matrix sparsity: {sparsity:f}")
+print(data.head(5))
+
+# %%
+figure = histogram(
+    data["rating"], "Distribution of Ratings in MovieLens 100K", "Rating"
+)
+figure
+
+# %% [markdown]
+# ## Splitting the Dataset
+#
+# *random* draws a tenth of the ratings as test set. *seq-aware* holds out the last
+# rating of each user, which is no common point in time: many training ratings of other
+# users are younger than it (E03 in `docs/errata.md`).
+
+# %%
+for mode in ("random", "seq-aware"):
+    train_data, test_data = split_data_ml100k(data, num_users, num_items, mode)
+    print(f"{mode}: {len(train_data)} training ratings, {len(test_data)} test ratings")
+
+# %%
+run.save(
+    {"users": num_users, "items": num_items, "sparsity": f"{sparsity:f}"},
+    printed="943 users, 1682 items, sparsity 0.936953",
+    movielens=figure,
+)

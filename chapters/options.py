@@ -1,0 +1,220 @@
+"""What every script has in common: its options, its data, the folder of its results."""
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Dict, Optional
+
+from d2l_recsys import datasets
+from d2l_recsys.backend import mx
+from d2l_recsys.devices import seed_everything, try_all_gpus
+from d2l_recsys.plotting import in_notebook
+from d2l_recsys.training import History
+
+ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
+DATA_TITLES = {
+    "ml-100k": "MovieLens 100K",
+    "synthetic": "made-up data",
+    "smoke": "tiny made-up data",
+    "custom": "data of your own",
+}
+NOT_THE_BOOKS = """\
+*******************************************************************************
+***  {reason}
+***  THE FIGURES BELOW ARE NOT THE BOOK'S.
+*******************************************************************************"""
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show each default that says something."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False, argparse.SUPPRESS):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class Options(argparse.ArgumentParser):
+    """The options of the script `slug`; wrong ones end it in one line, exit code 2."""
+
+    def __init__(
+        self,
+        slug: str,
+        epochs: Optional[int] = None,
+        batch_size: Optional[int] = None,
+    ):
+        super().__init__(
+            prog=f"python -m chapters.{slug}",
+            description=f"The book's section {slug!r}, at the book's settings.",
+            formatter_class=_HelpFormatter,
+        )
+        self.slug = slug
+        self._add_what_is_trained(epochs, batch_size)
+        self._add_data_and_results()
+
+    def _add_what_is_trained(self, epochs, batch_size):
+        add = partial(self.add_argument, type=_positive, metavar="N")
+        add("--epochs", default=epochs, help="passes over the training data")
+        add("--batch-size", default=batch_size, help="examples a step")
+        add("--seed", type=int, default=0, help="of every random draw")
+        self.add_argument(
+            "--devices",
+            type=_devices,
+            help="cpu, cpu:2 (two CPU contexts), gpu, gpu:0,1 (default: GPUs or cpu)",
+        )
+
+    def _add_data_and_results(self):
+        self.add_argument(
+            "--data",
+            choices=["auto", "ml-100k", "synthetic"],
+            default="auto",
+            help="auto is MovieLens 100K, or the made-up set where it can't be had",
+        )
+        self.add_argument(
+            "--data-dir",
+            type=_folder,
+            metavar="DIR",
+            help="where to look first for the folder ml-100k or for ml-100k.zip",
+        )
+        self.add_argument(
+            "--out",
+            type=Path,
+            default=Path("results"),
+            metavar="DIR",
+            help="where metrics and pictures go",
+        )
+        self.add_argument(
+            "--smoke", action="store_true", help="tiny data, two epochs: seconds only"
+        )
+
+    def error(self, message: str) -> None:
+        """Print one line and exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def parse(self) -> "Run":
+        """Parse the command line (in a notebook: take the defaults) and find the data.
+
+        Sets the seeds. Ends the script where an option is wrong or data can't be had.
+        """
+        args = self.parse_args([] if in_notebook() else None)
+        if args.smoke and args.epochs:
+            args.epochs = min(args.epochs, 2)
+        args.devices = args.devices or try_all_gpus()
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.error(f"argument --out: {args.out}: {error.strerror}")
+        try:
+            run = Run(self.slug, args)
+        except ValueError as error:
+            self.error(str(error))
+        seed_everything(args.seed)
+        return run
+
+
+class Run:
+    """A script's options as attributes, its data folder, and where results go."""
+
+    def __init__(self, slug: str, args: argparse.Namespace):
+        self.slug, self.out = slug, args.out
+        self.epochs, self.batch_size = args.epochs, args.batch_size
+        self.seed, self.devices, self.args = args.seed, args.devices, args
+        self.folder, self.data_name = _find_data(args)
+        self.data_title = DATA_TITLES[self.data_name]
+
+    def save(
+        self,
+        metrics: Dict[str, float],
+        history: Optional[History] = None,
+        printed: str = "",
+        **figures,
+    ) -> None:
+        """Write ``slug.json`` and, for each figure by name, ``name.png``.
+
+        `printed` is what the book prints, for the summary of all sections.
+        """
+        for name, figure in figures.items():
+            figure.savefig(self.out / f"{name}.png", dpi=150)
+        record = {
+            "section": self.slug,
+            "data": self.data_name,
+            "metrics": metrics,
+            "printed in the book": printed,
+            "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
+            "versions": {"python": platform.python_version(), "mxnet": mx.__version__},
+            "history": history or [],
+        }
+        path = self.out / f"{self.slug}.json"
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _find_data(args):
+    """Return the folder of the ratings and what to call them; warn where need be."""
+    if args.smoke:
+        return datasets.fetch("ml-100k-smoke"), "smoke"
+    if args.data == "synthetic":
+        _warn(
+            "Made-up data in place of MovieLens 100K, as asked for (--data synthetic)."
+        )
+        return datasets.fetch("ml-100k-synthetic"), "synthetic"
+    try:
+        folder = datasets.fetch("ml-100k", args.data_dir)
+    except datasets.DatasetUnavailable:
+        if args.data == "ml-100k":
+            raise
+        _warn(
+            "MovieLens 100K is not here and could not be downloaded: MADE-UP DATA in "
+            "its\n***  place. `--data ml-100k` says what is needed for the real data."
+        )
+        return datasets.fetch("ml-100k-synthetic"), "synthetic"
+    if hashlib.sha1((folder / "u.data").read_bytes()).hexdigest() != ML_100K_SHA1:
+        _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
+        return folder, "custom"
+    return folder, "ml-100k"
+
+
+def _warn(reason):
+    print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+
+
+def _positive(text):
+    value = int(text) if text.lstrip("-").isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value
+
+
+def _folder(text):
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return Path(text)
+
+
+def _devices(text):
+    kind, _, rest = text.partition(":")
+    ids = rest.split(",") if rest else ["1" if kind == "cpu" else "0"]
+    numbers = [int(i) for i in ids if i.isdigit()]
+    if kind == "cpu" and len(numbers) == len(ids) == 1 and numbers[0] > 0:
+        return [mx.cpu(i) for i in range(numbers[0])]
+    if kind == "gpu" and len(numbers) == len(ids) == len(set(ids)):
+        missing = [i for i in numbers if i >= mx.context.num_gpus()]
+        if missing:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: MXNet sees {mx.context.num_gpus()} GPUs here"
+            )
+        return [mx.gpu(i) for i in numbers]
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither cpu, cpu:N (N contexts), gpu nor gpu:0,1 (by number)"
+    )
+
+
+def main_options() -> argparse.Namespace:
+    """Check the options of ``python -m chapters``, which hands them to every script."""
+    options = Options("__main__")
+    options.prog = "python -m chapters"
+    options.description = "All sections of the chapter, in the book's order."
+    return options.parse_args(sys.argv[1:])

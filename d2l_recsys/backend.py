@@ -1,0 +1,27 @@
+"""The one place that imports MXNet: NumPy mode on, a plain word when it is missing.
+
+Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
+names under which the book imports them.
+"""
+
+try:
+    import mxnet as mx
+except ModuleNotFoundError as error:
+    if error.name != "mxnet":
+        raise
+    raise ImportError(
+        "MXNet is not installed: pip install 'd2l-recsys[cpu]', or "
+        "'d2l-recsys[cu112]' on a machine with an NVIDIA GPU"
+    ) from None
+except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 uses
+    raise ImportError(
+        f"MXNet 1.9.1 does not import with this NumPy ({error}): "
+        "pip install 'numpy==1.23.5'"
+    ) from error
+
+from mxnet import autograd, gluon, np, npx
+from mxnet.gluon import nn
+
+npx.set_np()
+
+__all__ = ["autograd", "gluon", "mx", "nn", "np", "npx"]

@@ -1,0 +1,185 @@
+"""The MovieLens data set: reading, splitting and loading. Section: ``movielens``."""
+
+import os
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+
+import numpy
+import pandas as pd
+
+from d2l_recsys.backend import np
+from d2l_recsys.batching import BatchLoader
+from d2l_recsys.datasets import fetch
+from d2l_recsys.ratings import read_ratings
+
+_PathLike = Union[str, "os.PathLike[str]"]
+
+
+class MovieLens(NamedTuple):
+    """What :func:`read_data_ml100k` returns, in the book's order."""
+
+    data: pd.DataFrame
+    num_users: int
+    num_items: int
+
+
+class LoadedData(NamedTuple):
+    """What :func:`load_data_ml100k` returns, in the book's order."""
+
+    users: numpy.ndarray
+    items: numpy.ndarray
+    scores: numpy.ndarray
+    inter: "Union[np.ndarray, Dict[int, List[int]]]"
+
+
+def read_data_ml100k(
+    data_dir: Optional[_PathLike] = None, duplicates: str = "error"
+) -> MovieLens:
+    """Read the ratings of MovieLens 100K.
+
+    Returns `data`, a frame with the columns user_id, item_id, rating and timestamp
+    (seconds since 1970) in the order of the file, then the numbers of users and items.
+    Ids count from 1 without gaps; where the file's own ids have gaps they are
+    renumbered in their order, and ``data.attrs['item_ids'][i - 1]`` is what the file
+    calls item `i` (``'user_ids'`` likewise).
+
+    `data_dir` is passed to :func:`d2l_recsys.datasets.fetch`. A user who rated an item
+    twice is an error, unless `duplicates` is 'first' or 'last': the row to keep, in
+    file order.
+
+    Raises ValueError naming file and line for a line without four fields, a
+    field that is no number, an id below 1 or a rating outside 1-5.
+
+    Differs from the book: ids with gaps are renumbered (E06). Section: ``movielens``.
+    """
+    data = read_ratings(fetch("ml-100k", data_dir) / "u.data", duplicates)
+    for name in ("user_id", "item_id"):
+        ids = numpy.sort(data[name].unique())
+        if ids[-1] != len(ids):
+            data[name] = numpy.searchsorted(ids, data[name]) + 1
+        data.attrs[f"{name}s"] = ids
+    num_users, num_items = (len(data.attrs[k]) for k in ("user_ids", "item_ids"))
+    return MovieLens(data, num_users, num_items)
+
+
+def split_data_ml100k(
+    data: pd.DataFrame,
+    num_users: int,
+    num_items: int,
+    split_mode: str = "random",
+    test_ratio: float = 0.1,
+    seed: int = 0,
+) -> Tuple[pd.DataFrame, pd.DataFrame]:
+    """Split ratings into a training and a test frame, columns kept.
+
+    'random' draws each row into the test set with probability `test_ratio`; the same
+    `seed` draws the same rows on every machine. 'seq-aware' holds out the last rating
+    of each user, and orders the training rows by user, then time. Of several rows with
+    a user's last timestamp the first in the order of `data` is held out (E02): a
+    holdout for each user on his own, with no common point in time (E03).
+
+    Raises ValueError for another mode, a ratio outside (0, 1), or a ratio other than
+    the default in 'seq-aware' mode, which has no use for one (E10).
+
+    Differs from the book: the random split has a seed of its own (E04); the seq-aware
+    one keeps the columns (E06). Section: ``movielens``.
+    """
+    if split_mode == "random":
+        if not 0 < test_ratio < 1:
+            raise ValueError(f"test_ratio must lie between 0 and 1, not {test_ratio}")
+        rng = numpy.random.default_rng(seed)
+        in_test = rng.random(len(data)) >= 1 - test_ratio
+        return data[~in_test], data[in_test]
+    if split_mode != "seq-aware":
+        raise ValueError(f"split_mode is 'random' or 'seq-aware', not {split_mode!r}")
+    if test_ratio != 0.1:
+        raise ValueError(
+            "test_ratio has no meaning in 'seq-aware' mode, which holds out one rating "
+            "per user: leave it out, or split with split_mode='random'"
+        )
+    data = data.reset_index(drop=True)
+    user, time = data.columns[[0, 3]]
+    latest = data[time] == data.groupby(user)[time].transform("max")
+    test_data = data[latest].drop_duplicates(user)
+    rest = data.drop(test_data.index)
+    train_data = rest.iloc[numpy.lexsort((rest[time], rest[user]))]  # a stable sort
+    # Users stand in the order in which they first appear, as in the book.
+    test_data = test_data.set_index(user, drop=False).loc[data[user].unique()]
+    return train_data.reset_index(drop=True), test_data.reset_index(drop=True)
+
+
+def load_data_ml100k(
+    data: pd.DataFrame, num_users: int, num_items: int, feedback: str = "explicit"
+) -> LoadedData:
+    """Turn a frame of ratings into arrays with ids from 0.
+
+    Returns users and items, int32 of shape (n,), and scores, float32 of shape (n,): the
+    ratings when `feedback` is 'explicit', ones when it is 'implicit'. `inter` is the
+    rating matrix of shape (num_items, num_users), 0 where nothing was rated, or with
+    implicit feedback a dictionary from each user to the list of his items in the order
+    of `data`.
+
+    Raises ValueError naming the row for an id outside 1..num_users or 1..num_items.
+    Section: ``movielens``.
+    """
+    users, items, scores = _load_arrays(data, num_users, num_items, feedback)
+    if feedback == "implicit":
+        return LoadedData(users, items, scores, items_of_users(users, items))
+    inter = numpy.zeros((num_items, num_users), dtype="float32")
+    inter[items, users] = scores
+    return LoadedData(users, items, scores, np.array(inter))
+
+
+def items_of_users(users: numpy.ndarray, items: numpy.ndarray) -> Dict[int, List[int]]:
+    """Return {user: list of his items} in the order of the arrays, both (n,)."""
+    order = numpy.argsort(users, kind="stable")
+    owners, firsts = numpy.unique(users[order], return_index=True)
+    lists = numpy.split(items[order], firsts[1:])
+    return {owner: part.tolist() for owner, part in zip(owners.tolist(), lists)}
+
+
+def split_and_load_ml100k(
+    split_mode: str = "seq-aware",
+    feedback: str = "explicit",
+    test_ratio: float = 0.1,
+    batch_size: int = 256,
+    seed: int = 0,
+    data_dir: Optional[_PathLike] = None,
+) -> Tuple[int, int, BatchLoader, BatchLoader]:
+    """Return the numbers of users and items and the training and test loaders.
+
+    A batch is a list of users (B,), items (B,), both int32, and scores (B,), float32.
+    The training loader shuffles, and comes to every row once in each epoch.
+
+    Differs from the book: no row waits for the next epoch (E48).
+    Section: ``movielens``.
+    """
+    data, num_users, num_items = read_data_ml100k(data_dir)
+    parts = split_data_ml100k(data, num_users, num_items, split_mode, test_ratio, seed)
+    train, test = (_load_arrays(d, num_users, num_items, feedback) for d in parts)
+    return (
+        num_users,
+        num_items,
+        BatchLoader(train, batch_size, shuffle=True, seed=seed),
+        BatchLoader(test, batch_size),
+    )
+
+
+def _load_arrays(data, num_users, num_items, feedback):
+    if feedback not in ("explicit", "implicit"):
+        raise ValueError(f"feedback is 'explicit' or 'implicit', not {feedback!r}")
+    ids = []
+    for column, limit, what in ((0, num_users, "user"), (1, num_items, "item")):
+        values = data.iloc[:, column].to_numpy()
+        outside = numpy.flatnonzero((values < 1) | (values > limit))
+        if len(outside):
+            row = outside[0]
+            raise ValueError(
+                f"row {row} of data: {what} id {values[row]} is not in 1..{limit}; ids "
+                "count from 1 without gaps, as read_data_ml100k returns them"
+            )
+        ids.append((values - 1).astype("int32"))
+    if feedback == "implicit":
+        scores = numpy.ones(len(data), dtype="float32")
+    else:
+        scores = data.iloc[:, 2].to_numpy().astype("float32")
+    return ids[0], ids[1], scores

@@ -1,0 +1,150 @@
+"""The one epoch loop. A section supplies the step, the loop owns the bookkeeping."""
+
+import math
+import time
+from functools import partial
+from typing import Callable, Dict, List, Optional, Sequence
+
+from d2l_recsys.backend import autograd, gluon, mx, nn
+from d2l_recsys.devices import split_and_load
+
+History = List[Dict[str, float]]
+
+
+class NonFiniteLoss(ValueError):
+    """The training loss became NaN or infinite; the text says where."""
+
+
+def fit(
+    net: gluon.Block,
+    train_iter,
+    trainer: gluon.Trainer,
+    num_epochs: int,
+    devices: Sequence[mx.Context],
+    step: Callable,
+    evaluate: Callable[[int], Dict[str, float]],
+    count: Optional[Callable[[list], float]] = None,
+    on_epoch: Optional[Callable[[History], None]] = None,
+) -> History:
+    """Train `net`, and return one dictionary for each epoch.
+
+    ``step(*piece)``, called under ``autograd.record()``, returns the losses of a
+    device's piece of the batch; their sum is differentiated. ``evaluate(epoch)``
+    returns the epoch's metrics by name. The history holds these and
+
+    * epoch, from 1; seconds and examples_per_sec, of training alone;
+    * train_loss, the sum of the epoch's losses over the number of its rows, or over
+      the sum of ``count(batch)``.
+
+    ``on_epoch(history)`` is called after each epoch.
+
+    Raises :class:`NonFiniteLoss` at the first loss that is NaN or infinite. The net
+    then has the parameters with which that epoch began.
+    """
+    if num_epochs < 1:
+        raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
+    history = []
+    for epoch in range(1, num_epochs + 1):
+        start, begin = time.perf_counter(), _parameters(net)
+        try:
+            loss, weight, rows = _train_epoch(train_iter, trainer, devices, step, count)
+        except NonFiniteLoss as error:
+            _restore(net, begin)
+            raise NonFiniteLoss(
+                f"{error} of epoch {epoch}, with learning rate "
+                f"{trainer.learning_rate:g}: lower it. The net has the parameters of "
+                f"the end of epoch {epoch - 1} again."
+            ) from None
+        mx.nd.waitall()
+        seconds = time.perf_counter() - start
+        history.append(
+            {
+                "epoch": epoch,
+                "train_loss": loss / weight,
+                **evaluate(epoch),
+                "seconds": seconds,
+                "examples_per_sec": rows / seconds,
+            }
+        )
+        if on_epoch is not None:
+            on_epoch(history)
+    return history
+
+
+class OneGraph(nn.HybridBlock):
+    """``function(net, loss, *piece)`` as a single hybridized block."""
+
+    def __init__(self, function, net, loss):
+        super().__init__()
+        self.function, self.net, self.loss = function, net, loss
+
+    def hybrid_forward(self, F, *piece):
+        """Return the losses of a piece of a batch."""
+        return self.function(self.net, self.loss, *piece)
+
+
+def make_step(function: Callable, net: gluon.Block, loss: gluon.Block) -> Callable:
+    """Return ``step(*piece)`` that calls ``function(net, loss, *piece)``.
+
+    If the net was hybridized, net and loss become one graph, with the flags of the
+    net: one call of MXNet in each direction in place of two, which a small model feels.
+    """
+    if not getattr(net, "_active", False) or not isinstance(loss, nn.HybridBlock):
+        return partial(function, net, loss)
+    step = OneGraph(function, net, loss)
+    step.hybridize(**dict(net._flags))
+    return step
+
+
+def examples_per_sec(history: History) -> float:
+    """Return the examples trained on per second, over all epochs of `history`."""
+    rows = sum(epoch["examples_per_sec"] * epoch["seconds"] for epoch in history)
+    return rows / sum(epoch["seconds"] for epoch in history)
+
+
+def _train_epoch(train_iter, trainer, devices, step, count):
+    total, weight, rows, last = 0.0, 0.0, 0, None
+    for number, batch in enumerate(train_iter, 1):
+        batch = batch if isinstance(batch, (list, tuple)) else [batch]
+        losses, size = _gradients(batch, devices, step), len(batch[0])
+        trainer.step(size)
+        rows, weight = rows + size, weight + (count(batch) if count else size)
+        # Read a batch late: while MXNet computes this one, Python prepares the next.
+        total, last = total + _finite_sum(last, number - 1), losses
+    return total + _finite_sum(last, number), weight, rows
+
+
+def _gradients(batch, devices, step):
+    """Run `step` forward and backward on every device; return the losses."""
+    pieces = list(zip(*(split_and_load(data, devices) for data in batch)))
+    idle = devices[len(pieces) :]
+    with autograd.record():
+        losses = [step(*piece) for piece in pieces]
+        # A device without rows still owes the trainer a gradient: zero.
+        zeros = [step(*(x.as_in_ctx(d) for x in pieces[0])) * 0 for d in idle]
+    autograd.backward(losses + zeros)
+    return losses
+
+
+def _finite_sum(losses, number):
+    if losses is None:
+        return 0.0
+    total = sum(float(loss.asnumpy().sum(dtype="float64")) for loss in losses)
+    if not math.isfinite(total):
+        raise NonFiniteLoss(f"the training loss became {total} in batch {number}")
+    return total
+
+
+def _parameters(net):
+    """Return a copy of the parameters that have values already."""
+    return {
+        name: parameter.list_data()[0].copy()
+        for name, parameter in net.collect_params().items()
+        if parameter._data is not None
+    }
+
+
+def _restore(net, parameters):
+    for name, parameter in net.collect_params().items():
+        if name in parameters:
+            parameter.set_data(parameters[name])

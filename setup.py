@@ -1,0 +1,36 @@
+"""Packaging of d2l-recsys. MXNet is an extra, because two wheels provide it."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+setup(
+    name="d2l-recsys",
+    version="0.1.0",
+    description="Companion code for the Recommender Systems chapter of "
+    "Dive into Deep Learning (MXNet)",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=["d2l_recsys", "chapters"],
+    python_requires=">=3.8,<3.12",
+    install_requires=[
+        "d2l==1.0.3",  # pins numpy 1.23.5, pandas 2.0.3, matplotlib 3.7.2, scipy 1.10.1
+        "ipython<9",  # 9 breaks pyplot with d2l's matplotlib-inline 0.1.6
+        "pooch",
+        "scikit-learn",
+        "tqdm",
+    ],
+    extras_require={
+        "cpu": ["mxnet==1.9.1"],
+        "cu112": ["mxnet-cu112==1.9.1"],
+        "dev": [
+            "hypothesis",
+            "jupytext",
+            "nbclient",
+            "pytest",
+            "ruff",
+            "setuptools",
+            "wheel",
+        ],
+    },
+)

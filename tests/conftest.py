@@ -1,0 +1,99 @@
+import http.server
+import os
+import threading
+from pathlib import Path
+
+import numpy
+import pandas as pd
+import pytest
+
+from d2l_recsys import datasets
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """Keep the user's cache out of the tests, and the tests out of it."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def ml100k(_cache_of_its_own) -> Path:
+    """Return the folder of the real MovieLens 100K."""
+    folder = datasets.find("ml-100k")
+    if folder is None:
+        pytest.skip("MovieLens 100K is not in the folder that D2L_RECSYS_DATA names")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_data(_cache_of_its_own) -> Path:
+    """Return the folder of the small made-up MovieLens."""
+    return datasets.fetch("ml-100k-smoke")
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch) -> Path:
+    """Point the cache to an empty folder, and D2L_RECSYS_DATA nowhere."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("D2L_RECSYS_DATA", raising=False)
+    return datasets.cache_dir()
+
+
+@pytest.fixture
+def serve():
+    """Return a function that serves HTTP on loopback: serve(respond) -> address.
+
+    ``respond(handler, number)`` answers the request of that number, counted from 1.
+    """
+    servers = []
+
+    def start(respond):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.server.count += 1
+                respond(self, self.server.count)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.count = 0
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/ml-100k.zip"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def frame():
+    """Return a function that makes a frame of ratings from rows."""
+
+    def make(*rows):
+        return pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
+
+    return make
+
+
+def checkerboard(size=20, withheld=numpy.eye):
+    """Return the filled cells of a checkerboard and those on its withheld diagonal.
+
+    User u has item i if u + i is even: two groups with two tastes. The diagonal is
+    withheld, and to know the group is to know it.
+    """
+    users, items = numpy.indices((size, size))
+    alike = (users + items) % 2 == 0
+    hidden = withheld(size, dtype=bool)
+    return [
+        tuple(a.astype("int32") for a in numpy.nonzero(cells))
+        for cells in (alike & ~hidden, alike & hidden)
+    ]

@@ -1,0 +1,177 @@
+"""The house plan, read off the syntax trees: who may import whom, and nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GROUND_A = ["synthetic", "datasets", "ratings"]  # NumPy and pandas, no MXNet
+GROUND_B = ["backend", "devices", "batching", "training"]  # Gluon
+SECTIONS = ["movielens", "mf"]
+TOP = ["plotting"]
+BACKWARDS = set()  # the imports between sections that the plan allows
+
+MODULES = {p.stem: ast.parse(p.read_text()) for p in ROOT.glob("d2l_recsys/*.py")}
+FILES = [
+    path
+    for folder in ("d2l_recsys", "chapters", "tests", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def imports(tree):
+    """Return the dotted names that a module imports, inside functions too."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own_imports(tree):
+    return {n.split(".")[1] for n in imports(tree) if n.startswith("d2l_recsys.")} & {
+        *MODULES
+    }
+
+
+def test_every_module_has_a_place_in_the_plan():
+    assert {*MODULES} == {"__init__", *GROUND_A, *GROUND_B, *SECTIONS, *TOP}
+
+
+@pytest.mark.parametrize("module", GROUND_A)
+def test_ground_floor_a_knows_no_mxnet(module):
+    assert own_imports(MODULES[module]) <= {*GROUND_A}
+    assert not any(
+        n.split(".")[0] in ("mxnet", "d2l") for n in imports(MODULES[module])
+    )
+
+
+@pytest.mark.parametrize("module", GROUND_B)
+def test_ground_floor_b_knows_no_section(module):
+    assert own_imports(MODULES[module]) <= {*GROUND_A, *GROUND_B}
+
+
+@pytest.mark.parametrize("module", SECTIONS)
+def test_sections_import_down_and_backwards_only(module):
+    others = own_imports(MODULES[module]) - {*GROUND_A, *GROUND_B}
+    allowed = {into for who, into in BACKWARDS if who == module}
+    assert others <= allowed
+
+
+def test_plotting_is_imported_by_chapters_only():
+    for module, tree in MODULES.items():
+        if module != "plotting":
+            assert "plotting" not in own_imports(tree)
+            assert not any(n.split(".")[0] == "matplotlib" for n in imports(tree))
+            assert "argparse" not in imports(tree)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "backend"])
+def test_mxnet_comes_through_the_backend(module):
+    assert not any(n.split(".")[0] == "mxnet" for n in imports(MODULES[module]))
+
+
+def global_draws(tree):
+    """Return the uses of the global random state of Python and NumPy."""
+    own = {"default_rng", "Generator", "PCG64", "SeedSequence"}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            text = ast.unparse(node) if sys.version_info >= (3, 9) else ""
+            parts = text.split(".")
+            numpys = parts[:2] in (["numpy", "random"], ["np", "random"])
+            if (numpys and len(parts) == 3 and parts[2] not in own) or (
+                parts[0] == "random" and len(parts) == 2
+            ):
+                found.append(text)
+    return found
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "devices"])
+def test_no_global_random_state(module):
+    assert global_draws(MODULES[module]) == []
+
+
+def test_only_seed_everything_touches_it():
+    assert global_draws(MODULES["devices"]) == ["numpy.random.seed", "random.seed"]
+
+
+def test_global_draws_are_seen():
+    code = "import random, numpy\nrandom.random()\nnumpy.random.rand(3)\n"
+    assert global_draws(ast.parse(code)) == ["random.random", "numpy.random.rand"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    if "tests" not in path.parts:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                size = node.end_lineno - node.lineno + 1
+                docstring = ast.get_docstring(node) or ""
+                assert size - len(docstring.splitlines()) <= 50, node.name
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment or None,
+    )
+
+
+def test_importing_the_package_loads_next_to_nothing():
+    code = (
+        "import sys; import d2l_recsys;"
+        "print([m for m in ('mxnet', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    assert run(code).stdout.strip() == "[]"
+
+
+def test_importing_touches_no_seed_logging_or_file():
+    code = """
+import logging, os, random, sys
+import mxnet, numpy
+mxnet.npx.set_np()  # logs, and by that gives the root logger a handler
+before = random.getstate(), numpy.random.get_state()[1].tolist()
+handlers = list(logging.root.handlers), logging.root.level
+os.environ["XDG_CACHE_HOME"] = "/nonexistent"
+for name in %r:
+    __import__(f"d2l_recsys.{name}")
+assert before == (random.getstate(), numpy.random.get_state()[1].tolist())
+assert handlers == (list(logging.root.handlers), logging.root.level)
+assert "matplotlib.pyplot" not in sys.modules, "pyplot"
+assert "requests" not in sys.modules or "pooch" not in sys.modules, "pooch"
+"""
+    result = run(code % sorted(MODULES))
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_the_names_of_the_book_can_be_imported_from_the_package():
+    import d2l_recsys
+
+    for name in d2l_recsys.__all__:
+        assert getattr(d2l_recsys, name).__name__ == name
+        assert name in dir(d2l_recsys)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = d2l_recsys.Nothing
+
+
+def test_without_mxnet_one_line_says_which_extra_to_install():
+    code = "import sys; sys.modules['mxnet'] = None; import d2l_recsys.mf"
+    last = run(code).stderr.strip().splitlines()[-1]
+    assert last == (
+        "ImportError: MXNet is not installed: pip install 'd2l-recsys[cpu]', or "
+        "'d2l-recsys[cu112]' on a machine with an NVIDIA GPU"
+    )

@@ -1,0 +1,125 @@
+import pytest
+
+from d2l_recsys.ratings import read_movies, read_ratings
+
+GOOD = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content):
+        path = tmp_path / "u.data"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", [True, False])
+def test_reads_what_is_there(file, newline, end):
+    text = GOOD.replace("\n", newline)
+    data = read_ratings(file(text if end else text[: -len(newline)]))
+    assert list(data.columns) == ["user_id", "item_id", "rating", "timestamp"]
+    assert data.to_numpy().tolist() == [
+        [196, 242, 3, 881250949],
+        [186, 302, 3, 891717742],
+        [22, 377, 1, 878887116],
+    ]
+    assert (data.dtypes == "int64").all()
+
+
+def test_half_stars_stay_halves(file):
+    data = read_ratings(file(GOOD + "1\t1\t3.5\t1\n"))
+    assert data["rating"].tolist() == [3, 3, 1, 3.5]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("1\t2\t3", "3 fields in place of 4"),
+        ("1\t2\t3\t4\t5", "5 fields in place of 4"),
+        ("1\t2\t3\t4\t5\t6\t7", "7 fields in place of 4"),
+        ("1\t2\t3\t4\t", "5 fields in place of 4"),
+        ("", "1 fields in place of 4"),
+        ("1 2 3 4", "1 fields in place of 4"),
+        ("one\t2\t3\t4", "user_id 'one' is not a number"),
+        ("1\t2.5\t3\t4", "item_id '2.5' is not a number"),
+        ("1\t\t3\t4", "item_id '' is not a number"),
+        ("1\t2\tgood\t4", "rating 'good' is not a number"),
+        ("1\t2\t3\tnow", "timestamp 'now' is not a number"),
+        ("1\t2\tnan\t4", "rating nan is outside 1-5"),
+        ("1\t2\tinf\t4", "rating inf is outside 1-5"),
+        ("1\t2\t0\t4", "rating 0 is outside 1-5"),
+        ("1\t2\t5.5\t4", "rating 5.5 is outside 1-5"),
+        ("0\t2\t3\t4", "user_id 0 is below 1"),
+        ("1\t-2\t3\t4", "item_id -2 is below 1"),
+        ("99999999999999999999\t2\t3\t4", "user_id .* is too large"),
+        ('"1\t2\t3\t4', "user_id '\"1' is not a number"),
+        ("1\x002\t2\t3\t4", "user_id .* is not a number"),
+        ("\xff\t2\t3\t4", "user_id '\xff' is not a number"),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_bad_line_is_named(file, line, fault, number):
+    lines = GOOD.splitlines()
+    lines.insert(number - 1, line)
+    path = file(("\n".join(lines) + "\n").encode("latin-1"))
+    with pytest.raises(ValueError, match=f"u.data, line {number}: {fault}"):
+        read_ratings(path)
+
+
+def test_an_empty_file(file):
+    with pytest.raises(ValueError, match=r"u\.data, line 1: the file is empty"):
+        read_ratings(file(""))
+
+
+class TestDuplicates:
+    text = GOOD + "196\t242\t5\t881250950\n"
+
+    def test_are_an_error_naming_both_lines(self, file):
+        with pytest.raises(ValueError, match="line 4: user 196 rated item 242 on line"):
+            read_ratings(file(self.text))
+
+    @pytest.mark.parametrize(
+        ("keep", "ratings"), [("first", [3, 3, 1]), ("last", [3, 1, 5])]
+    )
+    def test_one_can_be_kept(self, file, keep, ratings):
+        data = read_ratings(file(self.text), duplicates=keep)
+        assert data["rating"].tolist() == ratings
+        assert data.index.tolist() == [0, 1, 2]
+
+    def test_another_word_is_refused(self, file):
+        with pytest.raises(ValueError, match="not 'both'"):
+            read_ratings(file(self.text), duplicates="both")
+
+
+class TestMovies:
+    def test_titles_are_latin_1_and_genres_are_flags(self, tmp_path):
+        (tmp_path / "u.genre").write_text("unknown|0\nAction|1\n\n")
+        (tmp_path / "u.item").write_bytes(
+            "1|Misérables, Les (1995)|01-Jan-1995||http://x|0|1\n"
+            '2|"Quoted" (1996)|||http://y|1|0\n'.encode("latin-1")
+        )
+        movies = read_movies(tmp_path)
+        assert movies.loc[1, "title"] == "Misérables, Les (1995)"
+        assert movies.loc[2, "title"] == '"Quoted" (1996)'
+        assert movies["Action"].tolist() == [True, False]
+        assert list(movies.columns) == ["title", "release_date", "unknown", "Action"]
+
+    def test_another_format_is_an_error(self, tmp_path):
+        (tmp_path / "u.genre").write_text("unknown|0\n")
+        (tmp_path / "u.item").write_text("1|A|01-Jan-1995||http://x|maybe\n")
+        with pytest.raises(ValueError, match=r"u\.item: not in the format"):
+            read_movies(tmp_path)
+
+    def test_the_real_ones(self, ml100k):
+        movies = read_movies(ml100k)
+        assert len(movies) == 1682
+        assert movies.loc[1, "title"] == "Toy Story (1995)"
+        genres = movies.loc[1].drop(["title", "release_date"])
+        assert genres.index[genres.astype(bool)].tolist() == [
+            "Animation",
+            "Children's",
+            "Comedy",
+        ]

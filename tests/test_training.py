@@ -1,0 +1,143 @@
+import time
+
+import numpy
+import pytest
+
+from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.batching import BatchLoader
+from d2l_recsys.training import NonFiniteLoss, examples_per_sec, fit
+
+X = numpy.arange(7, dtype="float32").reshape(7, 1)
+Y = 3 * X
+
+
+def fitted(devices, batch_size=3, epochs=3, lr=0.01, labels=Y, evaluate=None, **more):
+    mx.random.seed(0)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1))
+    net.initialize(mx.init.Normal(0.1), ctx=devices)
+    loss = gluon.loss.L2Loss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
+    history = fit(
+        net,
+        BatchLoader((X, labels), batch_size),
+        trainer,
+        epochs,
+        devices,
+        step=lambda x, y: loss(net(x), y),
+        evaluate=evaluate or (lambda epoch: {"test": epoch * 10}),
+        **more,
+    )
+    return net, history
+
+
+def parameters(net):
+    return numpy.concatenate(
+        [p.list_data()[0].asnumpy().ravel() for p in net.collect_params().values()]
+    )
+
+
+def by_hand(batch_size=3, epochs=3, lr=0.01):
+    """Return parameters and mean losses of the same descent, in NumPy."""
+    w, b = parameters(fitted([mx.cpu()], lr=0, epochs=1)[0]).astype("float64")
+    losses = []
+    for _ in range(epochs):
+        total = 0
+        for at in range(0, 7, batch_size):
+            x, y = X[at : at + batch_size, 0], Y[at : at + batch_size, 0]
+            error = w * x + b - y
+            total += (error**2 / 2).sum()
+            w, b = w - lr * (error * x).mean(), b - lr * error.mean()
+        losses.append(total / 7)
+    return [w, b], losses
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
+def test_any_number_of_devices_and_any_batch_size_do_what_is_done_by_hand(
+    number, batch_size
+):
+    net, history = fitted([mx.cpu(i) for i in range(number)], batch_size)
+    expected, losses = by_hand(batch_size)
+    # float32 over 3 epochs of at most 7 steps: a few units in the last place
+    assert parameters(net) == pytest.approx(expected, rel=1e-5)
+    assert [e["train_loss"] for e in history] == pytest.approx(losses, rel=1e-5)
+
+
+def test_history():
+    seen = []
+    _, history = fitted([mx.cpu()], on_epoch=lambda h: seen.append(len(h)))
+    assert [e["epoch"] for e in history] == [1, 2, 3]
+    assert [e["test"] for e in history] == [10, 20, 30]
+    assert seen == [1, 2, 3]
+    rows = [e["seconds"] * e["examples_per_sec"] for e in history]
+    assert rows == pytest.approx([7, 7, 7])
+    seconds = sum(e["seconds"] for e in history)
+    assert examples_per_sec(history) == pytest.approx(21 / seconds)
+
+
+def test_speed_leaves_evaluation_out():
+    _, history = fitted([mx.cpu()], epochs=1, evaluate=lambda _: time.sleep(0.5) or {})
+    assert history[0]["seconds"] < 0.5
+
+
+def test_count_weighs_the_loss():
+    _, one = fitted([mx.cpu()], epochs=1)
+    _, half = fitted([mx.cpu()], epochs=1, count=lambda batch: 2 * len(batch[0]))
+    assert half[0]["train_loss"] == pytest.approx(one[0]["train_loss"] / 2)
+
+
+@pytest.mark.parametrize("bad", [numpy.nan, numpy.inf])
+def test_a_loss_that_is_not_finite_stops_the_training(bad):
+    labels = Y.copy()
+    labels[4] = bad
+    with pytest.raises(
+        NonFiniteLoss, match=r"in batch 2 of epoch 1, with learning rate 0\.01: lower"
+    ):
+        fitted([mx.cpu()], labels=labels)
+
+
+def test_parameters_of_the_last_sound_epoch_are_kept():
+    devices = [mx.cpu(0), mx.cpu(1)]
+    mx.random.seed(0)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1))
+    net.initialize(ctx=devices)
+    loss = gluon.loss.L2Loss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    after = []
+
+    def step(x, y):
+        return loss(net(x), y) * (numpy.nan if len(after) == 2 else 1)
+
+    with pytest.raises(NonFiniteLoss, match="batch 1 of epoch 3"):
+        fit(
+            net,
+            BatchLoader((X, Y), 3),
+            trainer,
+            5,
+            devices,
+            step,
+            evaluate=lambda _: after.append(parameters(net)) or {},
+        )
+    assert len(after) == 2
+    assert numpy.array_equal(parameters(net), after[-1])
+    for parameter in net.collect_params().values():
+        first, second = (d.asnumpy() for d in parameter.list_data())
+        assert numpy.array_equal(first, second)
+
+
+def test_no_epochs():
+    with pytest.raises(ValueError, match="num_epochs must be at least 1, not 0"):
+        fitted([mx.cpu()], epochs=0)
+
+
+def test_a_batch_of_one_array():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1, use_bias=False))
+    net.initialize(mx.init.One(), ctx=mx.cpu())
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.0})
+    (epoch,) = fit(
+        net, BatchLoader(X, 3), trainer, 1, [mx.cpu()], net, evaluate=lambda _: {}
+    )
+    assert epoch["train_loss"] == 3  # the mean of 0..6
