@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-PARTS = ["rating"]
+PARTS = ["rating", "ranking"]
 
 
 def main() -> None:
@@ -11,9 +11,11 @@ def main() -> None:
     print(f"{'':48} {'here':>9} {'the book':>9} {'ratio':>6}")
     for part in sys.argv[1:] or PARTS:
         for what, ours, theirs, remark in import_module(f"benchmarks.{part}").rows():
-            ratio = f"{theirs / ours:.0f}" if theirs / ours >= 10 else ""
-            ratio = ratio or f"{theirs / ours:.1f}"
-            line = f"{what:48} {ours:8.3f}s {theirs:8.2f}s {ratio:>6}  {remark}"
+            books = ratio = ""
+            if theirs is not None:
+                books = f"{theirs:.2f}s"
+                ratio = f"{theirs / ours:.{0 if theirs >= 10 * ours else 1}f}"
+            line = f"{what:48} {ours:8.3f}s {books:>9} {ratio:>6}  {remark}"
             print(line.rstrip(), flush=True)
 
 

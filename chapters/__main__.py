@@ -7,7 +7,7 @@ import time
 
 from chapters.options import main_options
 
-SECTIONS = ["movielens", "mf"]
+SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 
 
 def main() -> None:

@@ -12,7 +12,9 @@ from typing import Dict, Optional
 from d2l_recsys import datasets
 from d2l_recsys.backend import mx
 from d2l_recsys.devices import seed_everything, try_all_gpus
+from d2l_recsys.neumf import recommend
 from d2l_recsys.plotting import in_notebook
+from d2l_recsys.ratings import read_movies
 from d2l_recsys.training import History
 
 ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
@@ -150,6 +152,21 @@ class Run:
         }
         path = self.out / f"{self.slug}.json"
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def print_recommendations(
+        self, net, data, candidates, num_users, num_items, seq=None, user=0
+    ):
+        """Print the last five movies that `user` saw and the ten best he has not."""
+        titles = read_movies(self.folder)["title"].loc[data.attrs["item_ids"]].tolist()
+        best = recommend(
+            net, user, 10, candidates, num_users, num_items, seq, self.devices
+        )
+        print(f"user {user} saw last:")
+        for item in candidates[user][-5:]:
+            print(f"    {titles[item]}")
+        print("and may like:")
+        for item, score in best:
+            print(f"    {score:7.3f}  {titles[item]}")
 
 
 def _find_data(args):

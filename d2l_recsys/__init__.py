@@ -6,12 +6,18 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 ``movielens``  read_data_ml100k, split_data_ml100k, load_data_ml100k,
                split_and_load_ml100k
 ``mf``         MF, evaluator, train_recsys_rating
+``autorec``    AutoRec, evaluator
+``ranking``    BPRLoss, HingeLossbRec
+``neumf``      NeuMF, PRDataset, hit_and_auc, evaluate_ranking, train_ranking,
+               recommend
+``seqrec``     Caser, SeqDataset
 =============  =======================================================================
 
-Below them lie ``datasets`` (where data comes from), ``ratings`` (reading its files) and
-``synthetic`` (made-up data); ``devices``, ``batching`` and ``training`` (the epoch
-loop); above them ``plotting``. The book's names can be imported from here as well:
-``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+Below them lie ``datasets`` (where data comes from), ``ratings`` (reading its files),
+``synthetic`` (made-up data), ``interactions``, ``sampling`` (negatives), ``metrics``;
+``devices``, ``batching``, ``training`` (the epoch loop) and ``scoring`` (all items for
+many users); above them ``plotting``. The book's names can be imported from here as
+well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
 """
 
 from importlib import import_module
@@ -19,7 +25,18 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "AutoRec": "autorec",
+    "BPRLoss": "ranking",
+    "Caser": "seqrec",
+    "HingeLossbRec": "ranking",
     "MF": "mf",
+    "NeuMF": "neumf",
+    "PRDataset": "neumf",
+    "SeqDataset": "seqrec",
+    "evaluate_ranking": "neumf",
+    "hit_and_auc": "neumf",
+    "recommend": "neumf",
+    "train_ranking": "neumf",
     "train_recsys_rating": "mf",
     "load_data_ml100k": "movielens",
     "read_data_ml100k": "movielens",

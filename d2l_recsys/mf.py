@@ -85,7 +85,7 @@ def train_recsys_rating(
 
     def rated_share(batch):
         # L2Loss averages over the cells of a row; only the rated ones have an error.
-        return float((batch[0] != 0).sum()) / batch[0].shape[1]
+        return numpy.count_nonzero(batch[0].asnumpy()) / batch[0].shape[1]
 
     def evaluate(_):
         test = (test_iter,) if inter_mat is None else (test_iter, inter_mat)
@@ -102,7 +102,7 @@ def train_recsys_rating(
     return history
 
 
-def _losses(net, loss, *piece):
+def _losses(F, net, loss, *piece):
     *features, label = piece
     return loss(net(*features or [label]), label)
 

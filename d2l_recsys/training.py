@@ -72,7 +72,7 @@ def fit(
 
 
 class OneGraph(nn.HybridBlock):
-    """``function(net, loss, *piece)`` as a single hybridized block."""
+    """``function(F, net, loss, *piece)`` as a single hybridized block."""
 
     def __init__(self, function, net, loss):
         super().__init__()
@@ -80,17 +80,18 @@ class OneGraph(nn.HybridBlock):
 
     def hybrid_forward(self, F, *piece):
         """Return the losses of a piece of a batch."""
-        return self.function(self.net, self.loss, *piece)
+        return self.function(F, self.net, self.loss, *piece)
 
 
 def make_step(function: Callable, net: gluon.Block, loss: gluon.Block) -> Callable:
-    """Return ``step(*piece)`` that calls ``function(net, loss, *piece)``.
+    """Return ``step(*piece)`` that calls ``function(F, net, loss, *piece)``.
 
-    If the net was hybridized, net and loss become one graph, with the flags of the
-    net: one call of MXNet in each direction in place of two, which a small model feels.
+    F is the module of MXNet's operators, as in ``hybrid_forward``. If the net was
+    hybridized, net and loss become one graph, with the flags of the net: one call of
+    MXNet in each direction in place of two, which a small model feels.
     """
     if not getattr(net, "_active", False) or not isinstance(loss, nn.HybridBlock):
-        return partial(function, net, loss)
+        return partial(function, mx.nd, net, loss)
     step = OneGraph(function, net, loss)
     step.hybridize(**dict(net._flags))
     return step
@@ -106,7 +107,10 @@ def _train_epoch(train_iter, trainer, devices, step, count):
     total, weight, rows, last = 0.0, 0.0, 0, None
     for number, batch in enumerate(train_iter, 1):
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
-        losses, size = _gradients(batch, devices, step), len(batch[0])
+        try:
+            losses, size = _gradients(batch, devices, step), len(batch[0])
+        except NonFiniteLoss as error:  # a loss that checks its scores
+            raise NonFiniteLoss(f"{error} in batch {number}") from None
         trainer.step(size)
         rows, weight = rows + size, weight + (count(batch) if count else size)
         # Read a batch late: while MXNet computes this one, Python prepares the next.

@@ -11,7 +11,7 @@ import jupytext
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SLUGS = ["movielens", "mf"]
+SLUGS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 
 
 def chapter(*arguments, cwd=ROOT, **environment):

@@ -1,0 +1,99 @@
+"""Who had to do with what: one container, compressed by user, linear in the data."""
+
+from typing import Dict, Iterable, Mapping, Union
+
+import numpy
+
+
+class Interactions:
+    """The items of each user, in compressed sparse rows.
+
+    ``items[offsets[u]:offsets[u + 1]]`` are the items of user u in the order given.
+    `users` and `items` have shape (n,) and hold ids from 0; memory is linear in n.
+
+    Raises ValueError naming the row of an id outside 0..num_users-1 or 0..num_items-1.
+    """
+
+    def __init__(self, users, items, num_users: int, num_items: int):
+        self.num_users, self.num_items = num_users, num_items
+        users, items = numpy.asarray(users), numpy.asarray(items)
+        if len(users) != len(items):
+            raise ValueError(f"{len(users)} users do not go with {len(items)} items")
+        _check(users, num_users, "user")
+        _check(items, num_items, "item")
+        counts = numpy.bincount(users, minlength=num_users)
+        self.offsets = numpy.concatenate([[0], numpy.cumsum(counts)])
+        if numpy.any(users[1:] < users[:-1]):
+            items = items[numpy.argsort(users, kind="stable")]
+        self.items = items.astype("int32")
+
+    @classmethod
+    def of(
+        cls,
+        candidates: "Union[Interactions, Mapping[int, Iterable[int]]]",
+        num_users: int,
+        num_items: int,
+    ) -> "Interactions":
+        """Return `candidates`, the book's dictionary {user: items}, as interactions."""
+        if isinstance(candidates, cls):
+            return candidates
+        sizes = [len(items) for items in candidates.values()]
+        users = numpy.repeat(numpy.array(list(candidates), dtype="int64"), sizes)
+        items = numpy.fromiter(
+            (item for items in candidates.values() for item in items),
+            dtype="int64",
+            count=len(users),
+        )
+        return cls(users, items, num_users, num_items)
+
+    def __len__(self):
+        return len(self.items)
+
+    @property
+    def counts(self) -> numpy.ndarray:
+        """The number of items of each user, shape (num_users,)."""
+        return numpy.diff(self.offsets)
+
+    @property
+    def users(self) -> numpy.ndarray:
+        """The user of each of `items`, shape (n,)."""
+        return numpy.repeat(numpy.arange(self.num_users), self.counts)
+
+    def of_user(self, user: int) -> numpy.ndarray:
+        """Return the items of one user in the order given."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def keys(self) -> numpy.ndarray:
+        """Return ``user * num_items + item`` of all pairs, sorted, each once."""
+        return numpy.unique(self.users * self.num_items + self.items)
+
+
+def single_items(
+    test_items: Mapping[int, Iterable[int]], num_users: int, num_items: int
+) -> Dict[int, int]:
+    """Return {user: held-out item} from {user: [held-out item]}.
+
+    Raises ValueError naming a user with more than one item or an id out of range.
+    """
+    held_out = {}
+    for user, items in test_items.items():
+        items = list(items)
+        if len(items) != 1:
+            raise ValueError(
+                f"user {user} has {len(items)} held-out items: ranking is evaluated on "
+                "one per user, as split_mode='seq-aware' holds them out"
+            )
+        held_out[int(user)] = int(items[0])
+    _check(numpy.array(list(held_out), dtype="int64"), num_users, "user")
+    _check(numpy.array(list(held_out.values()), dtype="int64"), num_items, "item")
+    return held_out
+
+
+def _check(ids, limit, what):
+    outside = numpy.flatnonzero((ids < 0) | (ids >= limit))
+    if len(outside):
+        row = outside[0]
+        raise ValueError(
+            f"row {row}: {what} {ids[row]} is not in 0..{limit - 1}; load_data_ml100k "
+            "gives ids from 0"
+        )

@@ -1,0 +1,92 @@
+"""Scores of all items for many users: what full ranking and recommending need."""
+
+from typing import Iterator, Optional, Sequence, Tuple
+
+import numpy
+
+from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.devices import split_and_load
+from d2l_recsys.interactions import Interactions
+
+PAIRS = 2**18  # pairs of user and item scored at a time
+
+
+def scores_of_all_items(
+    net: gluon.Block,
+    users: numpy.ndarray,
+    seq: Optional[numpy.ndarray],
+    num_items: int,
+    devices: Sequence[mx.Context],
+    pairs: int = PAIRS,
+) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
+    """Yield (users (B,), their scores (B, num_items)), chunk by chunk.
+
+    A net with the attribute ``scores_lists``, as those of this package have, is called
+    as ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the
+    user's part once; another net as the book's, with flat ids of shape (B * n,).
+
+    Raises ValueError naming a user with a score that is NaN.
+    """
+    users = numpy.asarray(users, dtype="int32")
+    seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
+    size = max(1, pairs // num_items)
+    for start in range(0, len(users), size):
+        chunk = users[start : start + size]
+        items = numpy.tile(numpy.arange(num_items, dtype="int32"), (len(chunk), 1))
+        inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]
+        if not getattr(net, "scores_lists", False):
+            inputs = [numpy.repeat(x, num_items, axis=0) for x in inputs[:-1]]
+            inputs.append(items.ravel())
+        scores = _call(net, inputs, devices).reshape(len(chunk), num_items)
+        bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"the net gives user {chunk[bad[0]]} scores that are NaN, which have "
+                "no rank: its training has diverged; try a lower learning rate"
+            )
+        yield chunk, scores
+
+
+def held_out_ranks(
+    net: gluon.Block,
+    users: numpy.ndarray,
+    held_out: numpy.ndarray,
+    seq: Optional[numpy.ndarray],
+    seen: Interactions,
+    devices: Sequence[mx.Context],
+    pairs: int = PAIRS,
+) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Rank the held-out item of each user among the items he has not seen.
+
+    `users` and `held_out` have shape (n,); so have both results, the ranks from 1, ties
+    counted against the held-out item, and the numbers of items ranked.
+    """
+    ranks = []
+    offset = 0
+    for chunk, scores in scores_of_all_items(
+        net, users, seq, seen.num_items, devices, pairs
+    ):
+        target = held_out[offset : offset + len(chunk)]
+        offset += len(chunk)
+        goal = numpy.take_along_axis(scores, target[:, None], axis=1)
+        as_high = scores >= goal
+        rows, columns = seen_cells(seen, chunk)
+        as_high[rows, columns] = False
+        ranks.append(as_high.sum(axis=1))
+    return numpy.concatenate(ranks), seen.num_items - seen.counts[users]
+
+
+def seen_cells(seen: Interactions, users: numpy.ndarray):
+    """Return rows and columns of what `users` (B,) have seen in a (B, items) matrix."""
+    counts = seen.counts[users]
+    rows = numpy.repeat(numpy.arange(len(users)), counts)
+    inside = numpy.arange(len(rows)) - numpy.repeat(
+        numpy.cumsum(counts) - counts, counts
+    )
+    return rows, seen.items[numpy.repeat(seen.offsets[users], counts) + inside]
+
+
+def _call(net, inputs, devices):
+    pieces = zip(*(split_and_load(np.array(x), devices) for x in inputs))
+    outputs = [net(*piece) for piece in pieces]  # all under way before the first read
+    return numpy.concatenate([output.asnumpy() for output in outputs])

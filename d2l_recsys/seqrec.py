@@ -1,0 +1,171 @@
+"""Sequence-aware recommendation: Caser and its data set. Section: ``seqrec``."""
+
+from functools import reduce
+from typing import Optional, Sequence
+
+import numpy
+
+from d2l_recsys.backend import gluon, nn
+from d2l_recsys.interactions import Interactions
+from d2l_recsys.sampling import Candidates, NegativeSampler
+
+
+class Caser(nn.HybridBlock):
+    """Convolutional sequence embedding recommendation.
+
+    The embeddings of the last `L` items, an image of size (L, k), pass `d_prime`
+    vertical filters of size (L, 1) and, for each height h of 1..L, `d` horizontal ones
+    of size (h, k) with ReLU and a maximum over time. From these comes z, the user's
+    intent; the score is ``v_i . [z ; p_u] + b_i``. ``d=0`` or ``d_prime=0`` leaves its
+    branch out; with both, p_u stands alone.
+
+    Tang and Wang, "Personalized top-n sequential recommendation via convolutional
+    sequence embedding", WSDM 2018. Section: ``seqrec``. Differs from the book: a branch
+    can be left out (E37); item id `num_items` in a sequence is padding, which counts as
+    nothing (E38).
+    """
+
+    scores_lists = True  # item_id may be (B, n): d2l_recsys.scoring asks
+    heavy_user_part = True  # train_ranking scores positive and negative in one call
+
+    def __init__(
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        L: int = 5,
+        d: int = 16,
+        d_prime: int = 4,
+        drop_ratio: float = 0.05,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.L, self.d, self.d_prime = L, d, d_prime
+        self.P = nn.Embedding(num_users, num_factors)
+        if d_prime:
+            self.conv_v = nn.Dense(d_prime, in_units=L, flatten=False)
+        if d:
+            self.conv_h = nn.HybridSequential()
+            for h in range(1, L + 1):
+                self.conv_h.add(nn.Dense(d, in_units=h * num_factors))
+        has_branch = bool(d or d_prime)
+        if has_branch:
+            self.Q = nn.Embedding(num_items + 1, num_factors)
+            self.fc = nn.Dense(
+                num_factors,
+                activation="relu",
+                in_units=d_prime * num_factors + d * L,
+            )
+            self.dropout = nn.Dropout(drop_ratio)
+        self.Q_prime = nn.Embedding(num_items, num_factors * (1 + has_branch))
+        self.b = nn.Embedding(num_items, 1)
+
+    def hybrid_forward(self, F, user_id, seq, item_id):
+        """Score `item_id` (B,) or (B, n) for `user_id` (B,) after `seq` (B, L).
+
+        Returns the shape of `item_id`.
+        """
+        x = self.P(user_id)  # (B, k)
+        if self.d or self.d_prime:
+            x = F.np.concatenate([self.intent(F, seq), x], axis=1)  # (B, 2k)
+        items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
+        scores = F.npx.batch_dot(self.Q_prime(items), F.np.expand_dims(x, 2))
+        return F.npx.reshape_like(scores + self.b(items), item_id)
+
+    def intent(self, F, seq):
+        """Return z (B, k), what `seq` (B, L) says of the user's intent.
+
+        A filter is a dense layer here, which it equals and several times outruns: a
+        horizontal one of the rows side by side, a vertical one of each column.
+        """
+        out = []
+        if self.d_prime:
+            columns = F.np.transpose(self.rows(F, seq, 0, self.L), (0, 2, 1))
+            out.append(F.npx.batch_flatten(self.conv_v(columns)))  # (B, k * d')
+        if self.d:
+            for h, conv in enumerate(self.conv_h, 1):
+                starts = range(self.L - h + 1)
+                over_time = [conv(self.rows(F, seq, t, t + h)) for t in starts]
+                out.append(F.npx.relu(reduce(F.np.maximum, over_time)))  # (B, d)
+        return self.fc(self.dropout(F.np.concatenate(out, axis=1)))
+
+    def rows(self, F, seq, start, stop):
+        """Return the embeddings (B, stop - start, k) of a part of `seq`."""
+        # Ids have no gradient. MXNet 1.9.1 asks the embedding for one all the same when
+        # many slices of one array are looked up, unless something breaks the chain.
+        return self.Q(F.np.bitwise_or(seq[:, start:stop], 0))
+
+
+class SeqDataset(gluon.data.Dataset):
+    """Windows of `L` items of a user, the item that followed, and a negative item.
+
+    ``dataset[i]`` is (user, items (L,), target (1,), negative item); an array of
+    indices gives int32 arrays (n,), (n, L), (n, 1) and (n,). A user's windows stand
+    newest first; with ``L=5`` and eight items::
+
+        a b c d e f g h     from oldest to newest; h is held out
+        . . c d e f g       test_seq: what precedes h
+        . b c d e f>g       the first window and its target
+        a b c d e>f         the second, which is the last
+
+    A history of L items or fewer gives one window, padded on the left with the id
+    `num_items`. `test_seq`, int32 (num_users, L), are each user's latest items.
+
+    `user_ids` and `item_ids` (n,) are in the order of time for each user. `candidates`
+    and `test_items` rule the negatives as in :class:`d2l_recsys.neumf.PRDataset`.
+
+    Raises ValueError for L below 1, and naming a user without history or without
+    negatives. Section: ``seqrec``. Differs from the book: short histories neither crash
+    nor have their target among the input (E38); ids are ints (E39).
+    """
+
+    def __init__(
+        self,
+        user_ids: Sequence[int],
+        item_ids: Sequence[int],
+        L: int,
+        num_users: int,
+        num_items: int,
+        candidates: Candidates,
+        test_items: Optional[Candidates] = None,
+        seed: int = 0,
+    ):
+        if L < 1:
+            raise ValueError(f"L must be at least 1, not {L}")
+        history = Interactions(user_ids, item_ids, num_users, num_items)
+        self.seq_users, windows, self.test_seq = _windows(history, L)
+        self.seq_items, self.seq_tgt = windows[:, :L], windows[:, L:]
+        self.sampler = NegativeSampler(
+            candidates, num_users, num_items, test_items, seed
+        )
+        self.sampler.check(self.seq_users)
+
+    def __len__(self):
+        return len(self.seq_users)
+
+    def __getitem__(self, index):
+        users = self.seq_users[index]
+        negatives = self.sampler.sample(users)
+        return users, self.seq_items[index], self.seq_tgt[index], negatives
+
+
+def _windows(history, L):
+    """Return users (n,), windows (n, L + 1) and latest items (num_users, L)."""
+    counts = history.counts
+    empty = numpy.flatnonzero(counts == 0)
+    if len(empty):
+        raise ValueError(
+            f"user {empty[0]} has no history: leave the user out and number the others "
+            "from 0 without gaps"
+        )
+    # L places of padding before each user's items, so that every window has its place.
+    padded = numpy.full(len(history) + L * history.num_users, history.num_items)
+    padded = padded.astype("int32")
+    padded[numpy.arange(len(history)) + L * (history.users + 1)] = history.items
+    end = history.offsets[1:] + L * numpy.arange(1, history.num_users + 1)
+    test_seq = padded[end[:, None] + numpy.arange(-L, 0)]
+    number = numpy.maximum(counts - L, 1)
+    users = numpy.repeat(numpy.arange(history.num_users, dtype="int32"), number)
+    nth = numpy.arange(len(users)) - numpy.repeat(numpy.cumsum(number) - number, number)
+    last = end[users] - 1 - nth  # the place of each window's target
+    return users, padded[last[:, None] + numpy.arange(-L, 1)], test_seq

@@ -1,0 +1,53 @@
+import numpy
+import pytest
+
+from d2l_recsys.interactions import Interactions, single_items
+
+
+def test_items_of_users_in_the_order_given():
+    inter = Interactions([2, 0, 2, 0, 2], [5, 3, 1, 4, 0], 4, 6)
+    lists = [inter.of_user(u).tolist() for u in range(4)]
+    assert lists == [[3, 4], [], [5, 1, 0], []]
+    assert inter.counts.tolist() == [2, 0, 3, 0]
+    assert inter.users.tolist() == [0, 0, 2, 2, 2]
+    assert len(inter) == 5
+
+
+def test_keys_are_sorted_and_single():
+    inter = Interactions([1, 0, 1, 1], [2, 1, 0, 2], 2, 3)
+    assert inter.keys().tolist() == [1, 3, 5]
+
+
+def test_of_the_books_dictionary():
+    inter = Interactions.of({3: [2, 0], 1: [1]}, 4, 3)
+    assert [inter.of_user(u).tolist() for u in range(4)] == [[], [1], [], [2, 0]]
+    assert Interactions.of(inter, 4, 3) is inter
+
+
+def test_memory_is_linear_in_the_data():
+    inter = Interactions([0, 999_999], [0, 999_999], 1_000_000, 1_000_000)
+    assert inter.items.nbytes + inter.offsets.nbytes < 9_000_000
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "message"),
+    [
+        ([0, 2], [0, 0], r"row 1: user 2 is not in 0\.\.1"),
+        ([0, -1], [0, 0], r"row 1: user -1 is not in 0\.\.1"),
+        ([0, 1], [3, 0], r"row 0: item 3 is not in 0\.\.2"),
+        ([0], [0, 1], "1 users do not go with 2 items"),
+    ],
+)
+def test_errors(users, items, message):
+    with pytest.raises(ValueError, match=message):
+        Interactions(users, items, 2, 3)
+
+
+def test_single_items():
+    assert single_items({1: [2], 0: numpy.array([0])}, 2, 3) == {1: 2, 0: 0}
+    with pytest.raises(ValueError, match="user 1 has 2 held-out items"):
+        single_items({1: [0, 2]}, 2, 3)
+    with pytest.raises(ValueError, match="user 1 has 0 held-out items"):
+        single_items({1: []}, 2, 3)
+    with pytest.raises(ValueError, match=r"item 3 is not in 0\.\.2"):
+        single_items({1: [3]}, 2, 3)
