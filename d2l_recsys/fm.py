@@ -44,9 +44,12 @@ def pairwise(F, vectors):
 
     In O(nk): the square of a sum is the sum of squares and twice the products.
     """
-    square_of_sum = F.np.square(F.np.sum(vectors, axis=1))
-    sum_of_squares = F.np.sum(F.np.square(vectors), axis=1)
-    return 0.5 * F.np.sum(square_of_sum - sum_of_squares, axis=1)
+    # A product with ones is a sum over n: MXNet's own, over a middle axis, takes 20
+    # times as long, and nearly all of the time of the model.
+    ones = F.np.ones_like(F.npx.slice(vectors, (None, None, 0), (None, None, 1)))
+    square_of_sum = F.np.square(F.npx.batch_dot(ones, vectors, transpose_a=True))
+    sum_of_squares = F.npx.batch_dot(ones, F.np.square(vectors), transpose_a=True)
+    return 0.5 * F.np.sum(square_of_sum - sum_of_squares, axis=(1, 2))
 
 
 def predict(
