@@ -144,8 +144,20 @@ def train_ch13(
         on_epoch=on_epoch,
         stop=best,
     )
-    _report(history, best.restore() if best else num_epochs, devices)
+    if best:
+        best.restore()
+    _report(history, devices)
     return history
+
+
+def kept_epoch(history: History) -> Dict[str, float]:
+    """Return the epoch whose parameters :func:`train_ch13` left in the net.
+
+    That is the last one, or with `patience` the best in validation.
+    """
+    if "valid_log_loss" not in history[-1]:
+        return history[-1]
+    return min(history, key=lambda epoch: epoch["valid_log_loss"])
 
 
 def _losses_and_logits(net, loss, x, y):
@@ -183,9 +195,8 @@ class _Tally:
         )
 
 
-def _report(history, epoch, devices):
-    """Print the lines of an epoch, which counts from 1."""
-    shown = history[epoch - 1]
+def _report(history, devices):
+    shown = kept_epoch(history)
     print(
         f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}, "
         f"test acc {shown['test_acc']:.3f}"
@@ -193,7 +204,7 @@ def _report(history, epoch, devices):
     print(f"{examples_per_sec(history):.1f} examples/sec on {devices}")
     kept = ""
     if "valid_log_loss" in shown:
-        kept = f" (epoch {epoch} of {len(history)}: best log loss in validation)"
+        kept = f" (epoch {shown['epoch']} of {len(history)}, the best in validation)"
     print(
         f"test log loss {shown['test_log_loss']:.3f}, "
         f"test AUC {shown['test_auc']:.3f}{kept}"

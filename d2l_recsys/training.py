@@ -174,7 +174,6 @@ class BestEpoch:
             self.parameters = _parameters(self.net)
         return epoch - self.epoch >= self.patience
 
-    def restore(self) -> int:
-        """Give the net the parameters of its best epoch, and return which it is."""
+    def restore(self) -> None:
+        """Give the net the parameters of its best epoch."""
         _restore(self.net, self.parameters)
-        return self.epoch
