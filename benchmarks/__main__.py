@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-PARTS = ["rating"]
+PARTS = ["rating", "ctr"]
 
 
 def main() -> None:
