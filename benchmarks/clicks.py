@@ -74,7 +74,7 @@ def show(model, epochs):
 
 
 def real(name, patience=5, **settings):
-    """Print the table of a real sample: epochs chosen on a tenth of the training rows."""
+    """Print the table of a real sample: epochs are chosen on a tenth of the rows."""
     folder = datasets.fetch(name)
     runs = [load_ads(folder, name, seed, valid_share=0.1) for seed in SEEDS]
     show("constant", [constant(ads) for ads in runs])

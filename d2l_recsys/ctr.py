@@ -1,7 +1,9 @@
 """Click-through rates: fields of an advertisement as indices. Section: ``ctr``."""
 
 import os
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import numpy
 
@@ -10,18 +12,19 @@ from d2l_recsys.ctr_files import LAYOUTS, Layout, Table, read_table, tabbed
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
-class Bins(NamedTuple):
+@dataclass(frozen=True)
+class Bins:
     """The bins of a field of numbers: bin i holds ``edges[i-1] < x <= edges[i]``."""
 
     edges: Tuple[float, ...]
 
     def __len__(self) -> int:
         """Return the number of bins, without the one for missing numbers."""
-        return tuple.__len__(self.edges) + 1
+        return len(self.edges) + 1
 
     def get(self, text: str, missing: int) -> int:
         """Return the bin of the number that `text` writes, `missing` for no text."""
-        return int(numpy.searchsorted(self.edges, float(text))) if text else missing
+        return bisect_left(self.edges, float(text)) if text else missing
 
 
 Mapper = Dict[int, Union[Dict[str, int], Bins]]
@@ -65,7 +68,7 @@ class CTRDataset:
         defaults: Optional[Dict[int, int]] = None,
         min_threshold: int = 4,
         num_feat: int = 34,
-        layout: Union[None, str, Layout] = None,
+        layout: Union[str, Layout, None] = None,
         numeric: Sequence[int] = (),
         num_bins: int = 20,
         on_error: str = "raise",

@@ -1,8 +1,9 @@
 """Reading files of advertisements: a label and fields per line, faults named by line.
 
-A file becomes a :class:`Table`: each field's distinct texts, and for each row the number
-of its text. A large file is read block by block, so that its text is never in memory as
-a whole. Formats: the book's (label, then fields, tabs between), Criteo's and Avazu's.
+A file becomes a :class:`Table`: each field's distinct texts, and for each row the
+number of its text. A large file is read block by block, so that its text is never in
+memory as a whole. Formats: the book's (label, then fields, tabs between), Criteo's and
+Avazu's.
 """
 
 import codecs

@@ -40,7 +40,7 @@ class FM(nn.HybridBlock):
 
 
 def pairwise(F, vectors):
-    """Return the sum of ``v_i . v_j`` over the pairs i < j of `vectors` (B, n, k): (B,).
+    """Return the sum of ``v_i . v_j`` over pairs i < j, (B,), of `vectors` (B, n, k).
 
     In O(nk): the square of a sum is the sum of squares and twice the products.
     """

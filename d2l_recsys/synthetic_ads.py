@@ -75,7 +75,9 @@ def draw_ads(rng: np.random.Generator, num_rows: int) -> Ads:
     logits = planted(traits)
     for field in range(NUM_FIELDS):
         turn, trait = divmod(field, NUM_TRAITS + 1)
-        shown = traits[:, trait] if trait < NUM_TRAITS else rng.choice([-1, 1], num_rows)
+        shown = (
+            traits[:, trait] if trait < NUM_TRAITS else rng.choice([-1, 1], num_rows)
+        )
         shown = np.where(rng.random(num_rows) < ERRORS, -shown, shown)
         size = SIZES[turn % len(SIZES)]
         often = np.arange(1, size // 2 + 1) ** -TAIL
