@@ -6,7 +6,8 @@ import numpy
 
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.ctr_files import LAYOUTS, read_table, tabbed
+from d2l_recsys.ctr_files import read_table
+from d2l_recsys.ctr_layouts import LAYOUTS, tabbed
 
 
 class Ads(NamedTuple):

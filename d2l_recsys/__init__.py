@@ -6,12 +6,17 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 ``movielens``  read_data_ml100k, split_data_ml100k, load_data_ml100k,
                split_and_load_ml100k
 ``mf``         MF, evaluator, train_recsys_rating
+``ctr``        CTRDataset
+``fm``         FM, train_ch13
+``deepfm``     DeepFM
 =============  =======================================================================
 
-Below them lie ``datasets`` (where data comes from), ``ratings`` (reading its files) and
-``synthetic`` (made-up data); ``devices``, ``batching`` and ``training`` (the epoch
-loop); above them ``plotting``. The book's names can be imported from here as well:
-``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+Below them lie ``datasets`` (where data comes from), ``ratings``, ``rating_fields``,
+``ctr_files`` and ``ctr_layouts`` (reading its files), ``synthetic`` and
+``synthetic_ads`` (made-up data), ``metrics``; ``devices``, ``batching`` and
+``training`` (the epoch loop); above them ``plotting``. The book's names can be imported
+from here as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked
+for.
 """
 
 from importlib import import_module
@@ -19,7 +24,11 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "CTRDataset": "ctr",
+    "DeepFM": "deepfm",
+    "FM": "fm",
     "MF": "mf",
+    "train_ch13": "fm",
     "train_recsys_rating": "mf",
     "load_data_ml100k": "movielens",
     "read_data_ml100k": "movielens",

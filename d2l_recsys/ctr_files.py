@@ -2,81 +2,24 @@
 
 A file becomes a :class:`Table`: each field's distinct texts, and for each row the
 number of its text. A large file is read block by block, so that its text is never in
-memory as a whole. Formats: the book's (label, then fields, tabs between), Criteo's and
-Avazu's.
+memory as a whole. What stands where is told by a layout: see ``ctr_layouts``.
 """
 
 import codecs
 import csv
 import io
-import math
 import os
 import warnings
-from datetime import datetime
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 import pandas as pd
 
+from d2l_recsys.ctr_layouts import Layout, check, fault_of, is_checked, time_of
+
 _BLOCK_BYTES = 2**24  # read at a time: some 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
-
-
-class Layout(NamedTuple):
-    """What stands where in the lines of a file."""
-
-    separator: str
-    columns: Tuple[str, ...]  # of the file, in its order
-    label: str
-    dropped: Tuple[str, ...] = ()  # columns that are no fields
-    numeric: Tuple[str, ...] = ()  # fields of numbers; empty text is a missing one
-    hour: Optional[str] = None  # a time YYMMDDHH, split into day of the week and hour
-
-    @property
-    def fields(self) -> Tuple[str, ...]:
-        """The names of the fields, in the order of the table."""
-        kept = [c for c in self.columns if c not in (self.label, *self.dropped)]
-        return tuple(
-            name
-            for column in kept
-            for name in (
-                (f"{column}: weekday", f"{column}: hour")
-                if column == self.hour
-                else (column,)
-            )
-        )
-
-
-def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
-    """Return the book's layout: a label, then `num_feat` fields, tabs between.
-
-    `numeric` are the numbers, from 1, of fields that hold numbers.
-    """
-    fields = tuple(f"field {i}" for i in range(1, num_feat + 1))
-    return Layout(
-        "\t",
-        ("label", *fields),
-        "label",
-        numeric=tuple(f"field {i}" for i in sorted(numeric)),
-    )
-
-
-_INTEGERS = tuple(f"I{i}" for i in range(1, 14))
-_AVAZU = (
-    "id click hour C1 banner_pos site_id site_domain site_category app_id app_domain "
-    "app_category device_id device_ip device_model device_type device_conn_type "
-    "C14 C15 C16 C17 C18 C19 C20 C21"
-)
-LAYOUTS = {
-    "criteo": Layout(
-        "\t",
-        ("label", *_INTEGERS, *(f"C{i}" for i in range(1, 27))),
-        "label",
-        numeric=_INTEGERS,
-    ),
-    "avazu": Layout(",", tuple(_AVAZU.split()), "click", ("id",), hour="hour"),
-}
 
 
 class Table(NamedTuple):
@@ -186,7 +129,7 @@ class _Coder:
             if name != self.layout.hour:
                 yield column
                 continue
-            times = [_time(v) for v in column.categories]
+            times = [time_of(v) for v in column.categories]
             for texts in (
                 [str(time.isoweekday()) for time in times],  # Monday is 1
                 [f"{time.hour:02d}" for time in times],
@@ -233,8 +176,8 @@ def _parse(text, layout):
         )
         columns = {name: frame[name].array for name in frame}
         for name, column in columns.items():
-            for value in column.categories if _checked(name, layout) else ():
-                _check(name, value, layout)
+            for value in column.categories if is_checked(name, layout) else ():
+                check(name, value, layout)
     except ValueError:
         return None
     return columns
@@ -258,60 +201,9 @@ def _without_faults(text, number, layout):
     """Return the good lines, and what is wrong with each of the others."""
     good, faults = [], []
     for at, line in enumerate(io.BytesIO(text), number):
-        fault = _fault(line, layout)
+        fault = fault_of(line, layout)
         if fault:
             faults.append(f"line {at}: {fault}")
         else:
             good.append(line)
     return b"".join(good), faults
-
-
-def _fault(line, layout):
-    """Say what is wrong with a line, or return None."""
-    try:
-        fields = line.rstrip(b"\n").decode().split(layout.separator)
-    except UnicodeDecodeError as error:
-        return f"not UTF-8 ({error.reason} at byte {error.start})"
-    if len(fields) != len(layout.columns):
-        cut = "" if line.endswith(b"\n") else "; the line has no end, is the file cut?"
-        mark = {"\t": "tabs", ",": "commas"}[layout.separator]
-        return (
-            f"{len(fields)} fields in place of {len(layout.columns)} (separated by "
-            f"{mark}, the label among them){cut}"
-        )
-    if "\0" in line.decode():
-        return "a zero byte"
-    try:
-        for name, value in zip(layout.columns, fields):
-            if _checked(name, layout):
-                _check(name, value, layout)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _checked(name, layout):
-    return name in (layout.label, layout.hour, *layout.numeric)
-
-
-def _check(name, value, layout):
-    """Raise ValueError for a text that cannot stand in the column `name`."""
-    if name == layout.label:
-        if value not in ("0", "1"):
-            raise ValueError(f"the label is 0 or 1, not {value!r}")
-    elif name == layout.hour:
-        _time(value)
-    elif value:
-        try:
-            finite = math.isfinite(float(value))
-        except ValueError:
-            finite = False
-        if not finite:
-            raise ValueError(f"{name} {value!r} is not a number")
-
-
-def _time(text):
-    try:
-        return datetime.strptime(text if len(text) == 8 else "", "%y%m%d%H")
-    except ValueError:
-        raise ValueError(f"the hour is YYMMDDHH, not {text!r}") from None

@@ -169,7 +169,7 @@ class BestEpoch:
     def __call__(self, history: History) -> bool:
         """Look at the newest epoch, and tell whether it is time to stop."""
         epoch, value = len(history), history[-1][self.key]
-        if value < self.lowest or not self.epoch:
+        if value < self.lowest:
             self.epoch, self.lowest = epoch, value
             self.parameters = _parameters(self.net)
         return epoch - self.epoch >= self.patience

@@ -9,7 +9,8 @@ from d2l_recsys import datasets
 from d2l_recsys.backend import gluon
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.ctr import Bins, CTRDataset
-from d2l_recsys.ctr_files import read_table, tabbed
+from d2l_recsys.ctr_files import read_table
+from d2l_recsys.ctr_layouts import tabbed
 
 # Field 1: b 4 times, a 4 times, c once. Field 2: y 5 times, z 4 times.
 TRAIN = "".join(

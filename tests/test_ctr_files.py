@@ -4,7 +4,8 @@ import numpy
 import pytest
 
 from d2l_recsys import ctr_files, datasets
-from d2l_recsys.ctr_files import LAYOUTS, read_table, tabbed
+from d2l_recsys.ctr_files import read_table
+from d2l_recsys.ctr_layouts import LAYOUTS, tabbed
 
 GOOD = "1\ta\tx\n0\tb\tx\n0\ta\t\n"
 AVAZU = "7,1,14102103,1005,0," + ",".join("abcdefghijklmnopqrs") + "\n"
