@@ -16,7 +16,7 @@ def main() -> None:
     given, rows = sys.argv[1:], []
     for slug in SECTIONS:
         print(f"\n=== {slug} ===", flush=True)
-        sys.argv = [slug, *given, *arguments_for(slug, args)]
+        sys.argv = [slug, *arguments_for(slug, given)]
         start = time.perf_counter()
         runpy.run_module(f"chapters.{slug}", run_name="__main__")
         seconds = time.perf_counter() - start

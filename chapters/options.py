@@ -7,7 +7,7 @@ import platform
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from d2l_recsys import datasets
 from d2l_recsys.backend import mx
@@ -275,10 +275,13 @@ def _devices(text):
     )
 
 
-def arguments_for(slug: str, args: argparse.Namespace) -> list:
-    """Return further arguments for a section run with `args` by the runner."""
+def arguments_for(slug: str, given: List[str]) -> List[str]:
+    """Return the runner's arguments for a section: without a --data it doesn't know."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--data")
+    args, rest = parser.parse_known_args(given)
     known = args.data in FAMILY_OF.get(slug, MOVIELENS).names
-    return [] if known else ["--data", "auto"]  # of two, argparse takes the last
+    return given if known else rest
 
 
 def main_options() -> argparse.Namespace:
