@@ -107,6 +107,9 @@ def train_ch13(
     is the one that is printed. The history has valid_acc, valid_log_loss and valid_auc
     then. `devices` defaults to those of the net.
 
+    gluon's SigmoidBinaryCrossEntropyLoss serves well: its gradient is wrong only at
+    logits of exactly 0, which random initial weights do not give.
+
     Differs from the book: accuracies are of logits (E45), any number of batches of any
     size will do (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
 
