@@ -67,6 +67,12 @@ class TestVocabulary:
         )
         assert list(data.feat_mapper[1]) == ["10", "9", "A", "é"]
 
+    def test_does_not_depend_on_the_order_of_files(self, file):
+        paths = [file("1\tb\n", "one"), file("0\ta\n", "two")]
+        for order in (paths, paths[::-1]):
+            data = CTRDataset(order, min_threshold=1, num_feat=1)
+            assert data.feat_mapper == {1: {"a": 0, "b": 1}}
+
     def test_does_not_depend_on_the_hash_seed(self, tmp_path):
         from d2l_recsys.synthetic_ads import write_ads
 
@@ -181,6 +187,12 @@ class TestNumbers:
         assert data.feat_mapper[1] == Bins((1.0, 2.0))
         assert data.features.ravel().tolist() == [0, 0, 0, 0, 1, 1, 2, 3]
         assert data.defaults == {1: 3}
+
+    def test_no_bin_is_empty(self, file):
+        values = [1, 2, 2, 2]
+        data = CTRDataset(self.write(file, values), num_feat=1, numeric=[1], num_bins=4)
+        assert data.feat_mapper[1] == Bins((1.0,))
+        assert data.features.ravel().tolist() == [0, 1, 1, 1]
 
     def test_see_no_test_data(self, file):
         train = CTRDataset(

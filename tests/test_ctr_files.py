@@ -54,6 +54,14 @@ def test_blocks_of_any_size_give_the_same(file, monkeypatch, size):
     assert parts.labels.tolist() == whole.labels.tolist()
 
 
+def test_a_byte_order_mark_is_no_fault(file):
+    mark = codecs.BOM_UTF8.decode()
+    with pytest.raises(ValueError, match="line 2: 1 fields"):
+        read_table(file(mark + "1\ta\tb\n1\n"), tabbed(2))
+    table = read_table(file(mark + "label\tfield 1\n1\ta\n"), tabbed(1))
+    assert texts(table) == [["a"]]
+
+
 def test_several_files_are_one_table(file):
     paths = [file(GOOD, "a"), file("1\tc\tx\n", "b")]
     table = read_table(paths, tabbed(2))

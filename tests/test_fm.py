@@ -204,6 +204,15 @@ class TestTraining:
                 log_loss(logits, y[:, 0]), rel=1e-5
             )
 
+    def test_train_acc_is_of_the_epoch(self):
+        x, y = clicks()
+        for epochs in (1, 2):
+            net = made()
+            history, _ = train(net, (x, y), batch_size=50, epochs=epochs, lr=0.5)
+            if epochs == 1:
+                before = accuracy(net(np.array(x)).asnumpy(), y[:, 0])
+        assert history[1]["train_acc"] == before != history[0]["train_acc"]
+
     def test_with_fewer_batches_than_five(self):
         history, _ = train(made(), clicks(3), batch_size=2, epochs=1)
         assert len(history) == 1
