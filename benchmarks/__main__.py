@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-PARTS = ["rating", "ranking"]
+PARTS = ["rating", "ranking", "ctr"]
 
 
 def main() -> None:

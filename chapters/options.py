@@ -7,7 +7,7 @@ import platform
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from d2l_recsys import datasets
 from d2l_recsys.backend import mx
@@ -18,8 +18,29 @@ from d2l_recsys.ratings import read_movies
 from d2l_recsys.training import History
 
 ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
+
+
+class Family(NamedTuple):
+    """The data sets that a script can train on."""
+
+    real: str  # the book's, next to which lie real-synthetic and real-smoke
+    others: Tuple[str, ...] = ()
+    files: bool = False  # whether --data may name a file
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """What --data may be."""
+        return ("auto", self.real, *self.others, "synthetic")
+
+
+MOVIELENS = Family("ml-100k")
+ADS = Family("ctr", ("criteo", "avazu"), files=True)
+FAMILY_OF = {"ctr": ADS, "fm": ADS, "deepfm": ADS}  # all others: MOVIELENS
 DATA_TITLES = {
     "ml-100k": "MovieLens 100K",
+    "ctr": "the book's CTR data",
+    "criteo": "Criteo's advertisements",
+    "avazu": "Avazu's advertisements",
     "synthetic": "made-up data",
     "smoke": "tiny made-up data",
     "custom": "data of your own",
@@ -54,7 +75,7 @@ class Options(argparse.ArgumentParser):
             description=f"The book's section {slug!r}, at the book's settings.",
             formatter_class=_HelpFormatter,
         )
-        self.slug = slug
+        self.slug, self.family = slug, FAMILY_OF.get(slug, MOVIELENS)
         self._add_what_is_trained(epochs, batch_size)
         self._add_data_and_results()
 
@@ -70,17 +91,18 @@ class Options(argparse.ArgumentParser):
         )
 
     def _add_data_and_results(self):
+        real = self.family.real
         self.add_argument(
             "--data",
-            choices=["auto", "ml-100k", "synthetic"],
             default="auto",
-            help="auto is MovieLens 100K, or the made-up set where it can't be had",
+            help=f"auto is {real}, or the made-up set where it can't be had",
+            **_data_argument(self.slug, self.family),
         )
         self.add_argument(
             "--data-dir",
             type=_folder,
             metavar="DIR",
-            help="where to look first for the folder ml-100k or for ml-100k.zip",
+            help=f"where to look first for the folder {real} or for {real}.zip",
         )
         self.add_argument(
             "--out",
@@ -91,6 +113,16 @@ class Options(argparse.ArgumentParser):
         )
         self.add_argument(
             "--smoke", action="store_true", help="tiny data, two epochs: seconds only"
+        )
+
+    def add_patience(self) -> None:
+        """Add --patience."""
+        self.add_argument(
+            "--patience",
+            type=_positive,
+            metavar="N",
+            help="hold out a tenth of the training data, stop when it got no better "
+            "for N epochs, and keep the best epoch",
         )
 
     def error(self, message: str) -> None:
@@ -111,7 +143,7 @@ class Options(argparse.ArgumentParser):
         except OSError as error:
             self.error(f"argument --out: {args.out}: {error.strerror}")
         try:
-            run = Run(self.slug, args)
+            run = Run(self.slug, args, self.family)
         except ValueError as error:
             self.error(str(error))
         seed_everything(args.seed)
@@ -121,11 +153,11 @@ class Options(argparse.ArgumentParser):
 class Run:
     """A script's options as attributes, its data folder, and where results go."""
 
-    def __init__(self, slug: str, args: argparse.Namespace):
+    def __init__(self, slug: str, args: argparse.Namespace, family: Family):
         self.slug, self.out = slug, args.out
         self.epochs, self.batch_size = args.epochs, args.batch_size
         self.seed, self.devices, self.args = args.seed, args.devices, args
-        self.folder, self.data_name = _find_data(args)
+        self.folder, self.data_name = _find_data(args, family)
         self.data_title = DATA_TITLES[self.data_name]
 
     def save(
@@ -169,33 +201,64 @@ class Run:
             print(f"    {score:7.3f}  {titles[item]}")
 
 
-def _find_data(args):
-    """Return the folder of the ratings and what to call them; warn where need be."""
+def _find_data(args, family):
+    """Return the folder of the data and what to call it; warn where need be."""
+    real, title = family.real, DATA_TITLES[family.real]
     if args.smoke:
-        return datasets.fetch("ml-100k-smoke"), "smoke"
+        return datasets.fetch(f"{real}-smoke"), "smoke"
     if args.data == "synthetic":
-        _warn(
-            "Made-up data in place of MovieLens 100K, as asked for (--data synthetic)."
-        )
-        return datasets.fetch("ml-100k-synthetic"), "synthetic"
+        _warn(f"Made-up data in place of {title}, as asked for (--data synthetic).")
+        return datasets.fetch(f"{real}-synthetic"), "synthetic"
+    if args.data not in family.names:
+        _warn(f"{args.data} in place of {title}, as asked for.")
+        return Path(args.data), "custom"
+    if args.data in family.others:
+        _warn(f"{DATA_TITLES[args.data]} in place of {title}, as asked for.")
+        return datasets.fetch(args.data, args.data_dir), args.data
     try:
-        folder = datasets.fetch("ml-100k", args.data_dir)
+        folder = datasets.fetch(real, args.data_dir)
     except datasets.DatasetUnavailable:
-        if args.data == "ml-100k":
+        if args.data == real:
             raise
         _warn(
-            "MovieLens 100K is not here and could not be downloaded: MADE-UP DATA in "
-            "its\n***  place. `--data ml-100k` says what is needed for the real data."
+            f"{title[0].upper()}{title[1:]} is not here and could not be downloaded: "
+            f"MADE-UP DATA in its\n***  place. `--data {real}` says what is needed "
+            "for the real data."
         )
-        return datasets.fetch("ml-100k-synthetic"), "synthetic"
-    if hashlib.sha1((folder / "u.data").read_bytes()).hexdigest() != ML_100K_SHA1:
+        return datasets.fetch(f"{real}-synthetic"), "synthetic"
+    if family is MOVIELENS and _sha1(folder / "u.data") != ML_100K_SHA1:
         _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
         return folder, "custom"
-    return folder, "ml-100k"
+    return folder, real
+
+
+def _sha1(path):
+    return hashlib.sha1(path.read_bytes()).hexdigest()
 
 
 def _warn(reason):
     print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+
+
+def _data_argument(slug, family):
+    """Return what argparse needs to know of --data."""
+    if slug == "__main__":
+        families = [MOVIELENS, *FAMILY_OF.values()]
+        return {"choices": sorted({name for f in families for name in f.names})}
+    if not family.files:
+        return {"choices": list(family.names)}
+    return {
+        "type": partial(_name_or_file, family.names),
+        "metavar": f"{{{','.join(family.names)}}}|FILE",
+    }
+
+
+def _name_or_file(names, text):
+    if text in names or Path(text).is_file():
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither {', '.join(names)} nor a file"
+    )
 
 
 def _positive(text):
@@ -227,6 +290,15 @@ def _devices(text):
     raise argparse.ArgumentTypeError(
         f"{text!r} is neither cpu, cpu:N (N contexts), gpu nor gpu:0,1 (by number)"
     )
+
+
+def arguments_for(slug: str, given: List[str]) -> List[str]:
+    """Return the runner's arguments for a section: without a --data it doesn't know."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--data")
+    args, rest = parser.parse_known_args(given)
+    known = args.data in FAMILY_OF.get(slug, MOVIELENS).names
+    return given if known else rest
 
 
 def main_options() -> argparse.Namespace:

@@ -11,13 +11,17 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 ``neumf``      NeuMF, PRDataset, hit_and_auc, evaluate_ranking, train_ranking,
                recommend
 ``seqrec``     Caser, SeqDataset
+``ctr``        CTRDataset
+``fm``         FM, train_ch13
+``deepfm``     DeepFM
 =============  =======================================================================
 
-Below them lie ``datasets`` (where data comes from), ``ratings`` (reading its files),
-``synthetic`` (made-up data), ``interactions``, ``sampling`` (negatives), ``metrics``;
-``devices``, ``batching``, ``training`` (the epoch loop) and ``scoring`` (all items for
-many users); above them ``plotting``. The book's names can be imported from here as
-well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthetic_ads``
+(made-up data), ``ratings``, ``rating_fields``, ``ctr_files`` and ``ctr_layouts`` (reading
+files), ``interactions``, ``sampling`` (negatives), ``metrics``; ``devices``,
+``batching``, ``training`` (the epoch loop) and ``scoring`` (all items for many users);
+above them ``plotting``. The book's names can be imported from here as well:
+``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
 """
 
 from importlib import import_module
@@ -27,7 +31,10 @@ __version__ = "0.1.0"
 _HOME_OF = {
     "AutoRec": "autorec",
     "BPRLoss": "ranking",
+    "CTRDataset": "ctr",
     "Caser": "seqrec",
+    "DeepFM": "deepfm",
+    "FM": "fm",
     "HingeLossbRec": "ranking",
     "MF": "mf",
     "NeuMF": "neumf",
@@ -37,6 +44,7 @@ _HOME_OF = {
     "hit_and_auc": "neumf",
     "recommend": "neumf",
     "train_ranking": "neumf",
+    "train_ch13": "fm",
     "train_recsys_rating": "mf",
     "load_data_ml100k": "movielens",
     "read_data_ml100k": "movielens",

@@ -2,7 +2,8 @@
 
 :func:`fetch` gives the folder that holds a data set, by name. It looks in ``data_dir``,
 then in the folder named by the environment variable ``D2L_RECSYS_DATA``, then in the
-user cache, and downloads what it finds in none of them. Section: ``movielens``.
+user cache, and downloads what it finds in none of them. Section: ``movielens``,
+``ctr``.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Callable, NamedTuple, Optional, Tuple, Union
 
-from d2l_recsys import synthetic
+from d2l_recsys import synthetic, synthetic_ads
 
 CONNECT_SECONDS = (
     10  # without a connection for so long, the host counts as out of reach
@@ -42,6 +43,14 @@ class Generated(NamedTuple):
     members: Tuple[str, ...]
 
 
+class Brought(NamedTuple):
+    """A data set that readers get for themselves: where from, and its files."""
+
+    origin: str
+    members: Tuple[str, ...]
+
+
+_ADS = ("train.csv", "test.csv")
 DATASETS = {
     "ml-100k": Download(
         "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
@@ -56,6 +65,18 @@ DATASETS = {
         ),
         ("u.data",),
     ),
+    "ctr": Download(
+        "http://d2l-data.s3-accelerate.amazonaws.com/ctr.zip",
+        "e18327c48c8e8e5c23da714dd614e390d369843f",
+        _ADS,
+        max_bytes=100_000_000,
+    ),
+    "ctr-synthetic": Generated(synthetic_ads.write_ads, _ADS),
+    "ctr-smoke": Generated(
+        partial(synthetic_ads.write_ads, num_train=2000, num_test=500), _ADS
+    ),
+    "criteo": Brought("https://www.kaggle.com/c/criteo-display-ad-challenge", _ADS),
+    "avazu": Brought("https://www.kaggle.com/c/avazu-ctr-prediction", _ADS),
 }
 
 
@@ -63,8 +84,9 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
     """Return the folder that holds the data set `name`, downloading it if need be.
 
     `data_dir` may be the folder with the files, a folder that has it as a subfolder
-    called `name`, or one that has the published ``name.zip``. An archive is unpacked
-    into the user cache, after its SHA-1 was found right.
+    called `name`, or one that has the published ``name.zip``. A folder whose files are
+    called train.csv and test.csv has to be called `name` in any case. An archive is
+    unpacked into the user cache, after its SHA-1 was found right.
 
     Raises ValueError for an unknown name or a `data_dir` that is no folder, and
     :class:`DatasetUnavailable` where the set can't be had, with the way out.
@@ -77,6 +99,12 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
     source = DATASETS[name]
     if isinstance(source, Generated):
         return _fill_cache(name, source.write)
+    if isinstance(source, Brought):
+        raise DatasetUnavailable(
+            f"no folder {name} with the files {', '.join(source.members)} was found: "
+            f"get the data from {source.origin} and name the folder above with "
+            "--data-dir (data_dir=) or D2L_RECSYS_DATA"
+        )
     archive = _download(name, source)
     return _fill_cache(name, lambda target: _extract(archive, source, target))
 
@@ -86,6 +114,9 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
     source = DATASETS[name]
     for place in _places(data_dir):
         for folder in (place / name, place):
+            # A train.csv may be of anything, so that the folder's name has to tell.
+            if source.members is _ADS and folder.name != name:
+                continue
             if (folder / source.members[0]).is_file():
                 return folder
         archive = place / f"{name}.zip"

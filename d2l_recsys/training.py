@@ -25,6 +25,7 @@ def fit(
     evaluate: Callable[[int], Dict[str, float]],
     count: Optional[Callable[[list], float]] = None,
     on_epoch: Optional[Callable[[History], None]] = None,
+    stop: Optional[Callable[[History], bool]] = None,
 ) -> History:
     """Train `net`, and return one dictionary for each epoch.
 
@@ -36,7 +37,8 @@ def fit(
     * train_loss, the sum of the epoch's losses over the number of its rows, or over
       the sum of ``count(batch)``.
 
-    ``on_epoch(history)`` is called after each epoch.
+    ``on_epoch(history)`` is called after each epoch, and training ends early where
+    ``stop(history)`` is true.
 
     Raises :class:`NonFiniteLoss` at the first loss that is NaN or infinite. The net
     then has the parameters with which that epoch began.
@@ -68,6 +70,8 @@ def fit(
         )
         if on_epoch is not None:
             on_epoch(history)
+        if stop is not None and stop(history):
+            break
     return history
 
 
@@ -152,3 +156,28 @@ def _restore(net, parameters):
     for name, parameter in net.collect_params().items():
         if name in parameters:
             parameter.set_data(parameters[name])
+
+
+class BestEpoch:
+    """Remember the parameters of the epoch with the lowest `key`: pass it as ``stop``.
+
+    Training ends when `key` has not fallen for `patience` epochs.
+    """
+
+    def __init__(self, net: gluon.Block, key: str, patience: int):
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, not {patience}")
+        self.net, self.key, self.patience = net, key, patience
+        self.epoch, self.lowest, self.parameters = 0, math.inf, {}
+
+    def __call__(self, history: History) -> bool:
+        """Look at the newest epoch, and tell whether it is time to stop."""
+        epoch, value = len(history), history[-1][self.key]
+        if value < self.lowest:
+            self.epoch, self.lowest = epoch, value
+            self.parameters = _parameters(self.net)
+        return epoch - self.epoch >= self.patience
+
+    def restore(self) -> None:
+        """Give the net the parameters of its best epoch."""
+        _restore(self.net, self.parameters)

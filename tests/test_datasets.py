@@ -215,3 +215,39 @@ def test_made_up_data_is_made_once(empty_cache):
     made = (folder / "u.data").stat().st_mtime_ns
     assert fetch("ml-100k-smoke") == folder
     assert (folder / "u.data").stat().st_mtime_ns == made
+
+
+class TestAdvertisements:
+    def folder(self, place, name):
+        (place / name).mkdir(parents=True)
+        for member in ("train.csv", "test.csv"):
+            (place / name / member).write_bytes(b"1\ta\n")
+        return place / name
+
+    def test_the_archive_is_unpacked_from_its_folder(
+        self, tmp_path, monkeypatch, empty_cache
+    ):
+        content = packed(["ctr/train.csv", "ctr/test.csv", "ctr/other"])
+        source = datasets.DATASETS["ctr"]._replace(
+            sha1=hashlib.sha1(content).hexdigest()
+        )
+        monkeypatch.setitem(datasets.DATASETS, "ctr", source)
+        (tmp_path / "ctr.zip").write_bytes(content)
+        folder = fetch("ctr", tmp_path)
+        assert folder == empty_cache / "ctr"
+        assert files_in(folder) == ["test.csv", "train.csv"]
+
+    def test_are_not_taken_for_each_other(self, tmp_path, empty_cache):
+        criteo = self.folder(tmp_path, "criteo")
+        assert find("criteo", tmp_path) == find("criteo", criteo) == criteo
+        for place in (tmp_path, criteo):
+            assert find("ctr", place) is find("avazu", place) is None
+
+    def test_of_ones_own_say_where_to_get_them(self, empty_cache):
+        with pytest.raises(DatasetUnavailable, match=r"no folder avazu .*kaggle\.com"):
+            fetch("avazu")
+
+    def test_made_up_ones_are_written(self, empty_cache):
+        folder = fetch("ctr-smoke")
+        assert folder == empty_cache / "ctr-smoke"
+        assert files_in(folder) == ["test.csv", "train.csv"]

@@ -5,7 +5,7 @@ import pytest
 
 from d2l_recsys.backend import gluon, mx, nn
 from d2l_recsys.batching import BatchLoader
-from d2l_recsys.training import NonFiniteLoss, examples_per_sec, fit
+from d2l_recsys.training import BestEpoch, NonFiniteLoss, examples_per_sec, fit
 
 X = numpy.arange(7, dtype="float32").reshape(7, 1)
 Y = 3 * X
@@ -141,3 +141,62 @@ def test_a_batch_of_one_array():
         net, BatchLoader(X, 3), trainer, 1, [mx.cpu()], net, evaluate=lambda _: {}
     )
     assert epoch["train_loss"] == 3  # the mean of 0..6
+
+
+def test_stop_ends_the_training_after_the_epoch():
+    seen = []
+    _, history = fitted(
+        [mx.cpu()],
+        epochs=5,
+        on_epoch=lambda h: seen.append(len(h)),
+        stop=lambda h: len(h) == 2,
+    )
+    assert [e["epoch"] for e in history] == [1, 2]
+    assert seen == [1, 2]
+
+
+class TestBestEpoch:
+    @pytest.mark.parametrize(
+        ("values", "patience", "best", "epochs"),
+        [
+            ([3, 2, 1, 2, 3, 0], 2, 3, 5),
+            ([3, 2, 1, 2, 3, 0], 3, 6, 6),
+            ([1, 1, 1, 1], 1, 1, 2),  # as low is not lower
+            ([1, 2, 0, 5], 1, 1, 2),
+            ([numpy.nan, 2, 1], 2, 3, 3),
+        ],
+    )
+    @pytest.mark.parametrize("devices", [[mx.cpu()], [mx.cpu(0), mx.cpu(1)]])
+    def test_gives_its_parameters_back(self, values, patience, best, epochs, devices):
+        mx.random.seed(0)
+        net = nn.HybridSequential()
+        net.add(nn.Dense(1, in_units=1))
+        net.initialize(ctx=devices)
+        loss = gluon.loss.L2Loss()
+        trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+        keeper, after = BestEpoch(net, "test", patience), []
+
+        def evaluate(epoch):
+            after.append(parameters(net))
+            return {"test": values[epoch - 1]}
+
+        history = fit(
+            net,
+            BatchLoader((X, Y), 3),
+            trainer,
+            len(values),
+            devices,
+            lambda x, y: loss(net(x), y),
+            evaluate,
+            stop=keeper,
+        )
+        assert (keeper.epoch, len(history)) == (best, epochs)
+        keeper.restore()
+        for parameter in net.collect_params().values():
+            first, last = parameter.list_data()[0], parameter.list_data()[-1]
+            assert numpy.array_equal(first.asnumpy(), last.asnumpy())
+        assert numpy.array_equal(parameters(net), after[best - 1])
+
+    def test_patience_below_one(self):
+        with pytest.raises(ValueError, match="patience must be at least 1, not 0"):
+            BestEpoch(nn.Dense(1), "test", 0)

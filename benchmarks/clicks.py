@@ -1,0 +1,117 @@
+"""What docs/results-ctr.md holds: ``python -m benchmarks.clicks`` prints its tables."""
+
+import contextlib
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+
+from chapters.ads import load_ads
+from d2l_recsys import datasets
+from d2l_recsys.backend import gluon, mx
+from d2l_recsys.deepfm import DeepFM
+from d2l_recsys.devices import seed_everything
+from d2l_recsys.fm import FM, kept_epoch, train_ch13
+from d2l_recsys.metrics import accuracy, log_loss, roc_auc
+from d2l_recsys.synthetic_ads import write_ads
+
+MODELS = {
+    "logistic regression": lambda dims: FM(dims, 0),
+    "FM": lambda dims: FM(dims, 20),
+    "DeepFM": lambda dims: DeepFM(dims, 10, [30, 20, 10], 0.1),
+}
+BOOKS = {"logistic regression": 0.02, "FM": 0.02, "DeepFM": 0.01}  # learning rates
+SEEDS = range(3)
+
+
+def trained(model, ads, seed, lr, batch_size, epochs, patience=None, wd=0.0):
+    """Return the epoch that `train_ch13` keeps."""
+    seed_everything(seed)
+    train_iter, test_iter, valid_iter = ads.loaders(batch_size, seed)
+    net = MODELS[model](ads.train.field_dims)
+    net.initialize(mx.init.Xavier())
+    net.hybridize(static_alloc=True)
+    settings = {"learning_rate": lr, "wd": wd}
+    trainer = gluon.Trainer(net.collect_params(), "adam", settings)
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    with contextlib.redirect_stdout(io.StringIO()):
+        history = train_ch13(
+            net,
+            train_iter,
+            test_iter,
+            loss,
+            trainer,
+            epochs,
+            patience=patience,
+            valid_iter=valid_iter,
+        )
+    return kept_epoch(history)
+
+
+def constant(ads):
+    """Return the metrics of the logit of the mean label."""
+    labels = ads.test.labels.ravel()
+    mean = float(ads.train.labels.mean())
+    logits = numpy.full(len(labels), numpy.log(mean / (1 - mean)))
+    return {
+        "test_log_loss": log_loss(logits, labels),
+        "test_auc": roc_auc(logits, labels),
+        "test_acc": accuracy(logits, labels),
+        "epoch": 0,
+    }
+
+
+def show(model, epochs):
+    """Print a row of the table: means over the runs."""
+    cells = [
+        f"{numpy.mean([e[f'test_{name}'] for e in epochs]):.3f}"
+        for name in ("log_loss", "auc", "acc")
+    ]
+    kept = ", ".join(str(e["epoch"]) for e in epochs)
+    print(f"| {model} | {' | '.join(cells)} | {kept} |", flush=True)
+
+
+def real(name, patience=5, **settings):
+    """Print the table of a real sample: epochs are chosen on a tenth of the rows."""
+    folder = datasets.fetch(name)
+    runs = [load_ads(folder, name, seed, valid_share=0.1) for seed in SEEDS]
+    show("constant", [constant(ads) for ads in runs])
+    for model in MODELS:
+        epochs = [
+            trained(model, ads, seed, patience=patience, **settings)
+            for seed, ads in zip(SEEDS, runs)
+        ]
+        show(model, epochs)
+
+
+def made_up():
+    """Print the table of the made-up set at the book's settings: last epoch."""
+    runs = []
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory() as folder:
+            write_ads(folder, seed=seed)
+            runs.append(load_ads(Path(folder), "synthetic"))
+    show("constant", [constant(ads) for ads in runs])
+    for model, lr in BOOKS.items():
+        epochs = [
+            trained(model, ads, seed, lr, batch_size=2048, epochs=30)
+            for seed, ads in zip(SEEDS, runs)
+        ]
+        show(model, epochs)
+        print("  test AUC by seed:", [round(e["test_auc"], 3) for e in epochs])
+
+
+def main():
+    """Print the tables named on the command line, or all."""
+    for name in sys.argv[1:] or ["criteo", "avazu", "made-up"]:
+        print(f"\n{name}\n| model | log loss | AUC | accuracy | epochs |")
+        if name == "made-up":
+            made_up()
+        else:
+            real(name, lr=0.001, batch_size=256, epochs=60)
+
+
+if __name__ == "__main__":
+    main()

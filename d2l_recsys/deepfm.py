@@ -1,0 +1,47 @@
+"""DeepFM: a factorization machine and a network on one table. Section: ``deepfm``."""
+
+from typing import Sequence
+
+from d2l_recsys.backend import nn
+from d2l_recsys.fm import pairwise
+
+
+class DeepFM(nn.HybridBlock):
+    """DeepFM: the logit of a factorization machine plus that of an MLP.
+
+    Both see the same embeddings, the MLP concatenated: layers of `mlp_dims` units with
+    ReLU, dropout with rate `drop_rate` after each, one unit at the end. `field_dims`
+    (fields,) are the numbers of values of the fields.
+
+    Guo et al., "DeepFM: A Factorization-Machine based Neural Network for CTR
+    Prediction", IJCAI 2017. Differs from the book: the linear part has a bias and no
+    second weight (E54); returns logits in all editions (E44). Section: ``deepfm``.
+    """
+
+    def __init__(
+        self,
+        field_dims: Sequence[int],
+        num_factors: int,
+        mlp_dims: Sequence[int],
+        drop_rate: float = 0.1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        num_inputs = int(sum(field_dims))
+        self.linear = nn.Embedding(num_inputs, 1)
+        self.bias = self.params.get("bias", shape=(1,), init="zeros")
+        self.embedding = nn.Embedding(num_inputs, num_factors)
+        self.mlp = nn.HybridSequential()
+        width = len(field_dims) * num_factors
+        for units in mlp_dims:
+            self.mlp.add(nn.Dense(units, activation="relu", in_units=width))
+            self.mlp.add(nn.Dropout(drop_rate))
+            width = units
+        self.mlp.add(nn.Dense(1, in_units=width))
+
+    def hybrid_forward(self, F, x, bias):
+        """Return the logits (B,) of rows of indices `x` (B, fields), int."""
+        vectors = self.embedding(x)  # (B, fields, k)
+        linear = F.np.sum(self.linear(x), axis=(1, 2)) + bias
+        deep = self.mlp(F.npx.batch_flatten(vectors))  # (B, 1)
+        return linear + pairwise(F, vectors) + F.np.squeeze(deep, axis=1)
