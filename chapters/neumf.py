@@ -23,6 +23,7 @@ MODELS = {  # the arguments that make NeuMF one of its parts
     "gmf": {"nums_hiddens": []},
     "mlp": {"nums_hiddens": [10, 10, 10], "gmf": False},
 }
+TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
 options = Options("neumf", epochs=10, batch_size=1024)
 options.add_argument(
     "--model", choices=MODELS, default="neumf", help="all of it or one of its parts"
@@ -101,7 +102,7 @@ _, strict = train(test_items=None, eval_step=num_epochs)
 run.print_recommendations(net, df, candidates, num_users, num_items)
 
 # %%
-figure = curves.figure(f"{run.args.model} on {run.data_title}")
+figure = curves.figure(f"{TITLES[run.args.model]} on {run.data_title}")
 run.save(
     {
         **{name: history[-1][name] for name in labels},

@@ -17,7 +17,7 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 =============  =======================================================================
 
 Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthetic_ads``
-(made-up data), ``ratings``, ``rating_fields``, ``ctr_files`` and ``ctr_layouts`` (reading
+(made-up data), ``ratings``, ``rating_fields``, ``ctr_files``, ``ctr_layouts`` (reading
 files), ``interactions``, ``sampling`` (negatives), ``metrics``; ``devices``,
 ``batching``, ``training`` (the epoch loop) and ``scoring`` (all items for many users);
 above them ``plotting``. The book's names can be imported from here as well:

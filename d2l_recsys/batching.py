@@ -63,6 +63,26 @@ class BatchLoader:
                 batch = [a[at : at + self.batch_size] for a in arrays]
                 yield batch[0] if single else batch
 
+    @property
+    def state(self) -> dict:
+        """What the next epochs depend on, as plain numbers: see ``checkpoint``."""
+        return {
+            "order": self.rng.bit_generator.state,
+            "left_over": self._left_over.tolist(),
+            "negatives": self._sampler and self._sampler.rng.bit_generator.state,
+        }
+
+    @state.setter
+    def state(self, state: dict) -> None:
+        self.rng.bit_generator.state = state["order"]
+        self._left_over = numpy.array(state["left_over"], dtype="int64")
+        if self._sampler:
+            self._sampler.rng.bit_generator.state = state["negatives"]
+
+    @property
+    def _sampler(self):
+        return getattr(self.dataset, "sampler", None)
+
     def _order(self):
         """Return the indices of one epoch's rows."""
         order = numpy.arange(len(self.dataset))

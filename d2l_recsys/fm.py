@@ -5,6 +5,7 @@ from typing import Callable, Dict, Optional, Sequence, Tuple
 import numpy
 
 from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
 from d2l_recsys.metrics import accuracy, log_loss, roc_auc
 from d2l_recsys.training import BestEpoch, History, examples_per_sec, fit, make_step
@@ -94,6 +95,7 @@ def train_ch13(
     patience: Optional[int] = None,
     valid_iter=None,
     on_epoch: Optional[Callable[[History], None]] = None,
+    checkpoint: Optional[Checkpoint] = None,
 ) -> History:
     """Train a model of clicks, print the book's two lines and a third, return history.
 
@@ -113,8 +115,11 @@ def train_ch13(
     Differs from the book: accuracies are of logits (E45), any number of batches of any
     size will do (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
 
-    Raises ValueError for one of `patience` and `valid_iter` without the other.
+    Raises ValueError for one of `patience` and `valid_iter` without the other, and for
+    `patience` with `checkpoint`, which does not hold the best epoch's parameters.
     """
+    if patience is not None and checkpoint is not None:
+        raise ValueError("patience= and checkpoint= cannot be used together")
     if (patience is None) != (valid_iter is None):
         raise ValueError(
             "patience= and valid_iter= belong together: the epoch to keep is chosen on "
@@ -146,6 +151,7 @@ def train_ch13(
         evaluate,
         on_epoch=on_epoch,
         stop=best,
+        checkpoint=checkpoint,
     )
     if best:
         best.restore()
@@ -163,7 +169,7 @@ def kept_epoch(history: History) -> Dict[str, float]:
     return min(history, key=lambda epoch: epoch["valid_log_loss"])
 
 
-def _losses_and_logits(net, loss, x, y):
+def _losses_and_logits(F, net, loss, x, y):
     logits = net(x)
     return loss(logits, y), logits
 
@@ -174,6 +180,14 @@ class _Tally:
     def __init__(self, train_iter, step):
         self.train_iter, self._step = train_iter, step
         self.pieces, self.rows_due = [], 0
+
+    @property
+    def state(self):
+        return self.train_iter.state
+
+    @state.setter
+    def state(self, state):
+        self.train_iter.state = state
 
     def __iter__(self):
         self.pieces = []

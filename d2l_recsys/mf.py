@@ -6,6 +6,7 @@ from typing import Callable, NamedTuple, Optional, Sequence
 import numpy
 
 from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
 from d2l_recsys.training import History, examples_per_sec, fit, make_step
 
@@ -65,6 +66,7 @@ def train_recsys_rating(
     evaluator: Callable = evaluator,
     inter_mat=None,
     on_epoch: Optional[Callable[[History], None]] = None,
+    checkpoint: Optional[Checkpoint] = None,
 ) -> History:
     """Train a model of ratings, print the book's two lines and return the history.
 
@@ -75,7 +77,8 @@ def train_recsys_rating(
 
     The printed loss is the mean of the last epoch over ratings; the printed speed is
     examples, that is rows of batches, per second of training. `devices` defaults to
-    those of the net. ``on_epoch(history)`` is called after each epoch.
+    those of the net. ``on_epoch(history)`` is called after each epoch; `checkpoint`
+    saves it.
 
     Differs from the book: its printed loss sums running sums, and its examples are
     cells for an autoencoder (E13, E14); batches may be of any size (E34, E35); the
@@ -94,7 +97,16 @@ def train_recsys_rating(
     step = make_step(_losses, net, loss)
     count = None if inter_mat is None else rated_share
     history = fit(
-        net, train_iter, trainer, num_epochs, devices, step, evaluate, count, on_epoch
+        net,
+        train_iter,
+        trainer,
+        num_epochs,
+        devices,
+        step,
+        evaluate,
+        count,
+        on_epoch,
+        checkpoint=checkpoint,
     )
     last = history[-1]
     print(f"train loss {last['train_loss']:.3f}, test RMSE {last['test_rmse']:.3f}")

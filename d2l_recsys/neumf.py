@@ -8,6 +8,7 @@ import numpy
 
 from d2l_recsys import metrics
 from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of
 from d2l_recsys.interactions import Interactions, single_items
 from d2l_recsys.sampling import Candidates, NegativeSampler
@@ -203,13 +204,15 @@ def train_ranking(
     candidates: Candidates,
     eval_step: int = 1,
     on_epoch: Optional[Callable[[History], None]] = None,
+    checkpoint: Optional[Checkpoint] = None,
 ) -> History:
     """Train a ranking model on pairs, print the book's two lines, return the history.
 
     A training batch is [users (B,), [sequences (B, L),] items (B,), negatives (B,)];
     `test_iter` is no loader but {user: [held-out item]}, `test_seq_iter` an array
     (num_users, L) or None, passed to ``evaluator`` every `eval_step` epochs and after
-    the last. Epochs without evaluation repeat the figures of the last one.
+    the last. Epochs without evaluation repeat the figures of the last one. `on_epoch`
+    and `checkpoint` are those of ``training.fit``.
 
     The printed loss is the mean of the last epoch over pairs; the printed speed is
     pairs per second of training.
@@ -219,19 +222,26 @@ def train_ranking(
     (E33); any batch size will do (E34); the history is returned. Section: ``neumf``.
     """
     devices = devices or devices_of(net)
-    result = {}
 
     def evaluate(epoch):
-        if epoch % eval_step == 0 or epoch == num_epochs or not result:
-            hit_rate, auc = evaluator(
-                net, test_iter, test_seq_iter, candidates, num_users, num_items, devices
-            )[:2]
-            result.update(test_hit_rate=float(hit_rate), test_auc=float(auc))
-        return result
+        if epoch % eval_step and epoch not in (1, num_epochs):
+            return {}
+        hit_rate, auc = evaluator(
+            net, test_iter, test_seq_iter, candidates, num_users, num_items, devices
+        )[:2]
+        return {"test_hit_rate": float(hit_rate), "test_auc": float(auc)}
 
     step = make_step(_losses, net, loss)
     history = fit(
-        net, train_iter, trainer, num_epochs, devices, step, evaluate, on_epoch=on_epoch
+        net,
+        train_iter,
+        trainer,
+        num_epochs,
+        devices,
+        step,
+        evaluate,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
     last = history[-1]
     print(

@@ -3,12 +3,11 @@
 import math
 import time
 from functools import partial
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Optional, Sequence
 
 from d2l_recsys.backend import autograd, gluon, mx, nn
+from d2l_recsys.checkpoint import Checkpoint, History
 from d2l_recsys.devices import split_and_load
-
-History = List[Dict[str, float]]
 
 
 class NonFiniteLoss(ValueError):
@@ -26,27 +25,35 @@ def fit(
     count: Optional[Callable[[list], float]] = None,
     on_epoch: Optional[Callable[[History], None]] = None,
     stop: Optional[Callable[[History], bool]] = None,
+    checkpoint: Optional[Checkpoint] = None,
 ) -> History:
     """Train `net`, and return one dictionary for each epoch.
 
     ``step(*piece)``, called under ``autograd.record()``, returns the losses of a
     device's piece of the batch; their sum is differentiated. ``evaluate(epoch)``
-    returns the epoch's metrics by name. The history holds these and
+    returns the epoch's metrics by name; those it leaves out stay as they were. The
+    history holds these and
 
     * epoch, from 1; seconds and examples_per_sec, of training alone;
     * train_loss, the sum of the epoch's losses over the number of its rows, or over
       the sum of ``count(batch)``.
 
     ``on_epoch(history)`` is called after each epoch, and training ends early where
-    ``stop(history)`` is true.
+    ``stop(history)`` is true. With `checkpoint` each epoch is saved, and what was found
+    there is gone on from. MXNet's generator is seeded anew for each epoch, from its
+    state at the start, because its state cannot be saved.
 
     Raises :class:`NonFiniteLoss` at the first loss that is NaN or infinite. The net
     then has the parameters with which that epoch began.
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
-    history = []
-    for epoch in range(1, num_epochs + 1):
+    history, seed = [], int(mx.np.random.randint(0, 2**30).item())
+    if checkpoint is not None:
+        found = checkpoint.restore(net, trainer, train_iter)
+        history, seed = found or (history, seed)
+    for epoch in range(len(history) + 1, num_epochs + 1):
+        mx.random.seed(seed + epoch)
         start, begin = time.perf_counter(), _parameters(net)
         try:
             loss, weight, rows = _train_epoch(train_iter, trainer, devices, step, count)
@@ -61,6 +68,7 @@ def fit(
         seconds = time.perf_counter() - start
         history.append(
             {
+                **(history[-1] if history else {}),
                 "epoch": epoch,
                 "train_loss": loss / weight,
                 **evaluate(epoch),
@@ -68,6 +76,8 @@ def fit(
                 "examples_per_sec": rows / seconds,
             }
         )
+        if checkpoint is not None:
+            checkpoint.save(net, trainer, train_iter, history, seed)
         if on_epoch is not None:
             on_epoch(history)
         if stop is not None and stop(history):

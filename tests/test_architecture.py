@@ -20,7 +20,14 @@ GROUND_A = [  # NumPy and pandas, no MXNet
     "sampling",
     "metrics",
 ]
-GROUND_B = ["backend", "devices", "batching", "training", "scoring"]  # Gluon
+GROUND_B = [
+    "backend",
+    "devices",
+    "batching",
+    "checkpoint",
+    "training",
+    "scoring",
+]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
 TOP = ["plotting"]
