@@ -5,7 +5,8 @@ import runpy
 import sys
 import time
 
-from chapters.options import arguments_for, main_options
+from chapters.data import arguments_for
+from chapters.options import main_options
 
 SECTIONS = [
     "movielens",

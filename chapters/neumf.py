@@ -7,6 +7,7 @@
 
 # %%
 from chapters.options import Options
+from chapters.recommendations import print_recommendations
 from d2l_recsys.backend import gluon, mx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.movielens import (
@@ -99,7 +100,7 @@ _, strict = train(test_items=None, eval_step=num_epochs)
 # ## What Would It Recommend?
 
 # %%
-run.print_recommendations(net, df, candidates, num_users, num_items)
+print_recommendations(run, net, df, candidates, num_users, num_items)
 
 # %%
 figure = curves.figure(f"{TITLES[run.args.model]} on {run.data_title}")

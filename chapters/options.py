@@ -1,55 +1,25 @@
 """What every script has in common: its options, its data, the folder of its results."""
 
 import argparse
-import hashlib
 import json
 import platform
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Optional
 
-from d2l_recsys import datasets
+from chapters.data import (
+    DATA_TITLES,
+    FAMILY_OF,
+    MOVIELENS,
+    Family,
+    data_argument,
+    find_data,
+)
 from d2l_recsys.backend import mx
 from d2l_recsys.devices import seed_everything, try_all_gpus
-from d2l_recsys.neumf import recommend
 from d2l_recsys.plotting import in_notebook
-from d2l_recsys.ratings import read_movies
 from d2l_recsys.training import History
-
-ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
-
-
-class Family(NamedTuple):
-    """The data sets that a script can train on."""
-
-    real: str  # the book's, next to which lie real-synthetic and real-smoke
-    others: Tuple[str, ...] = ()
-    files: bool = False  # whether --data may name a file
-
-    @property
-    def names(self) -> Tuple[str, ...]:
-        """What --data may be."""
-        return ("auto", self.real, *self.others, "synthetic")
-
-
-MOVIELENS = Family("ml-100k")
-ADS = Family("ctr", ("criteo", "avazu"), files=True)
-FAMILY_OF = {"ctr": ADS, "fm": ADS, "deepfm": ADS}  # all others: MOVIELENS
-DATA_TITLES = {
-    "ml-100k": "MovieLens 100K",
-    "ctr": "the book's CTR data",
-    "criteo": "Criteo's advertisements",
-    "avazu": "Avazu's advertisements",
-    "synthetic": "made-up data",
-    "smoke": "tiny made-up data",
-    "custom": "data of your own",
-}
-NOT_THE_BOOKS = """\
-*******************************************************************************
-***  {reason}
-***  THE FIGURES BELOW ARE NOT THE BOOK'S.
-*******************************************************************************"""
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -96,7 +66,7 @@ class Options(argparse.ArgumentParser):
             "--data",
             default="auto",
             help=f"auto is {real}, or the made-up set where it can't be had",
-            **_data_argument(self.slug, self.family),
+            **data_argument(self.slug, self.family),
         )
         self.add_argument(
             "--data-dir",
@@ -157,7 +127,7 @@ class Run:
         self.slug, self.out = slug, args.out
         self.epochs, self.batch_size = args.epochs, args.batch_size
         self.seed, self.devices, self.args = args.seed, args.devices, args
-        self.folder, self.data_name = _find_data(args, family)
+        self.folder, self.data_name = find_data(args, family)
         self.data_title = DATA_TITLES[self.data_name]
 
     def save(
@@ -184,81 +154,6 @@ class Run:
         }
         path = self.out / f"{self.slug}.json"
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-    def print_recommendations(
-        self, net, data, candidates, num_users, num_items, seq=None, user=0
-    ):
-        """Print the last five movies that `user` saw and the ten best he has not."""
-        titles = read_movies(self.folder)["title"].loc[data.attrs["item_ids"]].tolist()
-        best = recommend(
-            net, user, 10, candidates, num_users, num_items, seq, self.devices
-        )
-        print(f"user {user} saw last:")
-        for item in candidates[user][-5:]:
-            print(f"    {titles[item]}")
-        print("and may like:")
-        for item, score in best:
-            print(f"    {score:7.3f}  {titles[item]}")
-
-
-def _find_data(args, family):
-    """Return the folder of the data and what to call it; warn where need be."""
-    real, title = family.real, DATA_TITLES[family.real]
-    if args.smoke:
-        return datasets.fetch(f"{real}-smoke"), "smoke"
-    if args.data == "synthetic":
-        _warn(f"Made-up data in place of {title}, as asked for (--data synthetic).")
-        return datasets.fetch(f"{real}-synthetic"), "synthetic"
-    if args.data not in family.names:
-        _warn(f"{args.data} in place of {title}, as asked for.")
-        return Path(args.data), "custom"
-    if args.data in family.others:
-        _warn(f"{DATA_TITLES[args.data]} in place of {title}, as asked for.")
-        return datasets.fetch(args.data, args.data_dir), args.data
-    try:
-        folder = datasets.fetch(real, args.data_dir)
-    except datasets.DatasetUnavailable:
-        if args.data == real:
-            raise
-        _warn(
-            f"{title[0].upper()}{title[1:]} is not here and could not be downloaded: "
-            f"MADE-UP DATA in its\n***  place. `--data {real}` says what is needed "
-            "for the real data."
-        )
-        return datasets.fetch(f"{real}-synthetic"), "synthetic"
-    if family is MOVIELENS and _sha1(folder / "u.data") != ML_100K_SHA1:
-        _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
-        return folder, "custom"
-    return folder, real
-
-
-def _sha1(path):
-    return hashlib.sha1(path.read_bytes()).hexdigest()
-
-
-def _warn(reason):
-    print(NOT_THE_BOOKS.format(reason=reason), flush=True)
-
-
-def _data_argument(slug, family):
-    """Return what argparse needs to know of --data."""
-    if slug == "__main__":
-        families = [MOVIELENS, *FAMILY_OF.values()]
-        return {"choices": sorted({name for f in families for name in f.names})}
-    if not family.files:
-        return {"choices": list(family.names)}
-    return {
-        "type": partial(_name_or_file, family.names),
-        "metavar": f"{{{','.join(family.names)}}}|FILE",
-    }
-
-
-def _name_or_file(names, text):
-    if text in names or Path(text).is_file():
-        return text
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is neither {', '.join(names)} nor a file"
-    )
 
 
 def _positive(text):
@@ -290,15 +185,6 @@ def _devices(text):
     raise argparse.ArgumentTypeError(
         f"{text!r} is neither cpu, cpu:N (N contexts), gpu nor gpu:0,1 (by number)"
     )
-
-
-def arguments_for(slug: str, given: List[str]) -> List[str]:
-    """Return the runner's arguments for a section: without a --data it doesn't know."""
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("--data")
-    args, rest = parser.parse_known_args(given)
-    known = args.data in FAMILY_OF.get(slug, MOVIELENS).names
-    return given if known else rest
 
 
 def main_options() -> argparse.Namespace:

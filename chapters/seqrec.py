@@ -6,6 +6,7 @@
 
 # %%
 from chapters.options import Options
+from chapters.recommendations import print_recommendations
 from d2l_recsys.backend import gluon, mx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.movielens import (
@@ -106,7 +107,7 @@ history = train_ranking(
 # ## What Would It Recommend?
 
 # %%
-run.print_recommendations(net, df, candidates, num_users, num_items, test_seq_iter)
+print_recommendations(run, net, df, candidates, num_users, num_items, test_seq_iter)
 
 # %%
 figure = curves.figure(f"Caser on {run.data_title}, L = {L}")

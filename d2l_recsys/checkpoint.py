@@ -77,7 +77,7 @@ class Checkpoint:
         return meta["history"], meta["seed"]
 
     def save(self, net, trainer, train_iter, history, seed: int) -> None:
-        """Write a checkpoint of the epoch that just ended, and drop the third newest."""
+        """Write a checkpoint of the epoch that just ended, drop the third newest."""
         arrays = _get_parameters(net)
         optimizer = _get_optimizer(trainer, arrays)
         meta = {

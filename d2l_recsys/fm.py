@@ -58,13 +58,13 @@ def predict(
 ) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """Return scores and labels, both (rows,), of all rows of `data_iter`, each once.
 
-    A batch is [indices (B, fields), labels (B, 1)].
+    A batch is [indices (B, fields), labels (B, 1)]; `net` returns (B,) or (B, 1).
     """
     devices = devices or devices_of(net)
     scores, labels = [], []
     for batch in data_iter:
         for x, y in zip(*(split_and_load(part, devices) for part in batch)):
-            scores.append(net(x).asnumpy())
+            scores.append(net(x).asnumpy().ravel())
             labels.append(y.asnumpy().ravel())
     return numpy.concatenate(scores), numpy.concatenate(labels)
 
@@ -99,10 +99,10 @@ def train_ch13(
 ) -> History:
     """Train a model of clicks, print the book's two lines and a third, return history.
 
-    A batch is [indices (B, fields), labels (B, 1)]; `net` returns logits (B,). The
-    history holds train_loss and train_acc, both of the predictions that each batch was
-    trained on, and test_acc, test_log_loss and test_auc after the epoch. The third line
-    tells the last two.
+    A batch is [indices (B, fields), labels (B, 1)]; `net` returns logits (B,) or
+    (B, 1). The history holds train_loss and train_acc, both of the predictions that
+    the batches of the epoch were trained on, and test_acc, test_log_loss and test_auc
+    after the epoch. The third line tells the last two.
 
     With `patience`, training ends when the log loss on `valid_iter` has not fallen for
     so many epochs; the net gets the parameters of its best epoch back, and this epoch
@@ -115,8 +115,9 @@ def train_ch13(
     Differs from the book: accuracies are of logits (E45), any number of batches of any
     size will do (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
 
-    Raises ValueError for one of `patience` and `valid_iter` without the other, and for
-    `patience` with `checkpoint`, which does not hold the best epoch's parameters.
+    Raises ValueError for one of `patience` and `valid_iter` without the other, for a
+    patience below 1, and for `patience` with `checkpoint`, which does not hold the
+    parameters of the best epoch.
     """
     if patience is not None and checkpoint is not None:
         raise ValueError("patience= and checkpoint= cannot be used together")
@@ -127,20 +128,16 @@ def train_ch13(
         )
     devices = devices or devices_of(net)
     batches = _Tally(train_iter, make_step(_losses_and_logits, net, loss))
-    parts = {"test": test_iter, "valid": valid_iter}
 
     def evaluate(_):
-        return {
-            "train_acc": batches.accuracy(),
-            **{
-                f"{part}_{name}": value
-                for part, rows in parts.items()
-                if rows is not None
-                for name, value in evaluate_ctr(net, rows, devices).items()
-            },
-        }
+        metrics = {"train_acc": batches.accuracy()}
+        for part, rows in (("test", test_iter), ("valid", valid_iter)):
+            if rows is not None:
+                found = evaluate_ctr(net, rows, devices)
+                metrics.update({f"{part}_{name}": found[name] for name in found})
+        return metrics
 
-    best = BestEpoch(net, "valid_log_loss", patience) if patience else None
+    best = BestEpoch(net, "valid_log_loss", patience) if patience is not None else None
     history = fit(
         net,
         batches,
@@ -207,7 +204,7 @@ class _Tally:
         """Return the accuracy over the epoch."""
         logits, labels = zip(*self.pieces)
         return accuracy(
-            numpy.concatenate([piece.asnumpy() for piece in logits]),
+            numpy.concatenate([piece.asnumpy().ravel() for piece in logits]),
             numpy.concatenate([piece.asnumpy().ravel() for piece in labels]),
         )
 

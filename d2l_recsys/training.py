@@ -66,16 +66,10 @@ def fit(
             ) from None
         mx.nd.waitall()
         seconds = time.perf_counter() - start
-        history.append(
-            {
-                **(history[-1] if history else {}),
-                "epoch": epoch,
-                "train_loss": loss / weight,
-                **evaluate(epoch),
-                "seconds": seconds,
-                "examples_per_sec": rows / seconds,
-            }
-        )
+        entry = dict(history[-1]) if history else {}
+        entry.update(epoch=epoch, train_loss=loss / weight, **evaluate(epoch))
+        entry.update(seconds=seconds, examples_per_sec=rows / seconds)
+        history.append(entry)
         if checkpoint is not None:
             checkpoint.save(net, trainer, train_iter, history, seed)
         if on_epoch is not None:

@@ -144,6 +144,12 @@ def test_nothing_left_after_skipping(file):
         read_table(file("a\nb\n"), tabbed(2), on_error="skip")
 
 
+def test_what_no_check_explains_is_an_error_too(file, monkeypatch):
+    monkeypatch.setattr(ctr_files, "_parse", lambda *_: None)
+    with pytest.raises(ValueError, match=r"ads\.csv: cannot be read from line 1 on"):
+        read_table(file(GOOD), tabbed(2), on_error="skip")
+
+
 def test_utf_16(file):
     with pytest.raises(ValueError, match=r"ads\.csv, line 1: not UTF-8"):
         read_table(file(GOOD.encode("utf-16")), tabbed(2))

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy
 import pytest
 
-from d2l_recsys.backend import autograd, gluon, mx, np, npx
+from d2l_recsys.backend import autograd, gluon, mx, nn, np, npx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.fm import FM, evaluate_ctr, kept_epoch, pairwise, predict, train_ch13
 from d2l_recsys.metrics import accuracy, log_loss, roc_auc
@@ -213,6 +213,15 @@ class TestTraining:
                 before = accuracy(net(np.array(x)).asnumpy(), y[:, 0])
         assert history[1]["train_acc"] == before != history[0]["train_acc"]
 
+    def test_a_net_may_return_a_column(self):
+        net = nn.HybridSequential()
+        net.add(nn.Embedding(12, 2), nn.Dense(1, in_units=6))
+        net.initialize(mx.init.Normal(0.5))
+        x, y = clicks()
+        history, _ = train(net, (x, y), epochs=1, lr=0.0)
+        expected = accuracy(net(np.array(x)).asnumpy()[:, 0], y[:, 0])
+        assert history[0]["train_acc"] == history[0]["test_acc"] == expected
+
     def test_with_fewer_batches_than_five(self):
         history, _ = train(made(), clicks(3), batch_size=2, epochs=1)
         assert len(history) == 1
@@ -230,6 +239,10 @@ class TestTraining:
 
 
 class TestPatience:
+    def test_below_one(self):
+        with pytest.raises(ValueError, match="patience must be at least 1, not 0"):
+            self.trained(patience=0)
+
     def trained(self, patience=2, devices=CPU):
         rng = numpy.random.default_rng(0)
         x, y = clicks(60)
