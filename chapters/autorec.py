@@ -67,6 +67,7 @@ history = train_recsys_rating(
     evaluator,
     inter_mat=test_inter_mat,
     on_epoch=curves,
+    checkpoint=run.checkpoint("main"),
 )
 
 # %% [markdown]
@@ -93,6 +94,7 @@ rival_history = train_recsys_rating(
     min(num_epochs, 20),
     devices,
     mf.evaluator,
+    checkpoint=run.checkpoint("mf"),
 )
 
 # %%

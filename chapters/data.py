@@ -74,6 +74,17 @@ def find_data(args, family):
     return folder, real
 
 
+def fingerprint(source: Path) -> str:
+    """Return a hash of a file, or of the files in a folder with their names."""
+    if source.is_file():
+        return _sha1(source)
+    digest = hashlib.sha1()
+    for path in sorted(source.iterdir()):
+        if path.is_file():
+            digest.update(f"{path.name} {_sha1(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def _sha1(path):
     return hashlib.sha1(path.read_bytes()).hexdigest()
 

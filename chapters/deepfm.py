@@ -51,6 +51,7 @@ history = train_ch13(
     run.args.patience,
     valid_iter,
     on_epoch=curves,
+    checkpoint=run.checkpoint("main"),
 )
 
 # %%

@@ -42,7 +42,7 @@ curves = Curves(
 )
 
 
-def train(num_factors, on_epoch=None):
+def train(name, num_factors, on_epoch=None):
     """Train a machine with so many factors, and return the history."""
     seed_everything(run.seed)
     train_iter, test_iter, valid_iter = ads.loaders(run.batch_size, run.seed)
@@ -63,17 +63,18 @@ def train(num_factors, on_epoch=None):
         run.args.patience,
         valid_iter,
         on_epoch,
+        run.checkpoint(name),
     )
 
 
-history = train(20, curves)
+history = train("main", 20, curves)
 
 # %% [markdown]
 # Do the pairs matter? Without factors, this is logistic regression.
 
 # %%
 print("without factors:")
-linear = train(0)
+linear = train("without-factors", 0)
 
 # %%
 figure = curves.figure(f"FM on {run.data_title}")

@@ -57,6 +57,7 @@ history = train_recsys_rating(
     devices,
     evaluator,
     on_epoch=curves,
+    checkpoint=run.checkpoint("main"),
 )
 
 # %% [markdown]

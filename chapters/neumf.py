@@ -53,7 +53,7 @@ labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 lr, num_epochs, wd, optimizer = 0.01, run.epochs, 1e-5, "adam"
 
 
-def train(test_items, on_epoch=None, eval_step=1):
+def train(name, test_items, on_epoch=None, eval_step=1):
     """Train the model on negatives that leave out `test_items`."""
     mx.random.seed(run.seed)
     train_set = PRDataset(
@@ -81,20 +81,21 @@ def train(test_items, on_epoch=None, eval_step=1):
         candidates,
         eval_step,
         on_epoch=on_epoch,
+        checkpoint=run.checkpoint(name),
     )
     return net, history
 
 
 # %%
 curves = Curves(num_epochs, labels, ylim=(0, 1))
-net, history = train(test_items=test_iter, on_epoch=curves)
+net, history = train("main", test_iter, on_epoch=curves)
 
 # %% [markdown]
 # The same without a look at the test set:
 
 # %%
 print("strict protocol, held-out items may be drawn as negatives:")
-_, strict = train(test_items=None, eval_step=num_epochs)
+_, strict = train("strict", None, eval_step=num_epochs)
 
 # %% [markdown]
 # ## What Would It Recommend?

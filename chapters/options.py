@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 import sys
 from functools import partial
@@ -15,11 +16,16 @@ from chapters.data import (
     Family,
     data_argument,
     find_data,
+    fingerprint,
 )
 from d2l_recsys.backend import mx
+from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import seed_everything, try_all_gpus
 from d2l_recsys.plotting import in_notebook
 from d2l_recsys.training import History
+
+# Options that do not change what an epoch computes, so that a run resumed may differ.
+_FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -84,6 +90,15 @@ class Options(argparse.ArgumentParser):
         self.add_argument(
             "--smoke", action="store_true", help="tiny data, two epochs: seconds only"
         )
+        self.add_argument(
+            "--checkpoint",
+            type=Path,
+            metavar="DIR",
+            help="save the state of every training there after each epoch",
+        )
+        self.add_argument(
+            "--resume", action="store_true", help="go on from what --checkpoint holds"
+        )
 
     def add_patience(self) -> None:
         """Add --patience."""
@@ -108,6 +123,10 @@ class Options(argparse.ArgumentParser):
         if args.smoke and args.epochs:
             args.epochs = min(args.epochs, 2)
         args.devices = args.devices or try_all_gpus()
+        if args.resume and not args.checkpoint:
+            self.error("argument --resume: needs --checkpoint DIR")
+        if args.checkpoint and vars(args).get("patience"):
+            self.error("argument --checkpoint: cannot be used with --patience")
         try:
             args.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -130,6 +149,21 @@ class Run:
         self.folder, self.data_name = find_data(args, family)
         self.data_title = DATA_TITLES[self.data_name]
 
+    def checkpoint(self, training: str) -> Optional[Checkpoint]:
+        """Return the checkpoint of one of the script's trainings, if one is asked for.
+
+        Ends the script where it cannot be written, or not be resumed from.
+        """
+        if not self.args.checkpoint:
+            return None
+        settings = {k: str(v) for k, v in vars(self.args).items() if k not in _FREE}
+        identity = {"section": self.slug, "training": training, **settings}
+        identity["data"] = fingerprint(self.folder)
+        folder = self.args.checkpoint / self.slug / training
+        # A script's second training may not have begun yet when it was ended.
+        begun = training == "main" or any(folder.glob("*.npz"))
+        return Checkpoint(folder, identity, self.args.resume and begun)
+
     def save(
         self,
         metrics: Dict[str, float],
@@ -149,7 +183,12 @@ class Run:
             "metrics": metrics,
             "printed in the book": printed,
             "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
-            "versions": {"python": platform.python_version(), "mxnet": mx.__version__},
+            "environment": {
+                "python": platform.python_version(),
+                "mxnet": mx.__version__,
+                "machine": platform.machine(),
+                "threads": os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()} cores"),
+            },
             "history": history or [],
         }
         path = self.out / f"{self.slug}.json"

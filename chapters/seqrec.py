@@ -101,6 +101,7 @@ history = train_ranking(
     evaluate_ranking,
     candidates,
     on_epoch=curves,
+    checkpoint=run.checkpoint("main"),
 )
 
 # %% [markdown]

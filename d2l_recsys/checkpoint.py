@@ -3,6 +3,7 @@
 A file is NumPy's zip of plain arrays, read without unpickling anything.
 """
 
+import io
 import json
 import os
 import zipfile
@@ -45,7 +46,7 @@ class Checkpoint:
         self.folder, self.identity = Path(folder), identity
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(self.folder / ".probe", b"")
+            self._write(self.folder / ".probe", {})
             (self.folder / ".probe").unlink()
         except OSError as error:
             raise CheckpointError(
@@ -71,15 +72,15 @@ class Checkpoint:
             return None
         arrays, meta = self._found
         _put_parameters(net, arrays)
-        _put_optimizer(trainer, arrays, meta["optimizer"])
+        _put_optimizer(net, trainer, arrays, meta["optimizer"])
         if hasattr(train_iter, "state"):
             train_iter.state = meta["train_iter"]
         return meta["history"], meta["seed"]
 
     def save(self, net, trainer, train_iter, history, seed: int) -> None:
-        """Write a checkpoint of the epoch that just ended, drop the third newest."""
+        """Write a checkpoint of where `history` ends, and drop the third newest."""
         arrays = _get_parameters(net)
-        optimizer = _get_optimizer(trainer, arrays)
+        optimizer = _get_optimizer(net, trainer, arrays)
         meta = {
             "format": _FORMAT,
             "identity": self.identity,
@@ -103,10 +104,11 @@ class Checkpoint:
     def _write(self, path, arrays):
         """Write beside the place and move there: never half a file under the name."""
         work = path.with_name(f".{path.name}.{os.getpid()}")
+        packed = io.BytesIO()
+        numpy.savez(packed, **arrays)
         try:
             with open(work, "wb") as file:
-                if arrays:
-                    numpy.savez(file, **arrays)
+                file.write(packed.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(work, path)
@@ -138,7 +140,7 @@ class Checkpoint:
 
 
 def _read(path):
-    with numpy.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, numpy.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     meta = json.loads(arrays.pop("meta").tobytes())
     if meta["format"] != _FORMAT:
@@ -173,45 +175,61 @@ def _updaters(trainer):
     return trainer._updaters
 
 
-def _get_optimizer(trainer, arrays):
+def _names(net, trainer):
+    """Return the place in the net of each parameter that the trainer has a number for.
+
+    The trainer numbers them in the order of names that count up in a process, so that
+    the numbers differ from one net to the next.
+    """
+    places = {id(p): name for name, p in net._collect_params_with_prefix().items()}
+    return [places.get(id(p), p.name) for p in trainer._params]
+
+
+def _get_optimizer(net, trainer, arrays):
     """Add the optimizer's arrays to `arrays`; return its counters."""
+    names, optimizer = _names(net, trainer), trainer._optimizer
     for k, updater in enumerate(_updaters(trainer)):
         for index, state in updater.states.items():
             for part, array in enumerate(_flat(state)):
-                arrays[f"optimizer/{k}/{index}/{part}"] = array.asnumpy()
-    optimizer = trainer._optimizer
+                arrays[f"optimizer/{k}/{names[index]}/{part}"] = array.asnumpy()
+    counts = optimizer._all_index_update_counts.items()
     return {
         "class": type(optimizer).__name__,
-        "num_update": optimizer.num_update,
-        "counts": {
-            str(device): {str(index): n for index, n in counts.items()}
-            for device, counts in optimizer._all_index_update_counts.items()
-        },
+        "scalars": _scalars(optimizer),
+        "counts": {k: {names[i]: n for i, n in count.items()} for k, count in counts},
     }
 
 
-def _put_optimizer(trainer, arrays, counters):
-    optimizer = trainer._optimizer
-    if counters["class"] != type(optimizer).__name__:
+def _put_optimizer(net, trainer, arrays, saved):
+    names, optimizer = _names(net, trainer), trainer._optimizer
+    if saved["class"] != type(optimizer).__name__:
         raise CheckpointError(
-            f"the checkpoint's optimizer is {counters['class']}, this run's "
+            f"the checkpoint's optimizer is {saved['class']}, this run's "
             f"{type(optimizer).__name__}"
         )
+    vars(optimizer).update(saved["scalars"])
+    for device, counts in saved["counts"].items():
+        mine = optimizer._all_index_update_counts.setdefault(int(device), {})
+        mine.update({names.index(name): n for name, n in counts.items()})
     for k, updater in enumerate(_updaters(trainer)):
-        # With its optimizer on the store, MXNet pickles that into the updater: a copy.
-        optimizers = {id(o): o for o in (optimizer, updater.optimizer)}.values()
-        for one in optimizers:
-            one.num_update = counters["num_update"]
-            for device, counts in counters["counts"].items():
-                mine = one._all_index_update_counts.setdefault(int(device), {})
-                mine.update({int(index): n for index, n in counts.items()})
-        for index, parameter in enumerate(trainer._params):
-            weight = parameter.list_data()[k]
+        for index, name in enumerate(names):
+            if f"optimizer/{k}/{name}/0" not in arrays:
+                continue  # there is none, or no step was taken yet
+            weight = trainer._params[index].list_data()[k]
             state = updater.optimizer.create_state_multi_precision(index, weight)
             for part, array in enumerate(_flat(state)):
-                array[:] = np.array(arrays[f"optimizer/{k}/{index}/{part}"])
+                array[:] = arrays[f"optimizer/{k}/{name}/{part}"]
             updater.states[index] = state
             updater.states_synced[index] = True
+
+
+def _scalars(optimizer):
+    """Return its numbers: counters, and what some keep besides their arrays (Nadam)."""
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
 
 
 def _flat(state) -> list:

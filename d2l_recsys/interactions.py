@@ -1,5 +1,6 @@
 """Who had to do with what: one container, compressed by user, linear in the data."""
 
+from itertools import chain
 from typing import Dict, Iterable, Mapping, Union
 
 import numpy
@@ -40,9 +41,7 @@ class Interactions:
         sizes = [len(items) for items in candidates.values()]
         users = numpy.repeat(numpy.array(list(candidates), dtype="int64"), sizes)
         items = numpy.fromiter(
-            (item for items in candidates.values() for item in items),
-            dtype="int64",
-            count=len(users),
+            chain.from_iterable(candidates.values()), dtype="int64", count=len(users)
         )
         return cls(users, items, num_users, num_items)
 

@@ -59,7 +59,7 @@ class Curves:
         if self.bar is not None:
             pairs = zip(self.labels.values(), values)
             self.bar.set_postfix_str(", ".join(f"{k} {v:.3f}" for k, v in pairs))
-            self.bar.update()
+            self.bar.update(len(history) - self.bar.n)
             if last["epoch"] == self.num_epochs:
                 self.bar.close()
 

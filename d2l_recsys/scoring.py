@@ -8,7 +8,7 @@ from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.devices import split_and_load
 from d2l_recsys.interactions import Interactions
 
-PAIRS = 2**18  # pairs of user and item scored at a time
+PAIRS = 2**17  # pairs of user and item scored at a time
 
 
 def scores_of_all_items(

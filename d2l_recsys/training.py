@@ -39,12 +39,13 @@ def fit(
       the sum of ``count(batch)``.
 
     ``on_epoch(history)`` is called after each epoch, and training ends early where
-    ``stop(history)`` is true. With `checkpoint` each epoch is saved, and what was found
-    there is gone on from. MXNet's generator is seeded anew for each epoch, from its
-    state at the start, because its state cannot be saved.
+    ``stop(history)`` is true. With `checkpoint` the start and each epoch are saved, and
+    what was found there is gone on from. MXNet's generator is seeded anew for each
+    epoch, from its state at the start, because its state cannot be saved.
 
     Raises :class:`NonFiniteLoss` at the first loss that is NaN or infinite. The net
-    then has the parameters with which that epoch began.
+    then has the parameters with which that epoch began. A KeyboardInterrupt passes
+    with the history so far as its attribute.
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
@@ -52,11 +53,19 @@ def fit(
     if checkpoint is not None:
         found = checkpoint.restore(net, trainer, train_iter)
         history, seed = found or (history, seed)
+        if not found:
+            checkpoint.save(net, trainer, train_iter, history, seed)
+    if history and on_epoch is not None:
+        on_epoch(history)
     for epoch in range(len(history) + 1, num_epochs + 1):
         mx.random.seed(seed + epoch)
         start, begin = time.perf_counter(), _parameters(net)
         try:
             loss, weight, rows = _train_epoch(train_iter, trainer, devices, step, count)
+            mx.nd.waitall()
+            seconds = time.perf_counter() - start
+            entry = dict(history[-1]) if history else {}
+            entry.update(epoch=epoch, train_loss=loss / weight, **evaluate(epoch))
         except NonFiniteLoss as error:
             _restore(net, begin)
             raise NonFiniteLoss(
@@ -64,10 +73,9 @@ def fit(
                 f"{trainer.learning_rate:g}: lower it. The net has the parameters of "
                 f"the end of epoch {epoch - 1} again."
             ) from None
-        mx.nd.waitall()
-        seconds = time.perf_counter() - start
-        entry = dict(history[-1]) if history else {}
-        entry.update(epoch=epoch, train_loss=loss / weight, **evaluate(epoch))
+        except KeyboardInterrupt as interrupt:
+            interrupt.history = history
+            raise
         entry.update(seconds=seconds, examples_per_sec=rows / seconds)
         history.append(entry)
         if checkpoint is not None:
