@@ -133,6 +133,8 @@ class Options(argparse.ArgumentParser):
             self.error(f"argument --out: {args.out}: {error.strerror}")
         try:
             run = Run(self.slug, args, self.family)
+            if args.epochs:
+                run.checkpoint("main")  # so that it fails here, if at all
         except ValueError as error:
             self.error(str(error))
         seed_everything(args.seed)
@@ -148,21 +150,25 @@ class Run:
         self.seed, self.devices, self.args = args.seed, args.devices, args
         self.folder, self.data_name = find_data(args, family)
         self.data_title = DATA_TITLES[self.data_name]
+        self._checkpoints: Dict[str, Checkpoint] = {}
 
     def checkpoint(self, training: str) -> Optional[Checkpoint]:
         """Return the checkpoint of one of the script's trainings, if one is asked for.
 
-        Ends the script where it cannot be written, or not be resumed from.
+        Raises CheckpointError where it cannot be written, or not be resumed from.
         """
         if not self.args.checkpoint:
             return None
+        if training in self._checkpoints:
+            return self._checkpoints[training]
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in _FREE}
         identity = {"section": self.slug, "training": training, **settings}
         identity["data"] = fingerprint(self.folder)
         folder = self.args.checkpoint / self.slug / training
         # A script's second training may not have begun yet when it was ended.
         begun = training == "main" or any(folder.glob("*.npz"))
-        return Checkpoint(folder, identity, self.args.resume and begun)
+        point = Checkpoint(folder, identity, self.args.resume and begun)
+        return self._checkpoints.setdefault(training, point)
 
     def save(
         self,

@@ -1,12 +1,12 @@
 """AutoRec: rating prediction with autoencoders. Section: ``autorec``."""
 
-from math import sqrt
 from typing import Optional, Sequence
 
 import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.devices import devices_of, split_and_load
+from d2l_recsys.mf import finite_rmse
 
 
 class AutoRec(nn.HybridBlock):
@@ -77,4 +77,4 @@ def evaluator(
             f"inter_matrix has {row} rows and test_data {len(held_out)}: both must "
             "hold a row for each item, in one order"
         )
-    return sqrt(squared_error / numpy.count_nonzero(held_out))
+    return finite_rmse(squared_error, numpy.count_nonzero(held_out))

@@ -8,7 +8,14 @@ from d2l_recsys.backend import gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
 from d2l_recsys.metrics import accuracy, log_loss, roc_auc
-from d2l_recsys.training import BestEpoch, History, examples_per_sec, fit, make_step
+from d2l_recsys.training import (
+    BestEpoch,
+    History,
+    NonFiniteLoss,
+    examples_per_sec,
+    fit,
+    make_step,
+)
 
 
 class FM(nn.HybridBlock):
@@ -77,6 +84,8 @@ def evaluate_ctr(
     Differs from the book: every row counts once (E46).
     """
     logits, labels = predict(net, data_iter, devices)
+    if not numpy.isfinite(logits).all():
+        raise NonFiniteLoss("the logits became NaN or infinite at the end")
     return {
         "acc": accuracy(logits, labels),
         "log_loss": log_loss(logits, labels),

@@ -1,6 +1,6 @@
 """Matrix factorization: the model, its evaluator and its trainer. Section: ``mf``."""
 
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy
@@ -8,7 +8,13 @@ import numpy
 from d2l_recsys.backend import gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
-from d2l_recsys.training import History, examples_per_sec, fit, make_step
+from d2l_recsys.training import (
+    History,
+    NonFiniteLoss,
+    examples_per_sec,
+    fit,
+    make_step,
+)
 
 
 class MF(nn.HybridBlock):
@@ -52,6 +58,13 @@ def evaluator(
             error = (net(*features) - ratings).asnumpy()
             squared_error += numpy.square(error, dtype="float64").sum()
             rows += error.size
+    return finite_rmse(squared_error, rows)
+
+
+def finite_rmse(squared_error: float, rows: int) -> float:
+    """Return the root of the mean; raise NonFiniteLoss where it is NaN or infinite."""
+    if not isfinite(squared_error):
+        raise NonFiniteLoss("the test predictions became NaN or infinite at the end")
     return sqrt(squared_error / rows)
 
 

@@ -7,6 +7,7 @@ import numpy
 from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.devices import split_and_load
 from d2l_recsys.interactions import Interactions
+from d2l_recsys.training import NonFiniteLoss
 
 PAIRS = 2**17  # pairs of user and item scored at a time
 
@@ -25,7 +26,7 @@ def scores_of_all_items(
     as ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the
     user's part once; another net as the book's, with flat ids of shape (B * n,).
 
-    Raises ValueError naming a user with a score that is NaN.
+    Raises NonFiniteLoss naming a user with a score that is NaN.
     """
     users = numpy.asarray(users, dtype="int32")
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
@@ -40,9 +41,8 @@ def scores_of_all_items(
         scores = _call(net, inputs, devices).reshape(len(chunk), num_items)
         bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
         if len(bad):
-            raise ValueError(
-                f"the net gives user {chunk[bad[0]]} scores that are NaN, which have "
-                "no rank: its training has diverged; try a lower learning rate"
+            raise NonFiniteLoss(
+                f"the net gives user {chunk[bad[0]]} scores that are NaN at the end"
             )
         yield chunk, scores
 

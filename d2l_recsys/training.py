@@ -2,8 +2,11 @@
 
 import math
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import Callable, Dict, Optional, Sequence
+
+import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint, History
@@ -43,9 +46,9 @@ def fit(
     what was found there is gone on from. MXNet's generator is seeded anew for each
     epoch, from its state at the start, because its state cannot be saved.
 
-    Raises :class:`NonFiniteLoss` at the first loss that is NaN or infinite. The net
-    then has the parameters with which that epoch began. A KeyboardInterrupt passes
-    with the history so far as its attribute.
+    Raises :class:`NonFiniteLoss` at the first loss, parameter or test score that is NaN
+    or infinite. The net then has the parameters with which that epoch began. A
+    KeyboardInterrupt passes with the history so far as its attribute.
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
@@ -57,33 +60,24 @@ def fit(
             checkpoint.save(net, trainer, train_iter, history, seed)
     if history and on_epoch is not None:
         on_epoch(history)
-    for epoch in range(len(history) + 1, num_epochs + 1):
-        mx.random.seed(seed + epoch)
-        start, begin = time.perf_counter(), _parameters(net)
-        try:
-            loss, weight, rows = _train_epoch(train_iter, trainer, devices, step, count)
-            mx.nd.waitall()
-            seconds = time.perf_counter() - start
-            entry = dict(history[-1]) if history else {}
-            entry.update(epoch=epoch, train_loss=loss / weight, **evaluate(epoch))
-        except NonFiniteLoss as error:
-            _restore(net, begin)
-            raise NonFiniteLoss(
-                f"{error} of epoch {epoch}, with learning rate "
-                f"{trainer.learning_rate:g}: lower it. The net has the parameters of "
-                f"the end of epoch {epoch - 1} again."
-            ) from None
-        except KeyboardInterrupt as interrupt:
-            interrupt.history = history
-            raise
-        entry.update(seconds=seconds, examples_per_sec=rows / seconds)
-        history.append(entry)
-        if checkpoint is not None:
-            checkpoint.save(net, trainer, train_iter, history, seed)
-        if on_epoch is not None:
-            on_epoch(history)
-        if stop is not None and stop(history):
-            break
+    try:
+        for epoch in range(len(history) + 1, num_epochs + 1):
+            mx.random.seed(seed + epoch)
+            with _undoing(net, trainer, epoch):
+                entry = {"epoch": epoch}
+                entry.update(_train_epoch(train_iter, trainer, devices, step, count))
+                _check_parameters(net)
+                entry.update(evaluate(epoch))
+            history.append({**(history[-1] if history else {}), **entry})
+            if checkpoint is not None:
+                checkpoint.save(net, trainer, train_iter, history, seed)
+            if on_epoch is not None:
+                on_epoch(history)
+            if stop is not None and stop(history):
+                break
+    except KeyboardInterrupt as interrupt:
+        interrupt.history = history
+        raise
     return history
 
 
@@ -119,8 +113,24 @@ def examples_per_sec(history: History) -> float:
     return rows / sum(epoch["seconds"] for epoch in history)
 
 
+@contextmanager
+def _undoing(net, trainer, epoch):
+    """Give the net its parameters back where something becomes NaN or infinite."""
+    begin = _parameters(net)
+    try:
+        yield
+    except NonFiniteLoss as error:
+        _restore(net, begin)
+        raise NonFiniteLoss(
+            f"{error} of epoch {epoch}, with learning rate {trainer.learning_rate:g}: "
+            f"lower it. The net has the parameters of epoch {epoch - 1}'s end again."
+        ) from None
+
+
 def _train_epoch(train_iter, trainer, devices, step, count):
+    """Train for an epoch; return what the history says of it."""
     total, weight, rows, last = 0.0, 0.0, 0, None
+    start = time.perf_counter()
     for number, batch in enumerate(train_iter, 1):
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
         try:
@@ -131,7 +141,20 @@ def _train_epoch(train_iter, trainer, devices, step, count):
         rows, weight = rows + size, weight + (count(batch) if count else size)
         # Read a batch late: while MXNet computes this one, Python prepares the next.
         total, last = total + _finite_sum(last, number - 1), losses
-    return total + _finite_sum(last, number), weight, rows
+    total += _finite_sum(last, number)
+    mx.nd.waitall()
+    seconds = time.perf_counter() - start
+    return {
+        "train_loss": total / weight,
+        "seconds": seconds,
+        "examples_per_sec": rows / seconds,
+    }
+
+
+def _check_parameters(net):
+    for name, values in _parameters(net).items():
+        if not numpy.isfinite(values.asnumpy()).all():
+            raise NonFiniteLoss(f"{name} became NaN or infinite at the end")
 
 
 def _gradients(batch, devices, step):
