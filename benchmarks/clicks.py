@@ -1,4 +1,4 @@
-"""What docs/results-ctr.md holds: ``python -m benchmarks.clicks`` prints its tables."""
+"""The second part of docs/results.md: ``python -m benchmarks.clicks`` prints its tables."""
 
 import contextlib
 import io

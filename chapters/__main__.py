@@ -7,6 +7,7 @@ import time
 
 from chapters.data import arguments_for
 from chapters.options import main_options
+from chapters.printed import in_brief
 
 SECTIONS = [
     "movielens",
@@ -24,17 +25,29 @@ SECTIONS = [
 def main() -> None:
     """Run all sections with the options given, and print the summary."""
     args = main_options()
+    if args.report:
+        from chapters.report import write_report
+
+        write_report(args)
+        return
+    if "--seeds" in " ".join(sys.argv):
+        sys.exit("python -m chapters: error: argument --seeds: goes with --report")
     given, rows = sys.argv[1:], []
     for slug in SECTIONS:
         print(f"\n=== {slug} ===", flush=True)
-        sys.argv = [slug, *arguments_for(slug, given)]
-        start = time.perf_counter()
-        runpy.run_module(f"chapters.{slug}", run_name="__main__")
-        seconds = time.perf_counter() - start
-        record = json.loads((args.out / f"{slug}.json").read_text(encoding="utf-8"))
+        record, seconds = run_section(slug, given, args.out)
         rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics and pictures are in {args.out}/")
+
+
+def run_section(slug, given, out):
+    """Run a section with those of the arguments that it knows; return its results."""
+    sys.argv = [slug, *arguments_for(slug, given)]
+    start = time.perf_counter()
+    runpy.run_module(f"chapters.{slug}", run_name="__main__")
+    seconds = time.perf_counter() - start
+    return json.loads((out / f"{slug}.json").read_text(encoding="utf-8")), seconds
 
 
 def _print_summary(rows):
@@ -45,7 +58,7 @@ def _print_summary(rows):
             "NOT the book's data everywhere (MovieLens 100K, ctr): the other figures "
             "are not comparable with the book's."
         )
-    table = [("section", "here", "the book prints", "seconds")]
+    table = [("section", "seconds", "here", "the book prints")]
     for slug, record, seconds in rows:
         here = ", ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
@@ -53,10 +66,11 @@ def _print_summary(rows):
             else f"{name.replace('_', ' ')} {value}"
             for name, value in record["metrics"].items()
         )
-        table.append((slug, here, record["printed in the book"], f"{seconds:.1f}"))
-    widths = [max(len(row[i]) for row in table) for i in range(4)]
+        table.append((slug, f"{seconds:.1f}", here, in_brief(slug)))
+    widths = [max(len(row[i]) for row in table) for i in range(3)]
     for row in table:
-        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip())
+        cells = [cell.ljust(w) for cell, w in zip(row, widths)] + [row[3]]
+        print("  ".join(cells).rstrip())
 
 
 if __name__ == "__main__":

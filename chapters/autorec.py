@@ -105,7 +105,6 @@ run.save(
         "mf_on_this_split": rival_history[-1]["test_rmse"],
     },
     history,
-    printed="test RMSE 0.900 (2020), 0.905 (2026)",
     autorec=figure,
 )
 figure

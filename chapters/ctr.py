@@ -70,6 +70,5 @@ run.save(
         "clicks": clicks,
         "unknown_in_test": float(unknown.mean()),
     },
-    printed="record 0: 143 144 227 ... 3801, label 1",
     ctr=figure,
 )

@@ -60,7 +60,6 @@ last = kept_epoch(history)
 run.save(
     {name: last[name] for name in ("test_acc", "test_log_loss", "test_auc")},
     history,
-    printed="test acc 0.886 (2020), 0.934 (2026)",
     deepfm=figure,
 )
 figure

@@ -85,7 +85,6 @@ run.save(
         "auc_without_factors": kept_epoch(linear)["test_auc"],
     },
     history,
-    printed="test acc 0.750 (2020), 0.925 (2026)",
     fm=figure,
 )
 figure

@@ -87,7 +87,6 @@ figure = curves.figure(f"MF on {run.data_title}, {run.args.split} split")
 run.save(
     {"test_rmse": history[-1]["test_rmse"], "biases_alone": baseline_rmse},
     history,
-    printed="test RMSE 1.055 (2020), 1.060 (2026)",
     mf=figure,
 )
 figure

@@ -44,6 +44,5 @@ for mode in ("random", "seq-aware"):
 # %%
 run.save(
     {"users": num_users, "items": num_items, "sparsity": f"{sparsity:f}"},
-    printed="943 users, 1682 items, sparsity 0.936953",
     movielens=figure,
 )

@@ -111,7 +111,6 @@ run.save(
         **{f"strict_{name}": strict[-1][name] for name in labels},
     },
     history,
-    printed="hit rate 0.323, AUC 0.734 (2020); 0.359, 0.881 (2026)",
     neumf=figure,
 )
 figure

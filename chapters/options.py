@@ -174,20 +174,15 @@ class Run:
         self,
         metrics: Dict[str, float],
         history: Optional[History] = None,
-        printed: str = "",
         **figures,
     ) -> None:
-        """Write ``slug.json`` and, for each figure by name, ``name.png``.
-
-        `printed` is what the book prints, for the summary of all sections.
-        """
+        """Write ``slug.json`` and, for each figure by name, ``name.png``."""
         for name, figure in figures.items():
             figure.savefig(self.out / f"{name}.png", dpi=150)
         record = {
             "section": self.slug,
             "data": self.data_name,
             "metrics": metrics,
-            "printed in the book": printed,
             "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
             "environment": {
                 "python": platform.python_version(),
@@ -237,4 +232,12 @@ def main_options() -> argparse.Namespace:
     options = Options("__main__")
     options.prog = "python -m chapters"
     options.description = "All sections of the chapter, in the book's order."
+    options.add_argument(
+        "--report",
+        action="store_true",
+        help="run all with several seeds and write docs/results.md",
+    )
+    options.add_argument(
+        "--seeds", type=_positive, default=5, metavar="N", help="how many: 0 to N - 1"
+    )
     return options.parse_args(sys.argv[1:])

@@ -52,7 +52,6 @@ for name, loss, style in (
 axes.legend()
 run.save(
     {"bpr_at_0": BPRLoss()(zero, zero).item(), "hinge_at_0": 1.0},
-    printed="no figure",
     ranking=figure,
 )
 figure

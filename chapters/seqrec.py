@@ -115,7 +115,6 @@ figure = curves.figure(f"Caser on {run.data_title}, L = {L}")
 run.save(
     {name: history[-1][name] for name in labels},
     history,
-    printed="hit rate 0.367, AUC 0.746 (2020); 0.365, 0.891 (2026)",
     seqrec=figure,
 )
 figure

@@ -1,0 +1,32 @@
+"""What the editions of the book print: ``printed.csv``, one figure a row.
+
+`where` is the section's number in that edition. `because` holds the errata that make a
+figure an artefact of a mistake; where it is empty, the figure is sound.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def printed_figures(section: str = "") -> pd.DataFrame:
+    """Return the figures of one section, or all: text, as they are printed."""
+    table = pd.read_csv(
+        Path(__file__).with_name("printed.csv"), dtype=str, keep_default_na=False
+    )
+    return table[table["section"] == section] if section else table
+
+
+def in_brief(section: str) -> str:
+    """Return the section's test metrics of the MXNet editions in one line."""
+    table = printed_figures(section)
+    table = table[
+        (table["framework"] == "MXNet") & table["metric"].str.contains("test_")
+    ]
+    return "; ".join(
+        f"{edition}: "
+        + ", ".join(
+            f"{row.metric.replace('_', ' ')} {row.value}" for row in rows.itertuples()
+        )
+        for edition, rows in table.groupby("edition")
+    )
