@@ -1,4 +1,4 @@
-"""The second part of docs/results.md: ``python -m benchmarks.clicks`` prints its tables."""
+"""Print the second part of docs/results.md: ``python -m benchmarks.clicks``."""
 
 import contextlib
 import io

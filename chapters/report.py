@@ -97,8 +97,9 @@ def _sections(results, seeds):
     yield (
         f"Means ± standard deviations over {seeds} seeds, the book's settings, on "
         f"{os.cpu_count()} CPU cores; data: {', '.join(data)}. The speed is that of "
-        "training alone. A figure of the book is an artefact where an erratum is named: "
-        "see [errata.md](errata.md). Written by `python -m chapters --seeds 5 --report`."
+        "training alone. A figure of the book is an artefact where an erratum is "
+        "named: see [errata.md](errata.md). Written by "
+        "`python -m chapters --seeds 5 --report`."
     )
     for slug in dict.fromkeys(result[0] for result in results):
         lines = [f"## {slug}", "", "| | figures |", "|:--|:--|"]

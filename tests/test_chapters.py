@@ -166,17 +166,8 @@ def test_the_runner_refuses_options_before_it_begins():
 def test_help(slug):
     name = "chapters" if slug == "__main__" else f"chapters.{slug}"
     text = chapter(name, "--help").stdout
-    for option in [
-        "epochs",
-        "batch-size",
-        "seed",
-        "devices",
-        "data",
-        "data-dir",
-        "out",
-        "smoke",
-    ]:
-        assert f"--{option}" in text
+    options = "epochs batch-size seed devices data data-dir out smoke checkpoint resume"
+    assert all(f"--{option}" in text for option in options.split(" "))
 
 
 @pytest.mark.parametrize("slug", SLUGS)
