@@ -110,18 +110,19 @@ def train_ch13(
     Classifiers of other chapters, that is SoftmaxCrossEntropyLoss or a `split_f`, are
     trained by d2l's own function.
     """
+    devices = kwargs.pop("ctx_list", devices)
     if split_f or isinstance(loss, gluon.loss.SoftmaxCrossEntropyLoss):
         devices = devices or try_all_gpus()
         split_f = split_f or book.split_batch
         return book.train_ch13(
             net, train_iter, test_iter, loss, trainer, num_epochs, devices, split_f
         )
-    kwargs.setdefault("devices", kwargs.pop("ctx_list", devices))
     last = deque(maxlen=1)
     hook = net.register_forward_hook(lambda *call: last.append(call[-1]))
     try:
+        test_iter = _every_row(test_iter)
         history = _train_clicks(
-            net, train_iter, _every_row(test_iter), loss, trainer, num_epochs, **kwargs
+            net, train_iter, test_iter, loss, trainer, num_epochs, devices, **kwargs
         )
     finally:
         hook.detach()
