@@ -1,6 +1,6 @@
 # `make run` trains the chapter, `make test` runs the tests; each sets itself up first.
 # The environment lives in .venv and is made once, from the pins in requirements.txt.
-.PHONY: run test lint bench lock clean
+.PHONY: run test notebooks lint bench lock clean
 PYTHON = .venv/bin/python
 READY = .venv/.ready-$(firstword $(shell cat requirements.txt setup.py | cksum))
 
@@ -9,6 +9,9 @@ run: $(READY)
 
 test: $(READY)
 	$(PYTHON) -m pytest $(ARGS)
+
+notebooks: $(READY)
+	$(PYTHON) -m chapters.notebooks $(ARGS)
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .

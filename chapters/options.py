@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -115,11 +116,15 @@ class Options(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
     def parse(self) -> "Run":
-        """Parse the command line (in a notebook: take the defaults) and find the data.
+        """Parse the command line and find the data.
+
+        In a notebook, whose command line is the kernel's, the options stand in the
+        environment variable D2L_RECSYS_ARGS: ``%env D2L_RECSYS_ARGS=--smoke``.
 
         Sets the seeds. Ends the script where an option is wrong or data can't be had.
         """
-        args = self.parse_args([] if in_notebook() else None)
+        given = shlex.split(os.environ.get("D2L_RECSYS_ARGS", ""))
+        args = self.parse_args(given if in_notebook() else None)
         if args.smoke and args.epochs:
             args.epochs = min(args.epochs, 2)
         args.devices = args.devices or try_all_gpus()

@@ -284,7 +284,9 @@ def _losses(F, net, loss, *piece):
     if not getattr(net, "heavy_user_part", False):
         return loss(net(*context, positive), net(*context, negative))
     # One pass for both, so that the user's part is computed once.
-    scores = net(*context, F.np.stack([positive, negative], axis=1))
+    # A data set of the reader's may have ids of two dtypes, floats among them.
+    items = [positive.astype("int32"), negative.astype("int32")]
+    scores = net(*context, F.np.stack(items, axis=1))
     return loss(scores[:, 0], scores[:, 1])
 
 

@@ -5,6 +5,7 @@ leaves matplotlib's global state alone.
 """
 
 import sys
+from io import BytesIO
 from typing import Dict, Optional, Tuple
 
 import pandas as pd
@@ -21,6 +22,15 @@ def in_notebook() -> bool:
         return False
     shell = sys.modules["IPython"].get_ipython()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as a picture though pyplot knows nothing of it."""
+
+    def _repr_png_(self):
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
 
 
 class Curves:
@@ -86,7 +96,7 @@ def marker_for_one_point(axes) -> None:
 
 def new_figure(title: str, xlabel: str, ylabel: Optional[str] = None):
     """Return a figure and its axes, with a grid and labels in place."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = NotebookFigure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title)
     axes.set_xlabel(xlabel)

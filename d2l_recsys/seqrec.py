@@ -78,7 +78,7 @@ class Caser(nn.HybridBlock):
         A filter is a dense layer here, which it equals and several times outruns: a
         horizontal one of the rows side by side, a vertical one of each column.
         """
-        out = []
+        out, seq = [], seq.astype("int32")  # the book's SeqDataset has float ids
         if self.d_prime:
             columns = F.np.transpose(self.rows(F, seq, 0, self.L), (0, 2, 1))
             out.append(F.npx.batch_flatten(self.conv_v(columns)))  # (B, k * d')

@@ -141,6 +141,11 @@ def _train_epoch(train_iter, trainer, devices, step, count):
         rows, weight = rows + size, weight + (count(batch) if count else size)
         # Read a batch late: while MXNet computes this one, Python prepares the next.
         total, last = total + _finite_sum(last, number - 1), losses
+    if last is None:
+        raise ValueError(
+            "train_iter gave no batch: it has fewer rows than a batch, and last_batch "
+            "is 'rollover' or 'discard'; lower batch_size or let it be 'keep'"
+        )
     total += _finite_sum(last, number)
     mx.nd.waitall()
     seconds = time.perf_counter() - start

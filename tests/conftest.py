@@ -1,5 +1,6 @@
 import http.server
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -35,6 +36,27 @@ def ml100k(_cache_of_its_own) -> Path:
 def smoke_data(_cache_of_its_own) -> Path:
     """Return the folder of the small made-up MovieLens."""
     return datasets.fetch("ml-100k-smoke")
+
+
+@pytest.fixture
+def book_data(smoke_data, tmp_path, monkeypatch) -> Path:
+    """Have the small made-up data found under the names of the book's."""
+    (tmp_path / "ml-100k").symlink_to(smoke_data)
+    (tmp_path / "ctr").symlink_to(datasets.fetch("ctr-smoke"))
+    monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def printed(capsys):
+    """Return a function that takes numbers from what was printed, by a pattern."""
+
+    def numbers(pattern):
+        match = re.fullmatch(pattern, capsys.readouterr().out)
+        assert match, "not what the book prints"
+        return [float(number) for number in match.groups()]
+
+    return numbers
 
 
 @pytest.fixture

@@ -66,3 +66,9 @@ def test_histogram():
 
 def test_this_is_no_notebook():
     assert not plotting.in_notebook()
+
+
+def test_a_notebook_gets_a_picture():
+    picture = histogram(pd.Series([3, 1, 3, 5]), "T", "Rating")._repr_png_()
+    with Image.open(io.BytesIO(picture)) as image:
+        assert (image.format, image.size) == ("PNG", (600, 400))

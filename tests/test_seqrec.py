@@ -158,3 +158,15 @@ class TestCaser:
             score = net(ids, np.zeros((2, 12), dtype="int32"), ids)
         score.backward()
         assert numpy.isfinite(net.Q.weight.grad().asnumpy()).all()
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_the_books_float_sequences(hybrid):
+    net = Caser(4, 3, ITEMS, L=2)
+    net.initialize()
+    net.hybridize(hybrid)
+    users, items = np.array([0, 2], dtype="int32"), np.array([1, 9], dtype="int32")
+    seq = np.array([[1, 2], [8, ITEMS]], dtype="int32")
+    scores = net(users, seq, items).asnumpy()
+    floats = [x.astype("float32") for x in (users, seq, items)]
+    assert (net(*floats).asnumpy() == scores).all()

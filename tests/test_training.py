@@ -132,6 +132,17 @@ def test_no_epochs():
         fitted([mx.cpu()], epochs=0)
 
 
+def test_fewer_rows_than_a_batch_are_an_error_where_none_comes_of_them():
+    loader = gluon.data.DataLoader(
+        gluon.data.ArrayDataset(X, Y), batch_size=8, last_batch="rollover"
+    )
+    net = nn.Dense(1, in_units=1)
+    net.initialize()
+    trainer = gluon.Trainer(net.collect_params(), "sgd")
+    with pytest.raises(ValueError, match=r"train_iter gave no batch: .* batch_size"):
+        fit(net, loader, trainer, 1, [mx.cpu()], net, lambda epoch: {})
+
+
 def test_a_batch_of_one_array():
     net = nn.HybridSequential()
     net.add(nn.Dense(1, in_units=1, use_bias=False))
