@@ -33,19 +33,6 @@ def send(handler, content, status=200):
     handler.wfile.write(content)
 
 
-@pytest.fixture
-def published(monkeypatch, empty_cache):
-    """Return a function that makes an archive the published one, at an address."""
-
-    def publish(content, url="http://127.0.0.1:9/ml-100k.zip"):
-        source = datasets.DATASETS["ml-100k"]._replace(
-            url=url, sha1=hashlib.sha1(content).hexdigest()
-        )
-        monkeypatch.setitem(datasets.DATASETS, "ml-100k", source)
-
-    return publish
-
-
 def files_in(folder):
     return sorted(p.name for p in folder.rglob("*") if p.is_file())
 
@@ -178,6 +165,7 @@ class TestDownload:
         assert [run.returncode for run in runs] == [0, 0]
         assert outputs == [str(empty_cache / "ml-100k")] * 2
         assert files_in(empty_cache / "ml-100k") == sorted(MEMBERS)
+        assert {p.name for p in empty_cache.iterdir()} == {"ml-100k", "ml-100k.zip"}
 
 
 @pytest.mark.parametrize("name", ["../u.data", "/u.data", "ml-100k/../../u.data"])
