@@ -22,7 +22,7 @@ from d2l_recsys.ratings import read_movies, read_ratings
 bounded = settings(
     derandomize=True,
     deadline=None,
-    max_examples=400,
+    max_examples=300,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
