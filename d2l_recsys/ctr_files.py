@@ -60,12 +60,13 @@ def read_table(
         first, skipped = "", 0
         for text, number in _blocks(Path(path), layout):
             if not coder.add(text):
-                text, faults = _without_faults(text, number, layout)
-                if faults and on_error == "raise":
-                    raise ValueError(f"{path}, {faults[0]}")
-                if not faults or not coder.add(text):
-                    raise ValueError(f"{path}: cannot be read from line {number} on")
-                first, skipped = first or faults[0], skipped + len(faults)
+                skip = on_error == "skip"
+                text, fault, count = _without_faults(text, number, layout, skip)
+                if fault and not skip:
+                    raise ValueError(f"{path}, {fault}")
+                if not fault or not coder.add(text):
+                    raise ValueError(f"{path}, line {number}: cannot be read from here")
+                first, skipped = first or fault, skipped + count
         if skipped:
             message = f"{path}: {skipped} lines skipped, the first: {first}"
             warnings.warn(message, stacklevel=3)
@@ -160,9 +161,13 @@ def _recoded(column, new):
 
 def _parse(text, layout):
     """Return {column: Categorical} of lines at C speed, or None if there is a fault."""
-    if not _counts_are_right(text, layout) or b"\0" in text:
+    if not _counts_are_right(text, layout) or b"\0" in text or b"\r" in text:
+        return None
+    # pandas passes over a mark at the start of a block.
+    if text.startswith(codecs.BOM_UTF8) or b"\n" + codecs.BOM_UTF8 in text:
         return None
     try:
+        text.decode()  # pandas does not look into columns that are dropped
         frame = pd.read_csv(
             io.BytesIO(text),
             sep=layout.separator,
@@ -197,13 +202,18 @@ def _counts_are_right(text, layout):
     return bool((at[1:, 0] > ends[:-1]).all() and (at[:, -1] < ends).all())
 
 
-def _without_faults(text, number, layout):
-    """Return the good lines, and what is wrong with each of the others."""
-    good, faults = [], []
+def _without_faults(text, number, layout, skip):
+    """Return the good lines, what is wrong with the first other one, and their count.
+
+    Without `skip` it goes no further than that one.
+    """
+    good, first, count = [], "", 0
     for at, line in enumerate(io.BytesIO(text), number):
         fault = fault_of(line, layout)
-        if fault:
-            faults.append(f"line {at}: {fault}")
-        else:
+        if not fault:
             good.append(line)
-    return b"".join(good), faults
+            continue
+        first, count = first or f"line {at}: {fault}", count + 1
+        if not skip:
+            break
+    return b"".join(good), first, count

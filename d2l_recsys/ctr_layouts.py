@@ -1,8 +1,12 @@
 """What stands where in files of advertisements, and what is wrong with a line."""
 
+import codecs
 import math
+import re
 from datetime import datetime
 from typing import NamedTuple, Optional, Sequence, Tuple
+
+_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class Layout(NamedTuple):
@@ -76,6 +80,10 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
         )
     if "\0" in line.decode():
         return "a zero byte"
+    if b"\r" in line:
+        return "a carriage return within the line"
+    if line.startswith(codecs.BOM_UTF8):
+        return "a byte order mark"
     try:
         for name, value in zip(layout.columns, fields):
             if is_checked(name, layout):
@@ -94,21 +102,23 @@ def check(name: str, value: str, layout: Layout) -> None:
     """Raise ValueError for a text that cannot stand in the column `name`."""
     if name == layout.label:
         if value not in ("0", "1"):
-            raise ValueError(f"the label is 0 or 1, not {value!r}")
+            raise ValueError(f"the label is 0 or 1, not {_shown(value)}")
     elif name == layout.hour:
         time_of(value)
-    elif value:
-        try:
-            finite = math.isfinite(float(value))
-        except ValueError:
-            finite = False
-        if not finite:
-            raise ValueError(f"{name} {value!r} is not a number")
+    # float() alone would take blanks, underscores and the digits of other scripts.
+    elif value and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
+        raise ValueError(f"{name} {_shown(value)} is not a number")
 
 
 def time_of(text: str) -> datetime:
     """Return the time that YYMMDDHH writes, or raise ValueError."""
     try:
-        return datetime.strptime(text if len(text) == 8 else "", "%y%m%d%H")
+        if re.fullmatch("[0-9]{8}", text):
+            return datetime.strptime(text, "%y%m%d%H")
     except ValueError:
-        raise ValueError(f"the hour is YYMMDDHH, not {text!r}") from None
+        pass
+    raise ValueError(f"the hour is YYMMDDHH, not {_shown(text)}")
+
+
+def _shown(text):
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")

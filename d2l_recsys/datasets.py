@@ -10,21 +10,16 @@ import hashlib
 import os
 import shutil
 import tempfile
-import zipfile
+import time
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Tuple, Union
 
 from d2l_recsys import synthetic, synthetic_ads
+from d2l_recsys.downloads import DatasetUnavailable, download, unpack
 
-CONNECT_SECONDS = (
-    10  # without a connection for so long, the host counts as out of reach
-)
+_LEFTOVER_SECONDS = 24 * 3600  # no process works on a file in the cache for so long
 _PathLike = Union[str, "os.PathLike[str]"]
-
-
-class DatasetUnavailable(ValueError):
-    """A data set is neither at hand nor to be had; the text says what to do."""
 
 
 class Download(NamedTuple):
@@ -105,8 +100,7 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
             f"get the data from {source.origin} and name the folder above with "
             "--data-dir (data_dir=) or D2L_RECSYS_DATA"
         )
-    archive = _download(name, source)
-    return _fill_cache(name, lambda target: _extract(archive, source, target))
+    return _unpack(name, source, _download(name, source))
 
 
 def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
@@ -122,7 +116,7 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
         archive = place / f"{name}.zip"
         if isinstance(source, Download) and archive.is_file():
             _check_sha1(archive, source.sha1)
-            return _fill_cache(name, lambda to, a=archive: _extract(a, source, to))
+            return _unpack(name, source, archive)
     return None
 
 
@@ -155,58 +149,63 @@ def _check_sha1(path, expected):
         )
 
 
+def _unpack(name, source, archive):
+    def write(folder):
+        unpack(archive, source.members, source.max_bytes, folder)
+
+    return _fill_cache(name, write)
+
+
 def _fill_cache(name, write):
     """Make the folder `name` in the cache by `write(folder)`, all of it or nothing."""
-    target = cache_dir() / name
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
-    except OSError as error:
-        raise DatasetUnavailable(
-            f"cannot write to the cache folder {target.parent} ({error.strerror}): set "
-            "XDG_CACHE_HOME to a folder you may write to, or D2L_RECSYS_DATA to one "
-            f"that holds {name}"
-        ) from error
+    target = _writable_cache(name) / name
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     try:
         write(work)
         work.chmod(0o755)  # mkdtemp lets nobody else in
         work.rename(target)
-    except OSError:
+    except OSError as error:
         # Another process may have filled the folder meanwhile: its copy is as good.
         if not (target / DATASETS[name].members[0]).is_file():
-            raise
+            raise DatasetUnavailable(
+                f"{name} cannot be written to {target} ({error.strerror}): make room, "
+                "or delete what is there"
+            ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
 
 
-def _download(name, source):
-    """Fetch the archive of `source` into the cache; pooch checks its hash."""
-    import pooch
-    import requests
-
-    downloader = pooch.HTTPDownloader(
-        progressbar=True, timeout=(CONNECT_SECONDS, CONNECT_SECONDS)
-    )
-    for attempt in (1, 2):
+def _writable_cache(name):
+    """Return the cache folder, made and swept of what killed processes left there."""
+    cache = cache_dir()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        raise DatasetUnavailable(
+            f"cannot write to the cache folder {cache} ({error.strerror}): set "
+            "XDG_CACHE_HOME to a folder you may write to, or D2L_RECSYS_DATA to one "
+            f"that holds {name}"
+        ) from error
+    started = time.time() - _LEFTOVER_SECONDS
+    for left in (*cache.glob("tmp*"), *cache.glob(".*-*")):
         try:
-            return Path(
-                pooch.retrieve(
-                    source.url,
-                    f"sha1:{source.sha1}",
-                    fname=f"{name}.zip",
-                    path=cache_dir(),
-                    downloader=downloader,
-                )
-            )
-        # ValueError is pooch's wrong hash. No connection is not tried twice.
-        except (OSError, ValueError) as error:
-            connected = not isinstance(
-                error, (requests.ConnectionError, requests.Timeout)
-            )
-            if attempt == 2 or not connected:
-                raise DatasetUnavailable(_way_out(name, source, error)) from error
-    raise AssertionError("unreachable")
+            if left.stat().st_mtime < started:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        except OSError:  # another process was faster, or it is somebody else's
+            continue
+    return cache
+
+
+def _download(name, source):
+    """Fetch the archive of `source` into the cache."""
+    archive = _writable_cache(name) / f"{name}.zip"
+    try:
+        return download(source.url, source.sha1, archive, source.max_bytes)
+    except (OSError, ValueError) as error:
+        raise DatasetUnavailable(_way_out(name, source, error)) from error
 
 
 def _way_out(name, source, error):
@@ -218,28 +217,3 @@ def _way_out(name, source, error):
         "the made-up data that needs no download: --data synthetic "
         f"(fetch('{name}-synthetic'))."
     )
-
-
-def _extract(archive, source, folder):
-    """Write the members that `source` needs from `archive` into `folder`, flat."""
-    with zipfile.ZipFile(archive) as file:
-        found = {}
-        for info in file.infolist():
-            path = PurePosixPath(info.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise DatasetUnavailable(
-                    f"{archive}: member {info.filename!r} would leave the folder"
-                )
-            if path.name in source.members and len(path.parts) <= 2:
-                found[path.name] = info
-        missing = [member for member in source.members if member not in found]
-        if missing:
-            raise DatasetUnavailable(f"{archive}: no {', '.join(missing)} inside")
-        size = sum(info.file_size for info in found.values())
-        if size > source.max_bytes:
-            raise DatasetUnavailable(
-                f"{archive}: would unpack to {size} bytes, over {source.max_bytes}"
-            )
-        for member, info in found.items():
-            with file.open(info) as packed, open(folder / member, "wb") as target:
-                shutil.copyfileobj(packed, target)

@@ -1,3 +1,4 @@
+import hashlib
 import http.server
 import os
 import re
@@ -68,6 +69,19 @@ def empty_cache(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def published(monkeypatch, empty_cache):
+    """Return a function that makes an archive the published one, at an address."""
+
+    def publish(content, url="http://127.0.0.1:9/ml-100k.zip"):
+        source = datasets.DATASETS["ml-100k"]._replace(
+            url=url, sha1=hashlib.sha1(content).hexdigest()
+        )
+        monkeypatch.setitem(datasets.DATASETS, "ml-100k", source)
+
+    return publish
+
+
+@pytest.fixture
 def serve():
     """Return a function that serves HTTP on loopback: serve(respond) -> address.
 
@@ -87,7 +101,7 @@ def serve():
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.count = 0
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}/ml-100k.zip"
 
     yield start

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 GROUND_A = [  # NumPy and pandas, no MXNet
     "synthetic",
     "synthetic_ads",
+    "downloads",
     "datasets",
     "ratings",
     "rating_fields",

@@ -123,7 +123,23 @@ def test_one_field_too_many_and_one_too_few_do_not_make_up(file):
 
 
 def test_a_line_break_within_a_line_is_seen(file):
-    assert texts(read_table(file("1\ta\rb\tc\n"), tabbed(2))) == [["a\rb", "c"]]
+    with pytest.raises(ValueError, match="line 4: a carriage return within the line"):
+        read_table(file(GOOD + "1\ta\rb\tc\n"), tabbed(2))
+
+
+def test_one_byte_order_mark_may_stand_at_the_start(file):
+    mark = "\ufeff"
+    assert len(read_table(file(mark + GOOD), tabbed(2)).labels) == 3
+    with pytest.raises(ValueError, match="line 1: a byte order mark"):
+        read_table(file(mark + mark + GOOD), tabbed(2))
+    with pytest.raises(ValueError, match="line 4: a byte order mark"):
+        read_table(file(GOOD + mark + GOOD), tabbed(2))
+
+
+@pytest.mark.parametrize("text", [" 1", "1 ", "+1", "1_0", "\u0661", "1e999", "0x1"])
+def test_what_only_python_takes_for_a_number(file, text):
+    with pytest.raises(ValueError, match=r"line 1: field 1 '.*' is not a number"):
+        read_table(file(f"1\t{text}\tc\n"), tabbed(2, numeric=[1]))
 
 
 def test_a_half_written_last_line(file):
@@ -146,7 +162,7 @@ def test_nothing_left_after_skipping(file):
 
 def test_what_no_check_explains_is_an_error_too(file, monkeypatch):
     monkeypatch.setattr(ctr_files, "_parse", lambda *_: None)
-    with pytest.raises(ValueError, match=r"ads\.csv: cannot be read from line 1 on"):
+    with pytest.raises(ValueError, match=r"ads\.csv, line 1: cannot be read"):
         read_table(file(GOOD), tabbed(2), on_error="skip")
 
 

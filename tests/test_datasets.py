@@ -1,5 +1,7 @@
 import hashlib
 import io
+import os
+import struct
 import subprocess
 import sys
 import threading
@@ -33,17 +35,17 @@ def send(handler, content, status=200):
     handler.wfile.write(content)
 
 
-@pytest.fixture
-def published(monkeypatch, empty_cache):
-    """Return a function that makes an archive the published one, at an address."""
-
-    def publish(content, url="http://127.0.0.1:9/ml-100k.zip"):
-        source = datasets.DATASETS["ml-100k"]._replace(
-            url=url, sha1=hashlib.sha1(content).hexdigest()
-        )
-        monkeypatch.setitem(datasets.DATASETS, "ml-100k", source)
-
-    return publish
+def fetching(url, content, code="", stderr=subprocess.PIPE):
+    """Return a process that downloads `content` from `url`, after running `code`."""
+    sha1 = hashlib.sha1(content).hexdigest()
+    code = (
+        "from d2l_recsys import datasets as d; s = d.DATASETS['ml-100k'];"
+        f"d.DATASETS['ml-100k'] = s._replace(url={url!r}, sha1={sha1!r});"
+        f"{code}\nprint(d.fetch('ml-100k'))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=stderr, text=True
+    )
 
 
 def files_in(folder):
@@ -162,22 +164,30 @@ class TestDownload:
             send(handler, content)
 
         url = serve(respond)
-        code = (
-            "from d2l_recsys import datasets as d; s = d.DATASETS['ml-100k'];"
-            f"d.DATASETS['ml-100k'] = s._replace(url={url!r},"
-            f" sha1={hashlib.sha1(content).hexdigest()!r});"
-            "print(d.fetch('ml-100k'))"
-        )
-        runs = [
-            subprocess.Popen(
-                [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(2)
-        ]
+        runs = [fetching(url, content) for _ in range(2)]
         outputs = [run.communicate(timeout=60)[0].strip() for run in runs]
         assert [run.returncode for run in runs] == [0, 0]
         assert outputs == [str(empty_cache / "ml-100k")] * 2
         assert files_in(empty_cache / "ml-100k") == sorted(MEMBERS)
+        assert {p.name for p in empty_cache.iterdir()} == {"ml-100k", "ml-100k.zip"}
+
+    @pytest.mark.parametrize("terminal", [True, False])
+    def test_progress_is_for_terminals(self, terminal, serve, empty_cache):
+        if terminal:
+            pty, fcntl, termios = map(pytest.importorskip, ("pty", "fcntl", "termios"))
+            ours, theirs = pty.openpty()
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+        else:
+            ours, theirs = os.pipe()
+        content = packed()
+        url = serve(lambda handler, _: send(handler, content))
+        run = fetching(url, content, stderr=theirs)
+        run.communicate(timeout=60)
+        shown = os.read(ours, 10_000).decode()
+        os.close(ours)
+        os.close(theirs)
+        assert ("%" in shown) == terminal
+        assert shown.count("\n") <= 2
 
 
 @pytest.mark.parametrize("name", ["../u.data", "/u.data", "ml-100k/../../u.data"])

@@ -48,13 +48,25 @@ def test_half_stars_stay_halves(file):
         ("1\t\t3\t4", "item_id '' is not a number"),
         ("1\t2\tgood\t4", "rating 'good' is not a number"),
         ("1\t2\t3\tnow", "timestamp 'now' is not a number"),
-        ("1\t2\tnan\t4", "rating nan is outside 1-5"),
-        ("1\t2\tinf\t4", "rating inf is outside 1-5"),
-        ("1\t2\t0\t4", "rating 0 is outside 1-5"),
-        ("1\t2\t5.5\t4", "rating 5.5 is outside 1-5"),
-        ("0\t2\t3\t4", "user_id 0 is below 1"),
-        ("1\t-2\t3\t4", "item_id -2 is below 1"),
+        ("1\t2\tnan\t4", "rating 'nan' is not a number"),
+        ("1\t2\tinf\t4", "rating 'inf' is not a number"),
+        ("1\t2\t1e0\t4", "rating '1e0' is not a number"),
+        ("1\t2\t\t4", "rating '' is not a number"),
+        ("1\t2\t0\t4", "rating '0' is outside 1-5"),
+        ("1\t2\t5.5\t4", "rating '5.5' is outside 1-5"),
+        ("0\t2\t3\t4", "user_id '0' is below 1"),
+        ("1\t-2\t3\t4", "item_id '-2' is below 1"),
         ("99999999999999999999\t2\t3\t4", "user_id .* is too large"),
+        ("9223372036854775808\t2\t3\t4", "user_id .* is too large"),
+        ("1\t2\t3\t-9223372036854775809", "timestamp .* is too large"),
+        ("1\t" + "9" * 5000 + "\t3\t4", "item_id '9{40}...' is too large"),
+        (" 1\t2\t3\t4", "user_id ' 1' is not a number"),
+        ("1\t+2\t3\t4", r"item_id '\+2' is not a number"),
+        ("1\t2.0\t3\t4", "item_id '2.0' is not a number"),
+        ("1\t2e0\t3\t4", "item_id '2e0' is not a number"),
+        ("1\t2_0\t3\t4", "item_id '2_0' is not a number"),
+        ("True\t2\t3\t4", "user_id 'True' is not a number"),
+        ("1\t2\t3\t4\r1\t2\t3\t4", "7 fields in place of 4"),
         ('"1\t2\t3\t4', "user_id '\"1' is not a number"),
         ("1\x002\t2\t3\t4", "user_id .* is not a number"),
         ("\xff\t2\t3\t4", "user_id '\xff' is not a number"),
@@ -107,11 +119,35 @@ class TestMovies:
         assert movies["Action"].tolist() == [True, False]
         assert list(movies.columns) == ["title", "release_date", "unknown", "Action"]
 
-    def test_another_format_is_an_error(self, tmp_path):
+    @pytest.mark.parametrize(
+        ("line", "fault"),
+        [
+            ("2|A|||http://x|maybe", "unknown is 0 or 1, not 'maybe'"),
+            ("2|A|||http://x", "5 fields in place of 6"),
+            ("2|A|||http://x|1|", "7 fields in place of 6"),
+            ("1|A|||http://x|1", "item 1 has a line already"),
+            ("0|A|||http://x|1", "item_id '0' is below 1"),
+            ("2.0|A|||http://x|1", "item_id '2.0' is not a number"),
+            ("2|A\tB|||http://x|1", "a control character in"),
+            ("", "1 fields in place of 6"),
+        ],
+    )
+    def test_a_bad_line_is_named(self, tmp_path, line, fault):
         (tmp_path / "u.genre").write_text("unknown|0\n")
-        (tmp_path / "u.item").write_text("1|A|01-Jan-1995||http://x|maybe\n")
-        with pytest.raises(ValueError, match=r"u\.item: not in the format"):
+        (tmp_path / "u.item").write_text(f"1|A|||http://x|1\n{line}\n")
+        with pytest.raises(ValueError, match=rf"u\.item, line 2: {fault}"):
             read_movies(tmp_path)
+
+    @pytest.mark.parametrize("line", ["|1", "title|1", "unknown|1", "A|2", "A", "A|1|"])
+    def test_a_bad_genre_is_named(self, tmp_path, line):
+        (tmp_path / "u.genre").write_text(f"unknown|0\n{line}\n")
+        with pytest.raises(ValueError, match=r"u\.genre, line 2: "):
+            read_movies(tmp_path)
+
+    def test_words_for_nothing_are_titles_all_the_same(self, tmp_path):
+        (tmp_path / "u.genre").write_text("unknown|0\n")
+        (tmp_path / "u.item").write_text("1|NA|||http://x|1\n2|null|||http://x|0\n")
+        assert read_movies(tmp_path)["title"].tolist() == ["NA", "null"]
 
     def test_the_real_ones(self, ml100k):
         movies = read_movies(ml100k)
