@@ -145,6 +145,7 @@ def _summary(results, seeds):
         if "strict" in name or (slug, name) == ("mf", "random split"):
             theirs = ""  # the book has no such run
         made_up = "" if records[0]["data"] in ("ml-100k", "ctr") else "made-up data"
+        theirs = f"{theirs}, on other data" if made_up else theirs
         what = ", ".join(x for x in (slug, name, made_up) if x)
         lines.append(f"| {what} | {_told(shown, records)} | {theirs} |")
     return "\n".join(lines)

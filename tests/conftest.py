@@ -10,6 +10,13 @@ import pandas as pd
 import pytest
 
 from d2l_recsys import datasets
+from d2l_recsys.devices import seed_everything
+
+
+@pytest.fixture(autouse=True)
+def _seeds():
+    """Seed what a reader's own code draws from, so that the order of tests is free."""
+    seed_everything(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
