@@ -47,16 +47,6 @@ def made(ctx=CPU, sigma=0.5):
     return net
 
 
-def books_scores(net):
-    """Score as the book's MF does, which takes a shard without rows as well."""
-
-    def score(user, item):
-        products = (net.P(user) * net.Q(item)).sum(axis=1)
-        return products + np.squeeze(net.user_bias(user) + net.item_bias(item), 1)
-
-    return score
-
-
 def cells(rows, seed=0):
     rng = numpy.random.default_rng(seed)
     users, items = (rng.integers(0, 9, rows).astype("int32") for _ in range(2))
@@ -103,12 +93,16 @@ def test_e11_the_mean_of_running_means_depends_on_the_order():
 
 def test_e12_one_row_on_two_devices():
     net, rows = made(TWO), cells(11)
+
+    def biases(user, item):  # of MF, whose sum fails on no rows, but later (see docs)
+        return np.squeeze(net.user_bias(user), 1)
+
     book_iter, our_iter = loaders(rows, 10)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
-        assert numpy.isnan(books_evaluator(books_scores(net), book_iter, TWO))
+        assert numpy.isnan(books_evaluator(biases, book_iter, TWO))
     even, _ = loaders([a[:10] for a in rows], 10)
-    assert books_evaluator(books_scores(net), even, TWO) > 0
+    assert books_evaluator(biases, even, TWO) > 0
     true = numpy.sqrt(numpy.mean(errors_of(net, rows) ** 2.0))
     assert evaluator(net, our_iter, TWO) == pytest.approx(true, rel=1e-6)
 
