@@ -82,8 +82,9 @@ def test_e49_without_gpu_there_is_no_device_at_all(section, monkeypatch):
     assert len(run(ours, try_all_gpus())) == 1
 
 
-def test_e50_the_animator_in_a_script(capsys, monkeypatch):
-    monkeypatch.setenv("MPLBACKEND", "Agg")
+@pytest.mark.filterwarnings("ignore:backend2gui is deprecated:DeprecationWarning")
+def test_e50_the_animator_in_a_script(capsys):
+    d2l.plt.switch_backend("agg")
     animator = d2l.Animator(xlabel="epoch", xlim=[1, 2], legend=["loss"])
     for epoch in (1, 2):
         animator.add(epoch, (0.5,))
@@ -138,7 +139,7 @@ def test_e52_three_generators():
     assert orders[0] == orders[1] != list(range(50))
 
 
-def tests_of_errata():
+def names_of_tests():
     """Return the names of all tests of errata, and the numbers in them."""
     names = set()
     for path in HERE.glob("test_errata*.py"):
@@ -154,7 +155,7 @@ def test_the_list_and_the_tests_know_each_other():
     numbers = [entry[:3] for entry in entries]
     assert sorted(numbers) == [f"E{n:02d}" for n in range(1, len(numbers) + 1)]
     assert len(numbers) >= 56
-    tests = tests_of_errata()
+    tests = names_of_tests()
     named = set(re.findall(r"`(test_e\d\d_\w+)`", text))
     assert named == {name for name in tests if re.match(r"test_e\d\d_", name)}
     for entry in entries:
