@@ -169,7 +169,9 @@ class TestEvaluation:
         assert by_formula == pytest.approx(2 / 3)
         for function in (d2l.hit_and_auc, hit_and_auc):
             assert function(ranked, [4], 1) == (1, 1)  # the code does as it should
-        assert metrics.auc(numpy.array([1]), numpy.array([3])) == 1
+            assert function([7, 2, 4], [4], 1) == (0, 0)
+        for rank, expected in ((1, 1), (2, 0.5), (3, 0)):
+            assert metrics.auc(numpy.array([rank]), numpy.array([3])) == expected
 
 
 ROWS, BATCH = 60, 6
