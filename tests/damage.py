@@ -91,6 +91,20 @@ def damaged(draw, lines, separator):
     return content
 
 
+def each_damage(lines, separator):
+    """Yield the content with one fault of each kind, at each place that matters."""
+    fields = lines[-1].split(separator)
+    for column in {*range(min(4, len(fields))), len(fields) - 1}:
+        for text in FIELDS:
+            line = separator.join([*fields[:column], text, *fields[column + 1 :]])
+            yield "\n".join([*lines[:-1], line, ""]).encode()
+    content = "\n".join(lines).encode() + b"\n"
+    second = len(lines[0].encode()) + 1
+    for at in {*range(16), *range(second - 4, second + 16), len(content)}:
+        for more in BYTES:
+            yield content[:at] + more + content[at:]
+
+
 def lines_of(content):
     lines = content.split(b"\n")
     last = lines.pop()
