@@ -167,7 +167,6 @@ def _parse(text, layout):
     if text.startswith(codecs.BOM_UTF8) or b"\n" + codecs.BOM_UTF8 in text:
         return None
     try:
-        text.decode()  # pandas does not look into columns that are dropped
         frame = pd.read_csv(
             io.BytesIO(text),
             sep=layout.separator,

@@ -4,6 +4,10 @@
 then in the folder named by the environment variable ``D2L_RECSYS_DATA``, then in the
 user cache, and downloads what it finds in none of them. Section: ``movielens``,
 ``ctr``.
+
+A file or folder appears in the cache under its name when it is whole. What a killed
+process was at work on stays there under another name, which is never read, until a
+process writes to the cache a day later or more and sweeps it.
 """
 
 import hashlib

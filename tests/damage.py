@@ -12,7 +12,7 @@ FIELDS = [
     *("'", "\\", "#", "1,5", "a\tb", "a|b", "a\rb", "\x1a", "\x85", "\u2028", "\ufeff"),
     *("9223372036854775807", "9223372036854775808", "-9223372036854775809"),
     *("18446744073709551616", "9" * 25, "9" * 5000, "x" * 20_000, "0" * 30 + "1"),
-    *("14102103", "1410210 ", "14 02103", "141301", "00010100", "\uff11" * 8),
+    *("14102103", "1410210 ", "1410 103", "141301", "00010100", "1410210\uff13"),
 ]
 BYTES = [
     b"\0",
@@ -89,6 +89,20 @@ def damaged(draw, lines, separator):
     for damage in draw(st.lists(st.sampled_from(DAMAGES), max_size=2)):
         content = damage(draw, content, separator)
     return content
+
+
+def each_damage(lines, separator):
+    """Yield the content with one fault of each kind, at each place that matters."""
+    fields = lines[-1].split(separator)
+    for column in {*range(min(4, len(fields))), len(fields) - 1}:
+        for text in FIELDS:
+            line = separator.join([*fields[:column], text, *fields[column + 1 :]])
+            yield "\n".join([*lines[:-1], line, ""]).encode()
+    content = "\n".join(lines).encode() + b"\n"
+    second = len(lines[0].encode()) + 1
+    for at in {*range(16), *range(second - 4, second + 16), len(content)}:
+        for more in BYTES:
+            yield content[:at] + more + content[at:]
 
 
 def lines_of(content):

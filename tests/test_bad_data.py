@@ -9,7 +9,14 @@ import tracemalloc
 from unittest import mock
 
 import pytest
-from damage import Bad, damaged, parsed_movies, parsed_ratings, parsed_table
+from damage import (
+    Bad,
+    damaged,
+    each_damage,
+    parsed_movies,
+    parsed_ratings,
+    parsed_table,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +29,7 @@ from d2l_recsys.ratings import read_movies, read_ratings
 bounded = settings(
     derandomize=True,
     deadline=None,
-    max_examples=300,
+    max_examples=200,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -56,21 +63,20 @@ def same(actual, right):
         assert actual == right
 
 
-RATINGS = ["7\t3\t4\t881250949", "12\t3\t5\t-1", "7\t12\t3.5\t0", "1\t1\t1\t9"]
+RATINGS = ["7\t3\t4\t881250949", "12\t3\t5\t1", "7\t12\t3.5\t0", "1\t1\t1\t-9"]
 MOVIES = ["1|A (1995)|01-Jan-1995||http://x|0|1", "2|\xc9 'NA'|||y|1|0", "30|B|||z|0|0"]
 ADS = ["1\t3\ta\t", "0\t\tb\tc d", "1\t-2.5e3\t\t\u4e2d", "0\t3\ta\t"]
 CRITEO = ["\t".join("1" + "9" * 13 + "f" * 26), "\t".join("0-" + "3" * 12 + "e" * 26)]
 CRITEO[1] = CRITEO[1].replace("-", "-7")
+NAMES = ",".join(LAYOUTS["avazu"].columns)
 AVAZU = [
     ",".join(["x", label, hour, *"0123456789abcdefghijk"])
     for label, hour in (("0", "14102103"), ("1", "99123123"))
 ]
 
 
-@bounded
-@given(content=damaged(RATINGS, b"\t"))
-def test_ratings(content, tmp_path):
-    path = tmp_path / "u.data"
+def check_ratings(content, folder):
+    path = folder / "u.data"
     path.write_bytes(content)
     actual = outcome(lambda: read_ratings(path).itertuples(index=False), path)
     if not isinstance(actual, Bad):
@@ -79,17 +85,38 @@ def test_ratings(content, tmp_path):
 
 
 @bounded
-@given(content=damaged(MOVIES, b"|"))
-def test_movies(content, tmp_path):
-    path = tmp_path / "u.item"
+@given(content=damaged(RATINGS, b"\t") | damaged(RATINGS[:2], b"\t"))
+def test_ratings(content, tmp_path):
+    check_ratings(content, tmp_path)
+
+
+@pytest.mark.parametrize("lines", [RATINGS[:2], RATINGS[1:3]])
+def test_ratings_with_one_fault(lines, tmp_path):
+    for content in each_damage(lines, "\t"):
+        check_ratings(content, tmp_path)
+
+
+def check_movies(content, folder):
+    path = folder / "u.item"
     path.write_bytes(content)
-    (tmp_path / "u.genre").write_bytes(b"Action|0\nDrama|1\n")
+    (folder / "u.genre").write_bytes(b"Action|0\nDrama|1\n")
 
     def read():
-        frame = read_movies(tmp_path)
+        frame = read_movies(folder)
         return dict(zip(frame.index.tolist(), frame.to_numpy().tolist()))
 
     same(outcome(read, path), expected(lambda: parsed_movies(content)))
+
+
+@bounded
+@given(content=damaged(MOVIES, b"|"))
+def test_movies(content, tmp_path):
+    check_movies(content, tmp_path)
+
+
+def test_movies_with_one_fault(tmp_path):
+    for content in each_damage(MOVIES[:2], "|"):
+        check_movies(content, tmp_path)
 
 
 def rows_of(table):
@@ -100,18 +127,31 @@ def rows_of(table):
     return list(zip(table.labels.tolist(), texts))
 
 
-@pytest.mark.parametrize(
-    ("layout", "lines"),
-    [
-        (tabbed(3, numeric=[1]), ADS),
-        (LAYOUTS["criteo"], CRITEO),
-        (LAYOUTS["avazu"], AVAZU),
-        (LAYOUTS["avazu"], [",".join(LAYOUTS["avazu"].columns), *AVAZU]),
-    ],
-    ids=["book", "criteo", "avazu", "avazu with names"],
-)
-def test_advertisements(layout, lines, tmp_path):
-    path = tmp_path / "train.csv"
+def check_advertisements(content, block, layout, folder):
+    path = folder / "train.csv"
+    path.write_bytes(content)
+    with mock.patch.object(ctr_files, "_BLOCK_BYTES", block):
+        actual = outcome(lambda: read_table(path, layout), path)
+    right = expected(lambda: parsed_table(content, layout))
+    if isinstance(right, list):
+        right = [(label, list(fields.values())) for label, fields in right]
+    same(actual if isinstance(actual, Bad) else rows_of(actual), right)
+
+
+LAYOUTS_AND_LINES = {
+    "book": (tabbed(3, numeric=[1]), ADS),
+    "criteo": (LAYOUTS["criteo"], CRITEO),
+    "avazu": (LAYOUTS["avazu"], AVAZU),
+    "avazu with names": (
+        LAYOUTS["avazu"],
+        [",".join(LAYOUTS["avazu"].columns), *AVAZU],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS_AND_LINES)
+def test_advertisements(name, tmp_path):
+    layout, lines = LAYOUTS_AND_LINES[name]
 
     @bounded
     @given(
@@ -119,21 +159,24 @@ def test_advertisements(layout, lines, tmp_path):
         block=st.sampled_from([1, 40, 2**24]),
     )
     def check(content, block):
-        path.write_bytes(content)
-        with mock.patch.object(ctr_files, "_BLOCK_BYTES", block):
-            actual = outcome(lambda: read_table(path, layout), path)
-        right = expected(lambda: parsed_table(content, layout))
-        if isinstance(right, list):
-            right = [(label, list(fields.values())) for label, fields in right]
-        same(actual if isinstance(actual, Bad) else rows_of(actual), right)
-        data = outcome(lambda: CTRDataset(path, layout=layout), path)
-        if isinstance(right, Bad):
-            same(data, right)
-        else:
-            assert data.labels[:, 0].tolist() == [label for label, _ in right]
+        check_advertisements(content, block, layout, tmp_path)
+        data = outcome(
+            lambda: CTRDataset(tmp_path / "train.csv", layout=layout),
+            tmp_path / "train.csv",
+        )
+        if not isinstance(data, Bad):
+            right = [label for label, _ in parsed_table(content, layout)]
+            assert data.labels[:, 0].tolist() == right
             assert (data.features < data.offsets + data.field_dims).all()
 
     check()
+
+
+@pytest.mark.parametrize("name", ["book", "avazu"])
+def test_advertisements_with_one_fault(name, tmp_path):
+    layout, lines = LAYOUTS_AND_LINES[name]
+    for number, content in enumerate(each_damage(lines[:2], layout.separator)):
+        check_advertisements(content, (1, 2**24)[number % 2], layout, tmp_path)
 
 
 BIG = 4_000_000
@@ -142,7 +185,8 @@ LONG = {
     "one line of separators": b"\t" * BIG,
     "empty lines": b"\n" * BIG,
     "zero bytes": bytes(BIG),
-    "one field of a good line": b"1\t1\t" + b"2" * BIG + b"\t1\n",
+    "a long rating": b"1\t1\t" + b"2" * BIG + b"\t1\n",
+    "a long number": b"2" * BIG + b"\t1\t1\t1\n",
 }
 
 

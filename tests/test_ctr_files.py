@@ -206,7 +206,9 @@ class TestAvazu:
         assert texts(table)[0][-1] == "s"
         assert table.labels.tolist() == [1]
 
-    @pytest.mark.parametrize("hour", ["", "141021", "14102124", "14133100", "1410210a"])
+    @pytest.mark.parametrize(
+        "hour", ["", "141021", "14102124", "14133100", "1410210a", "1410 103"]
+    )
     def test_hours_are_checked(self, file, hour):
         bad = AVAZU.replace("14102103", hour)
         names = ",".join(self.layout.columns) + "\n"
