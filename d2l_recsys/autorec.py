@@ -69,8 +69,8 @@ def evaluator(
             row += len(recons)
             if ratings.shape != recons.shape:
                 break
-            rated = numpy.nonzero(ratings)
-            error = ratings[rated] - recons[rated]
+            rated = numpy.flatnonzero(ratings)
+            error = ratings.ravel()[rated] - recons.ravel()[rated]
             squared_error += numpy.square(error, dtype="float64").sum()
     if row != len(held_out):
         raise ValueError(

@@ -51,7 +51,7 @@ class NeuMF(nn.HybridBlock):
         if gmf:
             self.P = nn.Embedding(num_users, num_factors)
             self.Q = nn.Embedding(num_items, num_factors)
-            self.prediction_gmf = self.params.get("gmf", shape=(1, num_factors))
+            self.prediction_gmf = dense(1, num_factors, use_bias=False)
         if nums_hiddens:
             self.U = nn.Embedding(num_users, num_factors)
             self.V = nn.Embedding(num_items, num_factors)
@@ -62,15 +62,14 @@ class NeuMF(nn.HybridBlock):
                 self.mlp.add(dense(units, in_units, activation="relu"))
             self.prediction_mlp = dense(1, nums_hiddens[-1], use_bias=False)
 
-    def hybrid_forward(self, F, user_id, item_id, prediction_gmf=None):
+    def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n) for `user_id` (B,); return its shape."""
+        users = F.np.expand_dims(user_id, 1)  # (B, 1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         scores = []  # (B, n, 1) each
-        if self.gmf:  # h . (p * q) = q . (h * p)
-            weighted = F.np.expand_dims(self.P(user_id) * prediction_gmf, 2)
-            scores.append(F.npx.batch_dot(self.Q(items), weighted))
+        if self.gmf:
+            scores.append(self.prediction_gmf(self.P(users) * self.Q(items)))
         if self.nums_hiddens:
-            users = F.np.expand_dims(user_id, 1)  # (B, 1)
             first = self.mlp_user(self.U(users)) + self.mlp_item(self.V(items))
             scores.append(self.prediction_mlp(self.mlp(F.npx.relu(first))))
         return F.npx.reshape_like(reduce(add, scores), item_id)

@@ -67,7 +67,9 @@ def test_neumf_is_the_formula():
     weight = numpy.hstack([array(net.mlp_user.weight), array(net.mlp_item.weight)])
     x = numpy.maximum(weight @ numpy.r_[u, v] + array(net.mlp_item.bias), 0)
     x = numpy.maximum(array(net.mlp[0].weight) @ x + array(net.mlp[0].bias), 0)
-    h = numpy.r_[array(net.prediction_gmf)[0], array(net.prediction_mlp.weight)[0]]
+    h = numpy.r_[
+        array(net.prediction_gmf.weight)[0], array(net.prediction_mlp.weight)[0]
+    ]
     assert score == pytest.approx(h @ numpy.r_[p * q, x], rel=1e-5)
 
 
