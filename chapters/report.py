@@ -83,7 +83,9 @@ def _told(metrics, records):
 
 
 def _words(metric):
-    text = metric.replace("strict_", "").replace("_", " ").replace("test ", "")
+    text = metric.replace("examples_per_sec", "examples/s")
+    text = text.replace("rating_20_30", "rating of user 20 for item 30")
+    text = text.replace("strict_", "").replace("_", " ").replace("test ", "")
     return text.replace("rmse", "RMSE").replace("auc", "AUC").replace("acc", "accuracy")
 
 
@@ -153,7 +155,9 @@ def _summary(results, seeds):
 
 def _curves(results):
     """Draw the test metrics over the epochs of the first seed."""
-    figure, axes = new_figure("Learning curves, seed 0", "epoch", "test metric")
+    figure, axes = new_figure(
+        "Learning curves on MovieLens 100K, seed 0", "epoch", "test metric"
+    )
     for slug, metric, label in (
         ("mf", "test_rmse", "MF, RMSE (seq-aware split)"),
         ("autorec", "test_rmse", "AutoRec, RMSE (random split)"),
