@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
@@ -57,11 +57,11 @@ def find_data(args, family):
     if args.data in family.others:
         _warn(f"{DATA_TITLES[args.data]} in place of {title}, as asked for.")
         return datasets.fetch(args.data, args.data_dir), args.data
-    try:
+    if args.data == real:
         folder = datasets.fetch(real, args.data_dir)
-    except datasets.DatasetUnavailable:
-        if args.data == real:
-            raise
+    else:
+        folder = _fetch_once(real, args.data_dir)
+    if folder is None:
         _warn(
             f"{title[0].upper()}{title[1:]} is not here and could not be downloaded: "
             f"MADE-UP DATA in its\n***  place. `--data {real}` says what is needed "
@@ -72,6 +72,15 @@ def find_data(args, family):
         _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
         return folder, "custom"
     return folder, real
+
+
+@lru_cache(maxsize=None)
+def _fetch_once(real, data_dir):
+    """Return the folder or None; a run of all sections tries to download only once."""
+    try:
+        return datasets.fetch(real, data_dir)
+    except datasets.DatasetUnavailable:
+        return None
 
 
 def fingerprint(source: Path) -> str:

@@ -18,11 +18,10 @@ def printed_figures(section: str = "") -> pd.DataFrame:
 
 
 def in_brief(section: str) -> str:
-    """Return the section's test metrics of the MXNet editions in one line."""
+    """Return what the MXNet editions print of data or test set, in one line."""
     table = printed_figures(section)
-    table = table[
-        (table["framework"] == "MXNet") & table["metric"].str.contains("test_")
-    ]
+    told = table["metric"].str.contains("test_|users|items|sparsity")
+    table = table[(table["framework"] == "MXNet") & told]
     return "; ".join(
         f"{edition}: "
         + ", ".join(
