@@ -201,7 +201,9 @@ def test_the_first_editions_auc_ranks_the_first_943_items_only(
         _, auc = evaluate_ranking(net, within, seq, few, users, users, CPU)
         aucs.append(auc * len(within) / len(test))
     assert len(test) - len(within) == 113
-    tolerance = 3 * SPREAD["test_auc"] * (1 + 1 / len(SEEDS)) ** 0.5
+    # Over seven seeds this figure of Caser's has a standard deviation of 0.005, more
+    # than the AUC over all items, and a mean of 0.754.
+    tolerance = 3 * 0.005 * (1 + 1 / len(SEEDS)) ** 0.5
     assert numpy.mean(aucs) == pytest.approx(printed, abs=tolerance)
 
 
