@@ -243,6 +243,10 @@ def main_options() -> argparse.Namespace:
         help="run all with several seeds and write docs/results.md",
     )
     options.add_argument(
-        "--seeds", type=_positive, default=5, metavar="N", help="how many: 0 to N - 1"
+        "--seeds", type=_positive, metavar="N", help="0 to N - 1, with --report: 5"
     )
-    return options.parse_args(sys.argv[1:])
+    args = options.parse_args(sys.argv[1:])
+    if args.seeds and not args.report:
+        options.error("argument --seeds: goes with --report")
+    args.seeds = args.seeds or 5
+    return args

@@ -1,6 +1,5 @@
 """Run the chapter with several seeds; write docs/results.md and the README's table."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -62,7 +61,7 @@ def _run(args, slug, more, seed):
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", f"chapters.{slug}", "--seed", str(seed), *more]
         command += ["--out", out, *(["--smoke"] if args.smoke else [])]
-        with contextlib.suppress(AttributeError):
+        if args.data_dir:
             command += ["--data-dir", str(args.data_dir.resolve())]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         return json.loads((Path(out) / f"{slug}.json").read_text(encoding="utf-8"))

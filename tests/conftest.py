@@ -127,7 +127,7 @@ def frame():
     return make
 
 
-def checkerboard(size=20, withheld=numpy.eye):
+def checkerboard(size=20):
     """Return the filled cells of a checkerboard and those on its withheld diagonal.
 
     User u has item i if u + i is even: two groups with two tastes. The diagonal is
@@ -135,7 +135,7 @@ def checkerboard(size=20, withheld=numpy.eye):
     """
     users, items = numpy.indices((size, size))
     alike = (users + items) % 2 == 0
-    hidden = withheld(size, dtype=bool)
+    hidden = numpy.eye(size, dtype=bool)
     return [
         tuple(a.astype("int32") for a in numpy.nonzero(cells))
         for cells in (alike & ~hidden, alike & hidden)

@@ -162,6 +162,34 @@ def test_the_runner_refuses_options_before_it_begins():
     assert result.stderr.startswith("python -m chapters: error: argument --epochs")
 
 
+def test_seeds_are_for_the_report():
+    result = chapter("chapters", "--seeds", "2")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line == "python -m chapters: error: argument --seeds: goes with --report"
+
+
+@pytest.mark.parametrize(
+    ("slug", "option", "value"),
+    [
+        ("autorec", "--by", "movie"),
+        ("neumf", "--model", "svd"),
+        ("seqrec", "-L", "0"),
+        ("seqrec", "--without", "both"),
+        ("fm", "--patience", "0"),
+        ("deepfm", "--data", "nowhere.csv"),
+        ("ctr", "--data", "ml-100k"),
+        ("movielens", "--data", "ctr"),
+        ("ranking", "--epochs", "-1"),
+    ],
+)
+def test_wrong_options_of_other_scripts(slug, option, value):
+    result = chapter(f"chapters.{slug}", option, value)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"python -m chapters.{slug}: error: argument {option}: ")
+
+
 @pytest.mark.parametrize("slug", ["__main__", *SLUGS])
 def test_help(slug):
     name = "chapters" if slug == "__main__" else f"chapters.{slug}"
