@@ -11,6 +11,7 @@ from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.mf import MF, BiasBaseline, evaluator, train_recsys_rating
 from d2l_recsys.movielens import split_and_load_ml100k
 from d2l_recsys.plotting import Curves
+from d2l_recsys.row_trainer import make_trainer
 
 options = Options("mf", epochs=20, batch_size=512)
 options.add_argument(
@@ -41,9 +42,7 @@ net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = 0.002, run.epochs, 1e-5, "adam"
 loss = gluon.loss.L2Loss(weight=2)
-trainer = gluon.Trainer(
-    net.collect_params(), optimizer, {"learning_rate": lr, "wd": wd}
-)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size)
 curves = Curves(
     num_epochs, {"train_loss": "train loss", "test_rmse": "test RMSE"}, ylim=(0, 2)
 )

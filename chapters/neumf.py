@@ -8,7 +8,7 @@
 # %%
 from chapters.options import Options
 from chapters.recommendations import print_recommendations
-from d2l_recsys.backend import gluon, mx
+from d2l_recsys.backend import mx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -18,6 +18,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.plotting import Curves
 from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.row_trainer import make_trainer
 
 MODELS = {  # the arguments that make NeuMF one of its parts
     "neumf": {"nums_hiddens": [10, 10, 10]},
@@ -63,8 +64,8 @@ def train(name, test_items, on_epoch=None, eval_step=1):
     net = NeuMF(10, num_users, num_items, **MODELS[run.args.model])
     net.initialize(ctx=devices, force_reinit=True, init=mx.init.Xavier())
     net.hybridize(static_alloc=True, static_shape=True)
-    trainer = gluon.Trainer(
-        net.collect_params(), optimizer, {"learning_rate": lr, "wd": wd}
+    trainer = make_trainer(
+        net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size
     )
     history = train_ranking(
         net,

@@ -30,6 +30,7 @@ class NeuMF(nn.HybridBlock):
     """
 
     scores_lists = True  # item_id may be (B, n): d2l_recsys.scoring asks
+    user_tables = ("P", "U")  # d2l_recsys.row_trainer asks
 
     def __init__(
         self,
@@ -243,10 +244,9 @@ def train_ranking(
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )
-    last = history[-1]
     print(
-        f"train loss {last['train_loss']:.3f}, "
-        f"test hit rate {last['test_hit_rate']:.3f}, test AUC {last['test_auc']:.3f}"
+        "train loss {train_loss:.3f}, test hit rate {test_hit_rate:.3f}, "
+        "test AUC {test_auc:.3f}".format(**history[-1])
     )
     print(f"{examples_per_sec(history):.1f} examples/sec on {devices}")
     return history

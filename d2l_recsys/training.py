@@ -11,6 +11,7 @@ import numpy
 from d2l_recsys.backend import autograd, gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint, History
 from d2l_recsys.devices import split_and_load
+from d2l_recsys.row_trainer import RowTrainer
 
 
 class NonFiniteLoss(ValueError):
@@ -133,6 +134,8 @@ def _train_epoch(train_iter, trainer, devices, step, count):
     start = time.perf_counter()
     for number, batch in enumerate(train_iter, 1):
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
+        if isinstance(trainer, RowTrainer):
+            trainer.touch(batch)
         try:
             losses, size = _gradients(batch, devices, step), len(batch[0])
         except NonFiniteLoss as error:  # a loss that checks its scores
@@ -147,6 +150,8 @@ def _train_epoch(train_iter, trainer, devices, step, count):
             "is 'rollover' or 'discard'; lower batch_size or let it be 'keep'"
         )
     total += _finite_sum(last, number)
+    if isinstance(trainer, RowTrainer):
+        trainer.settle()
     mx.nd.waitall()
     seconds = time.perf_counter() - start
     return {

@@ -26,6 +26,7 @@ GROUND_B = [
     "devices",
     "batching",
     "checkpoint",
+    "row_trainer",
     "training",
     "scoring",
 ]  # Gluon

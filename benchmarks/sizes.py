@@ -1,0 +1,185 @@
+"""Cost against size, up to that of MovieLens 25M: ``python -m benchmarks.sizes``.
+
+Makes up a ratings.csv of each size, works on each in a process of its own, prints the
+tables of docs/results.md and draws docs/sizes.png. It takes about ten minutes, 12 GB of
+memory and 1 GB of disk.
+"""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy
+import pandas as pd
+
+from d2l_recsys import mf
+from d2l_recsys.backend import gluon, mx
+from d2l_recsys.batching import BatchLoader
+from d2l_recsys.mf import MF, train_recsys_rating
+from d2l_recsys.movielens import (
+    load_data_ml100k,
+    read_data_ml100k,
+    split_data_ml100k,
+)
+from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
+from d2l_recsys.plotting import new_figure
+from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.row_trainer import make_trainer
+
+SIZES = {  # ratings, users, items, as those of the MovieLens set of that name
+    "ml-100k": (100_000, 943, 1_682),
+    "ml-1m": (1_000_209, 6_040, 3_706),
+    "ml-10m": (10_000_054, 69_878, 10_677),
+    "ml-25m": (25_000_095, 162_541, 59_047),
+}
+RANKED_USERS = 10_000
+
+
+def write_ratings(path, num_ratings, num_users, num_items, seed=0):
+    """Write distinct pairs, few users and items with many of them, in any order."""
+    rng = numpy.random.default_rng(seed)
+    users = rng.permutation(num_users)[_skewed(rng, num_users, num_ratings * 2)]
+    items = rng.permutation(num_items)[_skewed(rng, num_items, num_ratings * 2)]
+    # Every user and item occurs, so that the counts are those asked for.
+    users[:num_items], items[:num_items] = (
+        numpy.arange(num_items) % num_users,
+        numpy.arange(num_items),
+    )
+    users[num_items : num_items + num_users] = numpy.arange(num_users)
+    keys = users * num_items + items
+    first = numpy.sort(numpy.unique(keys, return_index=True)[1])[:num_ratings]
+    pd.DataFrame(
+        {
+            "userId": users[first] + 1,
+            "movieId": items[first] * 3 + 1,  # ids with gaps
+            "rating": rng.integers(1, 11, len(first)) / 2,
+            "timestamp": rng.integers(800_000_000, 1_600_000_000, len(first)),
+        }
+    ).to_csv(path, index=False)
+
+
+def _skewed(rng, size, draws):
+    """Draw ranks below `size`, the frequency falling with the rank."""
+    return (size * rng.random(draws) ** 2.5).astype("int64")
+
+
+class Stages:
+    """The seconds of each stage, and the peak of the process's memory in it."""
+
+    def __init__(self):
+        self.measured = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+        start = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+        seconds = time.perf_counter() - start
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+        self.measured[name] = seconds, peak
+
+
+def work_on(folder, name):
+    """Go through all that is done with a data set; print what each stage took."""
+    stage = Stages()
+    with stage("read"):
+        data, num_users, num_items = read_data_ml100k(folder, name=name)
+    with stage("split"):
+        parts = split_data_ml100k(data, num_users, num_items, "seq-aware")
+    sizes = num_users, num_items
+    ratings = len(data)
+    del data
+    with stage("load"):
+        train_part, test_part = (load_data_ml100k(x, *sizes, "implicit") for x in parts)
+    scores = [part["rating"].to_numpy().astype("float32") for part in parts]
+    del parts
+    rest = ("adam", {"learning_rate": 0.002, "wd": 1e-5})
+    with stage("MF, an epoch"):
+        net = MF(30, *sizes)
+        net.initialize(mx.init.Normal(0.01))
+        net.hybridize(static_alloc=True, static_shape=True)
+        train_recsys_rating(
+            net,
+            BatchLoader((*train_part[:2], scores[0]), 512, shuffle=True),
+            BatchLoader((*test_part[:2], scores[1]), 8192),
+            gluon.loss.L2Loss(weight=2),
+            make_trainer(net, *rest, 512),
+            1,
+            evaluator=mf.evaluator,
+        )
+    seen, held_out = train_part.inter, test_part.inter
+    some = dict(list(held_out.items())[:RANKED_USERS])
+    arguments = (some, None, seen, *sizes)
+    with stage("NeuMF, an epoch"):
+        net = NeuMF(10, *sizes, [10, 10, 10])
+        net.initialize(mx.init.Xavier())
+        net.hybridize(static_alloc=True, static_shape=True)
+        train_ranking(
+            net,
+            BatchLoader(PRDataset(*train_part[:2], seen, num_items), 1024, True),
+            some,
+            BPRLoss(),
+            make_trainer(net, *rest, 1024),
+            None,
+            *sizes,
+            1,
+            None,
+            lambda *_: (0, 0),  # evaluated below
+            seen,
+        )
+    with stage("ranking evaluation"):
+        evaluate_ranking(net, *arguments)
+    print(json.dumps({"ratings": ratings, "stages": stage.measured}))
+
+
+def main():
+    """Measure every size, print the tables, draw the picture."""
+    results = {}
+    for name, size in SIZES.items():
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / name
+            folder.mkdir()
+            write_ratings(folder / "ratings.csv", *size)
+            command = [sys.executable, "-m", "benchmarks.sizes", str(folder), name]
+            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        results[name] = json.loads(run.stdout.splitlines()[-1])
+        print(name, results[name], file=sys.stderr, flush=True)
+    _print_table(results)
+    _draw(results)
+
+
+def _print_table(results):
+    print(f"| | {' | '.join(results)} |\n|:--|{'--:|' * len(results)}")
+    counts = [f"{result['ratings']:,}" for result in results.values()]
+    print(f"| ratings | {' | '.join(counts)} |")
+    for stage in next(iter(results.values()))["stages"]:
+        cells = (result["stages"][stage] for result in results.values())
+        cells = (f"{seconds:.2f} s, {peak:.1f} GiB" for seconds, peak in cells)
+        print(f"| {stage} | {' | '.join(cells)} |")
+
+
+def _draw(results):
+    figure, axes = new_figure("Cost against size", "ratings", "seconds")
+    sizes = [result["ratings"] for result in results.values()]
+    for stage in results["ml-25m"]["stages"]:
+        seconds = [result["stages"][stage][0] for result in results.values()]
+        axes.plot(sizes, seconds, "o-", label=stage)
+    linear = [
+        results["ml-25m"]["stages"]["MF, an epoch"][0] * n / sizes[-1] for n in sizes
+    ]
+    axes.plot(sizes, linear, "k:", label="linear")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.legend(fontsize=8)
+    figure.savefig(Path(__file__).parent.parent / "docs" / "sizes.png", dpi=110)
+
+
+if __name__ == "__main__":
+    work_on(Path(sys.argv[1]), sys.argv[2]) if sys.argv[1:] else main()
