@@ -1,6 +1,7 @@
 import pytest
 
-from d2l_recsys.ratings import read_movies, read_ratings
+from d2l_recsys.movies import read_movies
+from d2l_recsys.ratings import read_ratings
 
 GOOD = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
 
