@@ -223,7 +223,7 @@ def _without_duplicates(data, duplicates, path, layout):
     again = data.duplicated(pairs).to_numpy()
     if again.any():
         row = int(again.argmax())
-        user, item = data.loc[row, pairs]
+        user, item = (data[name].iloc[row] for name in pairs)
         first = int(((data[pairs] == [user, item]).all(axis=1)).to_numpy().argmax())
         start = 2 if layout.header else 1  # the line of row 0
         raise ValueError(
