@@ -126,7 +126,8 @@ def _read_checked(path, layout):
     # where there are none: in digits alone, or after the slow look at each line.
     header = layout.header.encode()
     allowed = b"0123456789.\r\n" + one_byte
-    plain = table.startswith(header) and not (tabs and b"\t" in content)
+    plain = not header or table.startswith((header + b"\n", header + b"\r\n"))
+    plain &= not (tabs and b"\t" in content)
     plain &= table.translate(None, allowed) == header.translate(None, allowed)
     if not plain or content.count(b"\r") != content.count(b"\r\n"):
         _raise_fault(path, content, layout)

@@ -130,6 +130,8 @@ class TestABadLine:
             ("userId,itemId,rating,timestamp\n1,2,3,4\n", "line 1: no header"),
             ("\ufeff" + f"{HEADER}\n1,2,3,4\n", "line 1: no header"),
             (f"{HEADER}\r1,2,3,4\n", "line 1: no header"),
+            (f"1{HEADER}\n1,2,3,4\n", "line 1: no header"),
+            (f"{HEADER}1\n1,2,3,4\n", "line 1: no header"),
         ],
     )
     def test_is_the_header(self, tmp_path, text, fault):
@@ -184,6 +186,11 @@ class TestReading:
         assert sizes == [2, 2]
         # Both users' last: 4 stars for item 31, and 3.5 for item 1193.
         assert [a.tolist() for a in test.dataset.arrays] == [[0, 1], [0, 1], [4, 3.5]]
+
+    def test_the_name_tells_what_ratings_there_may_be(self, tmp_path):
+        write_set(tmp_path, "ml-1m", [(1, 2, 0.5, 4)])
+        with pytest.raises(ValueError, match=r"line 1: rating '0.5' is outside 1-5"):
+            read_data_ml100k(tmp_path, name="ml-1m")
 
     @pytest.mark.parametrize("name", ["ctr", "ml-2m", "ml-100k-smoke"])
     def test_another_name_is_refused(self, name):
