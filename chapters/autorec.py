@@ -36,7 +36,7 @@ devices = run.devices
 # the book's is 0.000, because it divides by all cells and by the batch size (E14).
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder)
+df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, seed=run.seed)
 train = load_data_ml100k(train_data, num_users, num_items)
 test = load_data_ml100k(test_data, num_users, num_items)

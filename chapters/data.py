@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
 from d2l_recsys import datasets
+from d2l_recsys.ratings import count_ratings
 
 ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
 
@@ -24,11 +25,19 @@ class Family(NamedTuple):
         return ("auto", self.real, *self.others, "synthetic")
 
 
-MOVIELENS = Family("ml-100k")
+MOVIELENS = Family(
+    "ml-100k", ("ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
+)
 ADS = Family("ctr", ("criteo", "avazu"), files=True)
 FAMILY_OF = {"ctr": ADS, "fm": ADS, "deepfm": ADS}  # all others: MOVIELENS
 DATA_TITLES = {
     "ml-100k": "MovieLens 100K",
+    "ml-1m": "MovieLens 1M",
+    "ml-10m": "MovieLens 10M",
+    "ml-20m": "MovieLens 20M",
+    "ml-25m": "MovieLens 25M",
+    "ml-32m": "MovieLens 32M",
+    "ml-latest-small": "MovieLens Latest Small",
     "ctr": "the book's CTR data",
     "criteo": "Criteo's advertisements",
     "avazu": "Avazu's advertisements",
@@ -55,8 +64,7 @@ def find_data(args, family):
         _warn(f"{args.data} in place of {title}, as asked for.")
         return Path(args.data), "custom"
     if args.data in family.others:
-        _warn(f"{DATA_TITLES[args.data]} in place of {title}, as asked for.")
-        return datasets.fetch(args.data, args.data_dir), args.data
+        return _find_other(args, title)
     if args.data == real:
         folder = datasets.fetch(real, args.data_dir)
     else:
@@ -72,6 +80,21 @@ def find_data(args, family):
         _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
         return folder, "custom"
     return folder, real
+
+
+def _find_other(args, title):
+    """Find a set that is not the book's; tell where its size is not the published."""
+    folder, name = datasets.fetch(args.data, args.data_dir), args.data
+    reason = f"{DATA_TITLES[name]} in place of {title}, as asked for."
+    published = getattr(datasets.DATASETS[name], "ratings", None)
+    if published:
+        path = folder / datasets.DATASETS[name].members[0]
+        count = count_ratings(path, name)
+        if count != published:
+            reason += f"\n***  {path} has {count} ratings, the published {published}."
+            name = "custom"
+    _warn(reason)
+    return folder, name
 
 
 @lru_cache(maxsize=None)
@@ -95,7 +118,9 @@ def fingerprint(source: Path) -> str:
 
 
 def _sha1(path):
-    return hashlib.sha1(path.read_bytes()).hexdigest()
+    import pooch
+
+    return pooch.file_hash(str(path), alg="sha1")
 
 
 def _warn(reason):

@@ -36,6 +36,7 @@ num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
     batch_size=run.batch_size,
     seed=run.seed,
     data_dir=run.folder,
+    name=run.data_set,
 )
 net = MF(30, num_users, num_items)
 net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))

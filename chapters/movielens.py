@@ -17,7 +17,7 @@ run = Options("movielens").parse()
 # The matrix of users and items is nearly empty; the sparsity says how nearly.
 
 # %%
-data, num_users, num_items = read_data_ml100k(run.folder)
+data, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
 sparsity = 1 - len(data) / (num_users * num_items)
 print(f"number of users: {num_users}, number of items: {num_items}")
 print(f"matrix sparsity: {sparsity:f}")
@@ -25,7 +25,7 @@ print(data.head(5))
 
 # %%
 figure = histogram(
-    data["rating"], "Distribution of Ratings in MovieLens 100K", "Rating"
+    data["rating"], f"Distribution of Ratings in {run.data_title}", "Rating"
 )
 figure
 

@@ -154,6 +154,9 @@ class Run:
         self.epochs, self.batch_size = args.epochs, args.batch_size
         self.seed, self.devices, self.args = args.seed, args.devices, args
         self.folder, self.data_name = find_data(args, family)
+        # In whose format the files are: made-up ones are as the book's.
+        other = args.data in family.others and not args.smoke
+        self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
 

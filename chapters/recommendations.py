@@ -1,14 +1,14 @@
 """What a ranking model would recommend, in titles."""
 
+from d2l_recsys.movies import read_movies
 from d2l_recsys.neumf import recommend
-from d2l_recsys.ratings import read_movies
 
 
 def print_recommendations(
     run, net, data, candidates, num_users, num_items, seq=None, user=0
 ):
     """Print the last five movies that `user` saw and the ten best he has not."""
-    titles = read_movies(run.folder)["title"].loc[data.attrs["item_ids"]].tolist()
+    titles = _titles(run.folder, data.attrs["item_ids"])
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     print(f"user {user} saw last:")
     for item in candidates[user][-5:]:
@@ -16,3 +16,12 @@ def print_recommendations(
     print("and may like:")
     for item, score in best:
         print(f"    {score:7.3f}  {titles[item]}")
+
+
+def _titles(folder, item_ids):
+    """Return the titles of the items; a set of one's own may lack some, or all."""
+    try:
+        titles = read_movies(folder)["title"].to_dict()
+    except FileNotFoundError:
+        titles = {}
+    return [titles.get(item, f"item {item}") for item in item_ids.tolist()]

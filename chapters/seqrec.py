@@ -41,7 +41,7 @@ devices = run.devices
 
 # %%
 L, batch_size = run.args.L, run.batch_size
-df, num_users, num_items = read_data_ml100k(run.folder)
+df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
 users_train, items_train, ratings_train, candidates = load_data_ml100k(
     train_data, num_users, num_items, feedback="implicit"

@@ -10,7 +10,6 @@ process was at work on stays there under another name, which is never read, unti
 process writes to the cache a day later or more and sweeps it.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -22,17 +21,20 @@ from typing import Callable, NamedTuple, Optional, Tuple, Union
 from d2l_recsys import synthetic, synthetic_ads
 from d2l_recsys.downloads import DatasetUnavailable, download, unpack
 
+_MADE_UP = "ml-100k-synthetic"  # in place of any set of MovieLens
 _LEFTOVER_SECONDS = 24 * 3600  # no process works on a file in the cache for so long
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Download(NamedTuple):
-    """A published archive: its address, its SHA-1 and the members that are needed."""
+    """A published archive: its address, its hash and the members that are needed."""
 
     url: str
-    sha1: str
+    hash: Optional[str]  # 'sha1:...' or 'md5:...'; None where the archive may change
     members: Tuple[str, ...]  # the first one is what tells that a folder holds the set
     max_bytes: int  # no honest copy unpacks to more
+    ratings: Optional[int] = None  # how many there are in the published set
+    folder: Optional[str] = None  # inside the archive, where it is not the set's name
 
 
 class Generated(NamedTuple):
@@ -50,12 +52,62 @@ class Brought(NamedTuple):
 
 
 _ADS = ("train.csv", "test.csv")
+_DAT, _CSV = ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv")
+# A file of such a name may be of anything, so that the folder's name has to tell.
+_SHARED = ("train.csv", "ratings.dat", "ratings.csv")
+_MOVIELENS = "https://files.grouplens.org/datasets/movielens/"
 DATASETS = {
     "ml-100k": Download(
-        "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-        "cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
+        f"{_MOVIELENS}ml-100k.zip",
+        "sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
         ("u.data", "u.item", "u.genre", "u.user", "u.info", "u.occupation", "README"),
         max_bytes=50_000_000,
+    ),
+    # The MD5 sums are those that GroupLens publishes, in NAME.zip.md5.
+    "ml-1m": Download(
+        f"{_MOVIELENS}ml-1m.zip",
+        "md5:c4d9eecfca2ab87c1945afe126590906",
+        _DAT,
+        max_bytes=50_000_000,
+        ratings=1_000_209,
+    ),
+    "ml-10m": Download(
+        f"{_MOVIELENS}ml-10m.zip",
+        "md5:ce571fd55effeba0271552578f2648bd",
+        _DAT,
+        max_bytes=500_000_000,
+        ratings=10_000_054,
+        folder="ml-10M100K",
+    ),
+    "ml-20m": Download(
+        f"{_MOVIELENS}ml-20m.zip",
+        "md5:cd245b17a1ae2cc31bb14903e1204af3",
+        _CSV,
+        max_bytes=1_000_000_000,
+        ratings=20_000_263,
+    ),
+    "ml-25m": Download(
+        f"{_MOVIELENS}ml-25m.zip",
+        "md5:6b51fb2759a8657d3bfcbfc42b592ada",
+        _CSV,
+        max_bytes=1_000_000_000,
+        ratings=25_000_095,
+    ),
+    "ml-32m": Download(
+        f"{_MOVIELENS}ml-32m.zip",
+        "md5:d472be332d4daa821edc399621853b57",
+        _CSV,
+        max_bytes=1_500_000_000,
+        ratings=32_000_204,
+    ),
+    # GroupLens changes this one now and then: no hash can be relied on, and the number
+    # of ratings is that of September 2018.
+    "ml-latest-small": Download(
+        f"{_MOVIELENS}ml-latest-small.zip",
+        None,
+        _CSV,
+        max_bytes=50_000_000,
+        ratings=100_836,
     ),
     "ml-100k-synthetic": Generated(synthetic.write_movielens, ("u.data",)),
     "ml-100k-smoke": Generated(
@@ -66,7 +118,7 @@ DATASETS = {
     ),
     "ctr": Download(
         "http://d2l-data.s3-accelerate.amazonaws.com/ctr.zip",
-        "e18327c48c8e8e5c23da714dd614e390d369843f",
+        "sha1:e18327c48c8e8e5c23da714dd614e390d369843f",
         _ADS,
         max_bytes=100_000_000,
     ),
@@ -84,8 +136,10 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
 
     `data_dir` may be the folder with the files, a folder that has it as a subfolder
     called `name`, or one that has the published ``name.zip``. A folder whose files are
-    called train.csv and test.csv has to be called `name` in any case. An archive is
-    unpacked into the user cache, after its SHA-1 was found right.
+    called train.csv, ratings.dat or ratings.csv, as those of several sets, has to be
+    called `name` in any case (or ml-10M100K, as in the archive of ml-10m). An archive
+    is unpacked into the user cache, after its hash was found right; that of
+    ml-latest-small has none, because GroupLens changes it.
 
     Raises ValueError for an unknown name or a `data_dir` that is no folder, and
     :class:`DatasetUnavailable` where the set can't be had, with the way out.
@@ -110,16 +164,16 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
 def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
     """Return the folder that holds `name` if it is on this machine, else None."""
     source = DATASETS[name]
+    names = (name, getattr(source, "folder", None) or name)
     for place in _places(data_dir):
-        for folder in (place / name, place):
-            # A train.csv may be of anything, so that the folder's name has to tell.
-            if source.members is _ADS and folder.name != name:
+        for folder in (*(place / n for n in names), place):
+            if source.members[0] in _SHARED and folder.absolute().name not in names:
                 continue
             if (folder / source.members[0]).is_file():
                 return folder
         archive = place / f"{name}.zip"
         if isinstance(source, Download) and archive.is_file():
-            _check_sha1(archive, source.sha1)
+            _check_hash(archive, source.hash)
             return _unpack(name, source, archive)
     return None
 
@@ -144,11 +198,14 @@ def _places(data_dir):
     yield cache_dir()
 
 
-def _check_sha1(path, expected):
-    actual = hashlib.sha1(path.read_bytes()).hexdigest()
+def _check_hash(path, expected):
+    import pooch
+
+    kind, _, expected = (expected or "").partition(":")
+    actual = pooch.file_hash(str(path), alg=kind) if kind else ""
     if actual != expected:
         raise DatasetUnavailable(
-            f"{path} is not the published archive: its SHA-1 is {actual}, not "
+            f"{path} is not the published archive: its {kind.upper()} is {actual}, not "
             f"{expected}. Delete it, or put a good copy in its place."
         )
 
@@ -207,17 +264,18 @@ def _download(name, source):
     """Fetch the archive of `source` into the cache."""
     archive = _writable_cache(name) / f"{name}.zip"
     try:
-        return download(source.url, source.sha1, archive, source.max_bytes)
+        return download(source.url, source.hash, archive, source.max_bytes)
     except (OSError, ValueError) as error:
         raise DatasetUnavailable(_way_out(name, source, error)) from error
 
 
 def _way_out(name, source, error):
     reason = str(error).splitlines()[0][:200]
+    made_up = f"{name}-synthetic" if f"{name}-synthetic" in DATASETS else _MADE_UP
     return (
         f"{name} could not be downloaded ({type(error).__name__}: {reason}). Fetch "
-        f"{source.url} with a browser and put the file into {cache_dir()}, or into a "
-        "folder that you name with --data-dir (data_dir=) or D2L_RECSYS_DATA; or use "
-        "the made-up data that needs no download: --data synthetic "
-        f"(fetch('{name}-synthetic'))."
+        f"{source.url} with a browser and put the file, or the folder "
+        f"{source.folder or name} in it, into {cache_dir()}, or into a folder that you "
+        "name with --data-dir (data_dir=) or D2L_RECSYS_DATA; or use the made-up data "
+        f"that needs no download: --data synthetic (fetch('{made_up}'))."
     )

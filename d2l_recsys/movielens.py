@@ -8,8 +8,8 @@ import pandas as pd
 
 from d2l_recsys.backend import np
 from d2l_recsys.batching import BatchLoader
-from d2l_recsys.datasets import fetch
-from d2l_recsys.ratings import read_ratings
+from d2l_recsys.datasets import DATASETS, fetch
+from d2l_recsys.ratings import LAYOUTS, read_ratings
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -32,9 +32,11 @@ class LoadedData(NamedTuple):
 
 
 def read_data_ml100k(
-    data_dir: Optional[_PathLike] = None, duplicates: str = "error"
+    data_dir: Optional[_PathLike] = None,
+    duplicates: str = "error",
+    name: str = "ml-100k",
 ) -> MovieLens:
-    """Read the ratings of MovieLens 100K.
+    """Read the ratings of MovieLens 100K, or of the set of MovieLens called `name`.
 
     Returns `data`, a frame with the columns user_id, item_id, rating and timestamp
     (seconds since 1970) in the order of the file, then the numbers of users and items.
@@ -44,19 +46,24 @@ def read_data_ml100k(
 
     `data_dir` is passed to :func:`d2l_recsys.datasets.fetch`. A user who rated an item
     twice is an error, unless `duplicates` is 'first' or 'last': the row to keep, in
-    file order.
+    file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m', 'ml-32m' or
+    'ml-latest-small'; with all but the first two there are half stars.
 
-    Raises ValueError naming file and line for a line without four fields, a
-    field that is no number, an id below 1 or a rating outside 1-5.
+    Raises ValueError for another name, and naming file and line for a line without four
+    fields, a field that is no number, an id below 1 or a rating that cannot be: see
+    :func:`d2l_recsys.ratings.read_ratings`.
 
     Differs from the book: ids with gaps are renumbered (E06). Section: ``movielens``.
     """
-    data = read_ratings(fetch("ml-100k", data_dir) / "u.data", duplicates)
-    for name in ("user_id", "item_id"):
-        ids = numpy.sort(data[name].unique())
+    if name not in LAYOUTS:
+        raise ValueError(f"no MovieLens {name!r}: choose from {', '.join(LAYOUTS)}")
+    path = fetch(name, data_dir) / DATASETS[name].members[0]
+    data = read_ratings(path, duplicates, name)
+    for column in ("user_id", "item_id"):
+        numbers, ids = pd.factorize(data[column].to_numpy(), sort=True)
         if ids[-1] != len(ids):
-            data[name] = numpy.searchsorted(ids, data[name]) + 1
-        data.attrs[f"{name}s"] = ids
+            data[column] = numbers + 1
+        data.attrs[f"{column}s"] = ids
     num_users, num_items = (len(data.attrs[k]) for k in ("user_ids", "item_ids"))
     return MovieLens(data, num_users, num_items)
 
@@ -96,15 +103,28 @@ def split_data_ml100k(
             "test_ratio has no meaning in 'seq-aware' mode, which holds out one rating "
             "per user: leave it out, or split with split_mode='random'"
         )
-    data = data.reset_index(drop=True)
-    user, time = data.columns[[0, 3]]
-    latest = data[time] == data.groupby(user)[time].transform("max")
-    test_data = data[latest].drop_duplicates(user)
-    rest = data.drop(test_data.index)
-    train_data = rest.iloc[numpy.lexsort((rest[time], rest[user]))]  # a stable sort
+    return _hold_out_last(data)
+
+
+def _hold_out_last(data):
+    users, times = (data.iloc[:, column].to_numpy() for column in (0, 3))
+    order = numpy.lexsort((times, users))  # stable: rows of one moment stay in order
+    users, times = users[order], times[order]
+    starts = numpy.ones(len(users), dtype=bool)  # of a user's rows of one moment
+    starts[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
+    starts = numpy.flatnonzero(starts)
+    last = numpy.ones(len(starts), dtype=bool)
+    last[:-1] = users[starts[1:]] != users[starts[:-1]]
+    held_out, owners = order[starts[last]], users[starts[last]]
+    in_train = numpy.ones(len(users), dtype=bool)
+    in_train[held_out] = False
+    train_data = data.iloc[order[in_train[order]]]
     # Users stand in the order in which they first appear, as in the book.
-    test_data = test_data.set_index(user, drop=False).loc[data[user].unique()]
-    return train_data.reset_index(drop=True), test_data.reset_index(drop=True)
+    first_seen = data.iloc[:, 0].unique()
+    test_data = data.iloc[held_out[numpy.searchsorted(owners, first_seen)]]
+    for part in (train_data, test_data):
+        part.index = pd.RangeIndex(len(part))
+    return train_data, test_data
 
 
 def load_data_ml100k(
@@ -118,9 +138,17 @@ def load_data_ml100k(
     implicit feedback a dictionary from each user to the list of his items in the order
     of `data`.
 
-    Raises ValueError naming the row for an id outside 1..num_users or 1..num_items.
+    Raises ValueError naming the row for an id outside 1..num_users or 1..num_items, and
+    for a matrix of 2^31 cells or more, which MXNet cannot hold: such data is loaded
+    with implicit feedback, or with :func:`split_and_load_ml100k`.
     Section: ``movielens``.
     """
+    if feedback == "explicit" and num_items * num_users >= 2**31:
+        raise ValueError(
+            f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "
+            "more, which MXNet cannot hold: use feedback='implicit' or "
+            "split_and_load_ml100k, which make none, or a smaller set"
+        )
     users, items, scores = _load_arrays(data, num_users, num_items, feedback)
     if feedback == "implicit":
         return LoadedData(users, items, scores, items_of_users(users, items))
@@ -133,7 +161,9 @@ def items_of_users(users: numpy.ndarray, items: numpy.ndarray) -> Dict[int, List
     """Return {user: list of his items} in the order of the arrays, both (n,)."""
     order = numpy.argsort(users, kind="stable")
     owners, firsts = numpy.unique(users[order], return_index=True)
-    lists = numpy.split(items[order], firsts[1:])
+    # One int object for each item, not for each of its occurrences, saves a gigabyte.
+    ints = numpy.arange(items.max(initial=-1) + 1).astype(object)
+    lists = numpy.split(ints[items[order]], firsts[1:])
     return {owner: part.tolist() for owner, part in zip(owners.tolist(), lists)}
 
 
@@ -144,16 +174,18 @@ def split_and_load_ml100k(
     batch_size: int = 256,
     seed: int = 0,
     data_dir: Optional[_PathLike] = None,
+    name: str = "ml-100k",
 ) -> Tuple[int, int, BatchLoader, BatchLoader]:
     """Return the numbers of users and items and the training and test loaders.
 
     A batch is a list of users (B,), items (B,), both int32, and scores (B,), float32.
-    The training loader shuffles, and comes to every row once in each epoch.
+    The training loader shuffles, and comes to every row once in each epoch. `data_dir`
+    and `name` are passed to :func:`read_data_ml100k`.
 
     Differs from the book: no row waits for the next epoch (E48).
     Section: ``movielens``.
     """
-    data, num_users, num_items = read_data_ml100k(data_dir)
+    data, num_users, num_items = read_data_ml100k(data_dir, name=name)
     parts = split_data_ml100k(data, num_users, num_items, split_mode, test_ratio, seed)
     train, test = (_load_arrays(d, num_users, num_items, feedback) for d in parts)
     return (

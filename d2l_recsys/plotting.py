@@ -111,6 +111,7 @@ def histogram(values: pd.Series, title: str, xlabel: str) -> Figure:
     """Draw how often each of a few distinct values occurs, a bar for each."""
     counts = values.value_counts().sort_index()
     figure, axes = new_figure(title, xlabel, "Count")
-    bars = axes.bar(counts.index, counts, width=0.9, edgecolor="black")
+    step = min([1, *counts.index.to_series().diff().dropna()])  # 0.5 with half stars
+    bars = axes.bar(counts.index, counts, width=0.9 * step, edgecolor="black")
     axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from d2l_recsys.ctr_files import Table
-from d2l_recsys.ratings import read_movies
+from d2l_recsys.movies import read_movies
 
 AGES = (18, 25, 35, 45, 50, 56)  # years at which a bucket begins, as in MovieLens 1M
 _PathLike = Union[str, "os.PathLike[str]"]

@@ -1,4 +1,4 @@
-"""Reading the files of MovieLens, with faults named by file and line."""
+"""Reading the ratings of MovieLens, with faults named by file and line."""
 
 import csv
 import io
@@ -6,185 +6,214 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Union
+from typing import Iterator, NamedTuple, Optional, Tuple, Union
 
+import numpy
 import pandas as pd
 
 NAMES = ["user_id", "item_id", "rating", "timestamp"]
-_MOVIE = ["item_id", "title", "release_date", "video_release_date", "url"]
 _WHOLE = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_CONTROL = re.compile(r"[\0-\x1f]")
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
-def read_ratings(path: _PathLike, duplicates: str = "error") -> pd.DataFrame:
-    """Read a file in the format of u.data, in the order of the file.
+class Layout(NamedTuple):
+    """How a file of ratings is written."""
+
+    separator: str
+    header: str = ""  # the first line, if it holds no rating
+    halves: bool = False  # ratings are 0.5, 1, ... 5, not anything in 1-5
+
+
+_CSV = Layout(",", "userId,movieId,rating,timestamp", halves=True)
+LAYOUTS = {
+    "ml-100k": Layout("\t"),
+    "ml-1m": Layout("::"),
+    "ml-10m": Layout("::", halves=True),
+    "ml-20m": _CSV,
+    "ml-25m": _CSV,
+    "ml-32m": _CSV,
+    "ml-latest-small": _CSV,
+}
+_NAME_OF = {"ratings.dat": "ml-10m", "ratings.csv": "ml-25m"}
+
+
+def read_ratings(
+    path: _PathLike, duplicates: str = "error", name: Optional[str] = None
+) -> pd.DataFrame:
+    """Read a file of ratings of MovieLens, in the order of the file.
 
     Returns a frame with the columns user_id, item_id, rating and timestamp (seconds
     since 1970), ids as in the file. A user who rated an item twice is an error, unless
     `duplicates` is 'first' or 'last': the row to keep, in file order.
 
+    `name` is the set in whose format the file is, one of ``LAYOUTS``. By default its
+    own name tells: ratings.dat is read as that of ml-10m (``::`` between fields, half
+    stars), ratings.csv as that of ml-25m (a header, commas, half stars), and any other
+    as u.data (tabs, 1-5).
+
     A number is written in the digits 0-9, with a point in a rating if need be and a
     minus in a timestamp: no blanks, no plus, no exponent. Lines end in LF or CR LF.
 
     Raises ValueError naming file and line for a line without four fields, a field that
-    is no number, an id below 1, a rating outside 1-5, or a file without a line.
+    is no number, an id below 1, a rating outside 1-5, or where there are half stars one
+    that is not 0.5, 1, ... 5, a file without its header or without a rating.
     """
     path = Path(path)
-    return _without_duplicates(_read_checked(path), duplicates, path)
+    layout = LAYOUTS[name or _NAME_OF.get(path.name, "ml-100k")]
+    return _without_duplicates(_read_checked(path, layout), duplicates, path, layout)
 
 
-def read_movies(folder: _PathLike) -> pd.DataFrame:
-    """Read titles, release dates and genres: one row a movie, indexed by item_id.
+def count_ratings(path: _PathLike, name: str) -> int:
+    """Return how many lines a file in the format of the set `name` has for ratings.
 
-    `folder` holds u.item and u.genre (Latin-1), as MovieLens 100K does.
-    The columns are title, release_date (text, None if missing) and one boolean column
-    for each genre of u.genre. Item ids are those of the file.
-
-    Raises ValueError naming file and line for a line of another form: genres are named
-    once and numbered from 0, an item has one line, and its genres are 0 or 1 each.
+    They are not looked at: see :func:`read_ratings`.
     """
-    folder = Path(folder)
-    genres = _read_genres(folder / "u.genre")
-    path, films = folder / "u.item", {}
-    for number, line in _lines(path.read_bytes()):
-        fields = line.split("|")
-        fault = _fault_of_movie(fields, genres)
-        if not fault and int(fields[0]) in films:
-            fault = f"item {int(fields[0])} has a line already"
-        if fault:
-            raise ValueError(f"{path}, line {number}: {fault}")
-        flags = [field == "1" for field in fields[len(_MOVIE) :]]
-        films[int(fields[0])] = [fields[1], fields[2] or None, *flags]
-    if not films:
-        raise ValueError(f"{path}, line 1: the file is empty")
-    ids = pd.Index(list(films), name="item_id")
-    columns = ["title", "release_date", *genres]
-    return pd.DataFrame(list(films.values()), index=ids, columns=columns)
+    count, last = 0, b"\n"
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            count, last = count + block.count(b"\n"), block[-1:]
+    return count + (last != b"\n") - bool(LAYOUTS[name].header)
 
 
-def _read_genres(path):
-    genres = []
-    for number, line in _lines(path.read_bytes()):
-        if not line:
-            continue
-        name, _, index = line.partition("|")
-        if not name or name in (*genres, *_MOVIE) or _CONTROL.search(name):
-            raise ValueError(
-                f"{path}, line {number}: {_shown(name)} cannot name a genre, or not a "
-                "second one"
-            )
-        if index != str(len(genres)):
-            raise ValueError(
-                f"{path}, line {number}: {_shown(index)} in place of {len(genres)}, "
-                "the genre's number"
-            )
-        genres.append(name)
-    return genres
-
-
-def _fault_of_movie(fields, genres):
-    """Say what is wrong with the fields of a line of u.item, or return None."""
-    expected = len(_MOVIE) + len(genres)
-    if len(fields) != expected:
-        return f"{len(fields)} fields in place of {expected}, separated by |"
-    for field in fields:
-        if _CONTROL.search(field):
-            return f"a control character in {_shown(field)}"
-    for genre, field in zip(genres, fields[len(_MOVIE) :]):
-        if field not in ("0", "1"):
-            return f"{genre} is 0 or 1, not {_shown(field)}"
-    return _fault_of_number("item_id", fields[0])
-
-
-def _lines(content):
+def numbered_lines(
+    content: bytes, encoding: str = "latin-1"
+) -> Iterator[Tuple[int, str]]:
     """Yield the number and the text of each line, without LF or CR LF."""
     for number, line in enumerate(io.BytesIO(content), 1):
         if line.endswith(b"\n"):
             line = line[: -2 if line.endswith(b"\r\n") else -1]
-        yield number, line.decode("latin-1")
+        yield number, line.decode(encoding)
 
 
-def _shown(text):
+def shown(text: str) -> str:
+    """Return `text` in quotes, cut to what fits in an error."""
     return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
-def _read_checked(path):
-    """Read and check at C speed; look for the line only when there is a fault."""
-    content = path.read_bytes()
-    # pandas takes blanks, exponents, lone CRs and more in its stride. It is only asked
-    # where there are none: in digits alone, or after the slow look at each line.
-    digits = not content.translate(None, b"0123456789\t\r\n")
-    if not digits or content.count(b"\r") != content.count(b"\r\n"):
-        _raise_fault(path, content)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            data = pd.read_csv(
-                io.BytesIO(content),
-                sep="\t",
-                names=NAMES,
-                index_col=False,
-                dtype={n: "float64" if n == "rating" else "int64" for n in NAMES},
-                encoding="latin-1",
-                float_precision="round_trip",
-                quoting=csv.QUOTE_NONE,
-                skip_blank_lines=False,
-            )
-        # Tabs are counted because pandas overlooks one at the end of a line; the types
-        # because it makes numbers from 2^63 on uint64, whatever it was told.
-        sound = (
-            content.count(b"\t") == (len(NAMES) - 1) * len(data) > 0
-            and data["rating"].between(1, 5).all()
-            and (data.dtypes.drop("rating") == "int64").all()
-            and (data[["user_id", "item_id"]] > 0).all(axis=None)
-        )
-    except (ValueError, OverflowError, TypeError, pd.errors.ParserWarning):
-        sound = False
-    if not sound:
-        _raise_fault(path, content)
-        raise ValueError(f"{path}, line 1: pandas cannot read the file")
-    if (data["rating"] % 1 == 0).all():
-        data["rating"] = data["rating"].astype("int64")
-    return data
-
-
-def _raise_fault(path, content):
-    """Raise ValueError for the first bad line of u.data, if there is one."""
-    if not content:
-        raise ValueError(f"{path}, line 1: the file is empty")
-    for number, line in _lines(content):
-        fields = line.split("\t")
-        fault = None
-        if len(fields) != len(NAMES):
-            fault = (
-                f"{len(fields)} fields in place of 4 (user, item, rating, timestamp, "
-                "separated by tabs)"
-            )
-        else:
-            for name, field in zip(NAMES, fields):
-                fault = fault or _fault_of_number(name, field)
-        if fault:
-            raise ValueError(f"{path}, line {number}: {fault}")
-
-
-def _fault_of_number(name, field):
-    """Say what is wrong with the field `name`, or return None."""
-    if not (_DECIMAL if name == "rating" else _WHOLE).fullmatch(field):
-        return f"{name} {_shown(field)} is not a number"
-    if name == "rating":
-        inside = 1 <= float(field) <= 5
-        return None if inside else f"rating {_shown(field)} is outside 1-5"
+def fault_of_number(name: str, field: str) -> Optional[str]:
+    """Say what is wrong with an id or a timestamp, or return None."""
+    if not _WHOLE.fullmatch(field):
+        return f"{name} {shown(field)} is not a number"
     # Their length comes first: Python refuses to read thousands of digits.
     if len(field.lstrip("-0")) > 19 or not -(2**63) <= int(field) < 2**63:
-        return f"{name} {_shown(field)} is too large"
+        return f"{name} {shown(field)} is too large"
     if name != "timestamp" and int(field) < 1:
-        return f"{name} {_shown(field)} is below 1; ids count from 1"
+        return f"{name} {shown(field)} is below 1; ids count from 1"
     return None
 
 
-def _without_duplicates(data, duplicates, path):
+def _fault_of_rating(field, layout):
+    """Say what is wrong with a rating, or return None."""
+    if not _DECIMAL.fullmatch(field):
+        return f"rating {shown(field)} is not a number"
+    lowest = 0.5 if layout.halves else 1
+    if not lowest <= float(field) <= 5:
+        return f"rating {shown(field)} is outside {lowest}-5"
+    if layout.halves and float(field) % 0.5:
+        return f"rating {shown(field)} is not a multiple of 0.5"
+    return None
+
+
+def _read_checked(path, layout):
+    """Read and check at C speed; look for the line only when there is a fault."""
+    content = path.read_bytes()
+    # pandas takes one byte as separator at that speed, so :: becomes a tab.
+    tabs = layout.separator == "::"
+    table = content.replace(b"::", b"\t") if tabs else content
+    one_byte = b"\t" if tabs else layout.separator.encode()
+    # pandas takes blanks, exponents, lone CRs and more in its stride. It is only asked
+    # where there are none: in digits alone, or after the slow look at each line.
+    header = layout.header.encode()
+    allowed = b"0123456789.\r\n" + one_byte
+    plain = not header or table.startswith((header + b"\n", header + b"\r\n"))
+    plain &= not (tabs and b"\t" in content)
+    plain &= table.translate(None, allowed) == header.translate(None, allowed)
+    if not plain or content.count(b"\r") != content.count(b"\r\n"):
+        _raise_fault(path, content, layout)
+    try:
+        data = _parsed(table, one_byte, layout)
+    except (ValueError, OverflowError, TypeError, pd.errors.ParserWarning):
+        data = None
+    if data is None:
+        _raise_fault(path, content, layout)
+        raise ValueError(f"{path}, line 1: pandas cannot read the file")
+    return data
+
+
+def _parsed(table, separator, layout):
+    """Return the frame in the bytes `table`, or None where something is wrong."""
+    file = io.BytesIO(table)
+    lines = bool(layout.header and file.readline())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        data = pd.read_csv(
+            file,
+            sep=separator.decode(),
+            names=NAMES,
+            index_col=False,
+            # There are few ratings: as categories each text is looked at once.
+            dtype={n: "category" if n == "rating" else "int64" for n in NAMES},
+            keep_default_na=False,
+            encoding="latin-1",
+            quoting=csv.QUOTE_NONE,
+            skip_blank_lines=False,
+        )
+    texts, codes = list(data["rating"].cat.categories), data["rating"].cat.codes
+    points = [text.count(".") for text in texts]
+    sound = (
+        not any(_fault_of_rating(text, layout) for text in texts)
+        # Separators are counted because pandas overlooks one at the end of a line; the
+        # points because it takes 1.0 for an id; the types because it makes numbers from
+        # 2^63 on uint64, whatever it was told.
+        and table.count(separator) == (len(NAMES) - 1) * (lines + len(data))
+        and table.count(b".") == numpy.bincount(codes, minlength=len(points)) @ points
+        and (data.dtypes.drop("rating") == "int64").all()
+        and min(data["user_id"].min(), data["item_id"].min()) > 0
+    )
+    if not (texts and sound):
+        return None
+    ratings = numpy.array([float(text) for text in texts])
+    ratings = ratings if (ratings % 1).any() else ratings.astype("int64")
+    data["rating"] = ratings[codes]
+    return data
+
+
+def _raise_fault(path, content, layout):
+    """Raise ValueError for the first bad line, if there is one."""
+    number = 0
+    for number, line in numbered_lines(content):
+        if layout.header and number == 1:
+            fault = None if line == layout.header else f"no header {layout.header}"
+        else:
+            fault = _fault_of_line(line, layout)
+        if fault:
+            raise ValueError(f"{path}, line {number}: {fault}")
+    if number <= bool(layout.header):
+        what = "no rating follows the header" if number else "the file is empty"
+        raise ValueError(f"{path}, line {number + 1}: {what}")
+
+
+def _fault_of_line(line, layout):
+    """Say what is wrong with a line of ratings, or return None."""
+    fields = line.split(layout.separator)
+    if len(fields) != len(NAMES):
+        between = {"\t": "tabs", ",": "commas"}.get(layout.separator, "::")
+        return (
+            f"{len(fields)} fields in place of 4 (user, item, rating, timestamp, "
+            f"separated by {between})"
+        )
+    for name, field in zip(NAMES, fields):
+        if name == "rating":
+            fault = _fault_of_rating(field, layout)
+        else:
+            fault = fault_of_number(name, field)
+        if fault:
+            return fault
+    return None
+
+
+def _without_duplicates(data, duplicates, path, layout):
     if duplicates not in ("error", "first", "last"):
         raise ValueError(
             f"duplicates is 'error', 'first' or 'last', not {duplicates!r}"
@@ -194,11 +223,12 @@ def _without_duplicates(data, duplicates, path):
         return data.drop_duplicates(pairs, keep=duplicates, ignore_index=True)
     again = data.duplicated(pairs).to_numpy()
     if again.any():
-        line = int(again.argmax())
-        user, item = data.loc[line, pairs]
+        row = int(again.argmax())
+        user, item = (data[name].iloc[row] for name in pairs)
         first = int(((data[pairs] == [user, item]).all(axis=1)).to_numpy().argmax())
+        start = 2 if layout.header else 1  # the line of row 0
         raise ValueError(
-            f"{path}, line {line + 1}: user {user} rated item {item} on line "
-            f"{first + 1} already; duplicates='first' or 'last' keeps one of them"
+            f"{path}, line {start + row}: user {user} rated item {item} on line "
+            f"{start + first} already; duplicates='first' or 'last' keeps one of them"
         )
     return data

@@ -159,8 +159,8 @@ def _windows(history, L):
             "from 0 without gaps"
         )
     # L places of padding before each user's items, so that every window has its place.
-    padded = numpy.full(len(history) + L * history.num_users, history.num_items)
-    padded = padded.astype("int32")
+    size = len(history) + L * history.num_users
+    padded = numpy.full(size, history.num_items, dtype="int32")
     padded[numpy.arange(len(history)) + L * (history.users + 1)] = history.items
     end = history.offsets[1:] + L * numpy.arange(1, history.num_users + 1)
     test_seq = padded[end[:, None] + numpy.arange(-L, 0)]
@@ -168,4 +168,5 @@ def _windows(history, L):
     users = numpy.repeat(numpy.arange(history.num_users, dtype="int32"), number)
     nth = numpy.arange(len(users)) - numpy.repeat(numpy.cumsum(number) - number, number)
     last = end[users] - 1 - nth  # the place of each window's target
-    return users, padded[last[:, None] + numpy.arange(-L, 1)], test_seq
+    windows = numpy.lib.stride_tricks.sliding_window_view(padded, L + 1)
+    return users, windows[last - L], test_seq

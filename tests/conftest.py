@@ -81,7 +81,7 @@ def published(monkeypatch, empty_cache):
 
     def publish(content, url="http://127.0.0.1:9/ml-100k.zip"):
         source = datasets.DATASETS["ml-100k"]._replace(
-            url=url, sha1=hashlib.sha1(content).hexdigest()
+            url=url, hash=f"sha1:{hashlib.sha1(content).hexdigest()}"
         )
         monkeypatch.setitem(datasets.DATASETS, "ml-100k", source)
 

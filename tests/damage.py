@@ -121,21 +121,27 @@ class Bad(Exception):
     """Its argument is the number of the bad line."""
 
 
-def parsed_ratings(content):
-    rows, known = [], set()
+def parsed_ratings(content, separator=b"\t", header=None, halves=False):
+    rows, known, first = [], set(), 1 if header is None else 2
     for number, line in enumerate(lines_of(content), 1):
-        fields = line.split(b"\t")
+        if number < first:
+            if line != header:
+                raise Bad(number)
+            continue
+        fields = line.split(separator)
         if len(fields) != 4:
             raise Bad(number)
         row = [whole(fields[i], low) for i, low in ((0, 1), (1, 1), (3, -(2**63)))]
         if None in row or not re.fullmatch(rb"[0-9]+([.][0-9]+)?", fields[2]):
             raise Bad(number)
-        if not 1 <= float(fields[2]) <= 5:
+        if not (0.5 if halves else 1) <= float(fields[2]) <= 5:
+            raise Bad(number)
+        if halves and float(fields[2]) * 2 != round(float(fields[2]) * 2):
             raise Bad(number)
         rows.append([row[0], row[1], float(fields[2]), row[2]])
     if not rows:
-        raise Bad(1)
-    for number, (user, item, _, _) in enumerate(rows, 1):
+        raise Bad(first if content else 1)
+    for number, (user, item, _, _) in enumerate(rows, first):
         if (user, item) in known:
             raise Bad(number)
         known.add((user, item))

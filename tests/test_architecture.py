@@ -14,6 +14,7 @@ GROUND_A = [  # NumPy and pandas, no MXNet
     "downloads",
     "datasets",
     "ratings",
+    "movies",
     "rating_fields",
     "ctr_layouts",
     "ctr_files",

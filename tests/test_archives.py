@@ -167,7 +167,7 @@ class TestACacheThatCannotBeWrittenTo:
         )
         code = (
             "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (50_000, 50_000));"
-            "from d2l_recsys import datasets as d; d._check_sha1 = lambda *_: None;"
+            "from d2l_recsys import datasets as d; d._check_hash = lambda *_: None;"
             f"d.fetch('ml-100k', {str(tmp_path)!r})"
         )
         result = subprocess.run(

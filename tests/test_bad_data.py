@@ -24,7 +24,8 @@ from d2l_recsys import ctr_files
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.ctr_files import read_table
 from d2l_recsys.ctr_layouts import LAYOUTS, tabbed
-from d2l_recsys.ratings import read_movies, read_ratings
+from d2l_recsys.movies import read_movies
+from d2l_recsys.ratings import read_ratings
 
 bounded = settings(
     derandomize=True,

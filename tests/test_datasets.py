@@ -37,10 +37,10 @@ def send(handler, content, status=200):
 
 def fetching(url, content, code="", stderr=subprocess.PIPE):
     """Return a process that downloads `content` from `url`, after running `code`."""
-    sha1 = hashlib.sha1(content).hexdigest()
+    sha1 = f"sha1:{hashlib.sha1(content).hexdigest()}"
     code = (
         "from d2l_recsys import datasets as d; s = d.DATASETS['ml-100k'];"
-        f"d.DATASETS['ml-100k'] = s._replace(url={url!r}, sha1={sha1!r});"
+        f"d.DATASETS['ml-100k'] = s._replace(url={url!r}, hash={sha1!r});"
         f"{code}\nprint(d.fetch('ml-100k'))"
     )
     return subprocess.Popen(
@@ -239,7 +239,7 @@ class TestAdvertisements:
     ):
         content = packed(["ctr/train.csv", "ctr/test.csv", "ctr/other"])
         source = datasets.DATASETS["ctr"]._replace(
-            sha1=hashlib.sha1(content).hexdigest()
+            hash=f"sha1:{hashlib.sha1(content).hexdigest()}"
         )
         monkeypatch.setitem(datasets.DATASETS, "ctr", source)
         (tmp_path / "ctr.zip").write_bytes(content)

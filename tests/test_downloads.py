@@ -29,8 +29,8 @@ def publish(serve, monkeypatch, empty_cache):
             respond(handler, number)
 
         url = serve(counted)
-        sha1 = hashlib.sha1(CONTENT).hexdigest()
-        source = datasets.DATASETS["ml-100k"]._replace(url=url, sha1=sha1, **changes)
+        sha1 = f"sha1:{hashlib.sha1(CONTENT).hexdigest()}"
+        source = datasets.DATASETS["ml-100k"]._replace(url=url, hash=sha1, **changes)
         monkeypatch.setitem(datasets.DATASETS, "ml-100k", source)
         return asked
 

@@ -64,6 +64,16 @@ def test_histogram():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Rating", "Count")
 
 
+@pytest.mark.parametrize(
+    ("values", "width"), [([0.5, 1, 5], 0.45), ([1, 3, 5], 0.9), ([4], 0.9)]
+)
+def test_bars_do_not_overlap(values, width):
+    (axes,) = histogram(pd.Series(values), "T", "Rating").axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(
+        [width] * len(values)
+    )
+
+
 def test_this_is_no_notebook():
     assert not plotting.in_notebook()
 

@@ -1,6 +1,6 @@
 import pytest
 
-from d2l_recsys.ratings import read_movies, read_ratings
+from d2l_recsys.ratings import read_ratings
 
 GOOD = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
 
@@ -104,58 +104,3 @@ class TestDuplicates:
     def test_another_word_is_refused(self, file):
         with pytest.raises(ValueError, match="not 'both'"):
             read_ratings(file(self.text), duplicates="both")
-
-
-class TestMovies:
-    def test_titles_are_latin_1_and_genres_are_flags(self, tmp_path):
-        (tmp_path / "u.genre").write_text("unknown|0\nAction|1\n\n")
-        (tmp_path / "u.item").write_bytes(
-            "1|Misérables, Les (1995)|01-Jan-1995||http://x|0|1\n"
-            '2|"Quoted" (1996)|||http://y|1|0\n'.encode("latin-1")
-        )
-        movies = read_movies(tmp_path)
-        assert movies.loc[1, "title"] == "Misérables, Les (1995)"
-        assert movies.loc[2, "title"] == '"Quoted" (1996)'
-        assert movies["Action"].tolist() == [True, False]
-        assert list(movies.columns) == ["title", "release_date", "unknown", "Action"]
-
-    @pytest.mark.parametrize(
-        ("line", "fault"),
-        [
-            ("2|A|||http://x|maybe", "unknown is 0 or 1, not 'maybe'"),
-            ("2|A|||http://x", "5 fields in place of 6"),
-            ("2|A|||http://x|1|", "7 fields in place of 6"),
-            ("1|A|||http://x|1", "item 1 has a line already"),
-            ("0|A|||http://x|1", "item_id '0' is below 1"),
-            ("2.0|A|||http://x|1", "item_id '2.0' is not a number"),
-            ("2|A\tB|||http://x|1", "a control character in"),
-            ("", "1 fields in place of 6"),
-        ],
-    )
-    def test_a_bad_line_is_named(self, tmp_path, line, fault):
-        (tmp_path / "u.genre").write_text("unknown|0\n")
-        (tmp_path / "u.item").write_text(f"1|A|||http://x|1\n{line}\n")
-        with pytest.raises(ValueError, match=rf"u\.item, line 2: {fault}"):
-            read_movies(tmp_path)
-
-    @pytest.mark.parametrize("line", ["|1", "title|1", "unknown|1", "A|2", "A", "A|1|"])
-    def test_a_bad_genre_is_named(self, tmp_path, line):
-        (tmp_path / "u.genre").write_text(f"unknown|0\n{line}\n")
-        with pytest.raises(ValueError, match=r"u\.genre, line 2: "):
-            read_movies(tmp_path)
-
-    def test_words_for_nothing_are_titles_all_the_same(self, tmp_path):
-        (tmp_path / "u.genre").write_text("unknown|0\n")
-        (tmp_path / "u.item").write_text("1|NA|||http://x|1\n2|null|||http://x|0\n")
-        assert read_movies(tmp_path)["title"].tolist() == ["NA", "null"]
-
-    def test_the_real_ones(self, ml100k):
-        movies = read_movies(ml100k)
-        assert len(movies) == 1682
-        assert movies.loc[1, "title"] == "Toy Story (1995)"
-        genres = movies.loc[1].drop(["title", "release_date"])
-        assert genres.index[genres.astype(bool)].tolist() == [
-            "Animation",
-            "Children's",
-            "Comedy",
-        ]
