@@ -75,7 +75,8 @@ class RowTrainer(gluon.Trainer):
         """
         if not self._last:  # what a training that was broken off left there
             for number in self._kind:
-                self._params[number].zero_grad()
+                for slope in self._params[number].list_grad():
+                    slope[:] = 0
         users, *others = batch
         items = [x.reshape(-1) for x in others if "int" in str(x.dtype)]
         for kind, ids in (("user", users), ("item", np.concatenate(items))):
