@@ -21,8 +21,10 @@ Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthet
 files), ``interactions``, ``sampling`` (negatives), ``metrics``; ``devices``,
 ``batching``, ``training`` (the epoch loop) and ``scoring`` (all items for many users);
 above them ``plotting`` and ``d2l``, the namespace in which the book's own cells run:
-``from d2l_recsys import d2l``. The book's names can be imported from here as well:
-``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+``from d2l_recsys import d2l``. ``python -m d2l_recsys.doctor`` tells what can work on
+this machine; ``cuda`` loads CUDA's libraries for it. The book's names can be imported
+from here as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked
+for.
 """
 
 from importlib import import_module

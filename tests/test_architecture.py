@@ -20,6 +20,8 @@ GROUND_A = [  # NumPy and pandas, no MXNet
     "interactions",
     "sampling",
     "metrics",
+    "cuda",
+    "device_names",
 ]
 GROUND_B = [
     "backend",
@@ -31,7 +33,7 @@ GROUND_B = [
 ]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-TOP = ["plotting", "d2l"]
+TOP = ["plotting", "d2l", "doctor"]
 # The imports between sections that the plan allows.
 BACKWARDS = {("autorec", "mf"), ("seqrec", "neumf"), ("deepfm", "fm")}
 
