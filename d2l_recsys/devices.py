@@ -13,7 +13,7 @@ from d2l_recsys.device_names import read_devices
 
 def try_gpu(i: int = 0) -> mx.Context:
     """Return gpu(i) if it is there and runs a kernel, else cpu()."""
-    there = 0 <= i < _num_gpus() and not fault_of(mx.gpu(i))
+    there = i < _num_gpus() and not fault_of(mx.gpu(i))
     return mx.gpu(i) if there else mx.cpu()
 
 

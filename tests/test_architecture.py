@@ -166,6 +166,8 @@ def test_importing_the_package_loads_next_to_nothing():
 def test_importing_touches_no_seed_logging_or_file():
     code = """
 import logging, os, random, sys
+from d2l_recsys import cuda
+cuda.load()
 import mxnet, numpy
 mxnet.npx.set_np()  # logs, and by that gives the root logger a handler
 before = random.getstate(), numpy.random.get_state()[1].tolist()
