@@ -15,7 +15,10 @@ int cuInit(unsigned flags) {
   const char *error = getenv("STUB_ERROR");
   return error ? atoi(error) : *gpus() ? 0 : 100;
 }
-int cuDeviceGetCount(int *count) { return *count = strlen(gpus()) / 2, 0; }
+int cuDeviceGetCount(int *count) {
+  if (!*gpus()) return 3; /* not initialised */
+  return *count = strlen(gpus()) / 2, 0;
+}
 int cuDeviceGet(int *device, int number) { return *device = number, 0; }
 int cuDeviceGetName(char *name, int size, int device) {
   return snprintf(name, size, "Stub %d", device), 0;
