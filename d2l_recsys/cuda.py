@@ -1,7 +1,7 @@
 """CUDA for the wheel mxnet-cu112: its libraries from NVIDIA's wheels, and the GPUs.
 
-The wheel brings no CUDA library, and its own looks for them where a system keeps them.
-What NVIDIA's wheels hold is therefore loaded before MXNet, which then finds each
+The wheel brings no CUDA library, and MXNet looks for them only where a system keeps
+them. What NVIDIA's wheels hold is therefore loaded first, and MXNet then finds each
 library by its name in the process. A library that no wheel holds may be the system's.
 """
 
