@@ -11,7 +11,9 @@ import numpy
 import pandas as pd
 import pytest
 
-from d2l_recsys import datasets
+from d2l_recsys import cuda, datasets
+
+cuda.load()  # before a test file imports MXNet
 
 
 @pytest.fixture(autouse=True)
