@@ -44,11 +44,15 @@ $(READY):
 	  --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Renew requirements.txt: one file for Python 3.8-3.11 on every platform. Needs uv.
+# Renew the pins: a file for Python 3.8-3.11 on every platform, and one with the same
+# versions for NVIDIA GPUs (Linux x86_64), for which there are other wheels. Needs uv.
 lock:
 	uv pip compile --quiet --universal --python-version 3.8 --generate-hashes \
 	  --extra cpu --extra dev --upgrade --custom-compile-command "make lock" \
 	  setup.py -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.8 --generate-hashes \
+	  --extra cu112 --extra dev --constraint requirements.txt \
+	  --custom-compile-command "make lock" setup.py -o requirements-cu112.txt
 
 clean:
 	rm -rf .venv results *.egg-info .pytest_cache .ruff_cache

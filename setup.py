@@ -22,7 +22,19 @@ setup(
     ],
     extras_require={
         "cpu": ["mxnet==1.9.1"],
-        "cu112": ["mxnet-cu112==1.9.1"],
+        # The CUDA 11 libraries too, so that NVIDIA's driver is all a machine needs.
+        "cu112": [
+            "mxnet-cu112==1.9.1",
+            "nvidia-cublas-cu11==11.10.3.66",
+            "nvidia-cuda-nvrtc-cu11==11.7.99",
+            "nvidia-cuda-runtime-cu11==11.7.99",
+            "nvidia-cudnn-cu11==8.5.0.96",
+            "nvidia-cufft-cu11==10.7.2.91",
+            "nvidia-curand-cu11==10.2.10.91",
+            "nvidia-cusolver-cu11==11.4.0.1",
+            "nvidia-nccl-cu11==2.14.3",
+            "nvidia-nvtx-cu11==11.7.91",
+        ],
         "dev": [
             "hypothesis",
             "jupytext",

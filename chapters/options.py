@@ -21,7 +21,7 @@ from chapters.data import (
 )
 from d2l_recsys.backend import mx
 from d2l_recsys.checkpoint import Checkpoint
-from d2l_recsys.devices import seed_everything, try_all_gpus
+from d2l_recsys.devices import parse_devices, seed_everything, try_all_gpus
 from d2l_recsys.plotting import in_notebook
 from d2l_recsys.training import History
 
@@ -218,21 +218,10 @@ def _folder(text):
 
 
 def _devices(text):
-    kind, _, rest = text.partition(":")
-    ids = rest.split(",") if rest else ["1" if kind == "cpu" else "0"]
-    numbers = [int(i) for i in ids if i.isdigit()]
-    if kind == "cpu" and len(numbers) == len(ids) == 1 and numbers[0] > 0:
-        return [mx.cpu(i) for i in range(numbers[0])]
-    if kind == "gpu" and len(numbers) == len(ids) == len(set(ids)):
-        missing = [i for i in numbers if i >= mx.context.num_gpus()]
-        if missing:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: MXNet sees {mx.context.num_gpus()} GPUs here"
-            )
-        return [mx.gpu(i) for i in numbers]
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is neither cpu, cpu:N (N contexts), gpu nor gpu:0,1 (by number)"
-    )
+    try:
+        return parse_devices(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main_options() -> argparse.Namespace:

@@ -1,10 +1,15 @@
-"""The one place that imports MXNet: NumPy mode on, a plain word when it is missing.
+"""The one place that imports MXNet: NumPy mode on, a plain word where that fails.
+
+CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed.
 
 Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
 names under which the book imports them.
 """
 
+from d2l_recsys import cuda
+
 try:
+    missing = cuda.load()
     import mxnet as mx
 except ModuleNotFoundError as error:
     if error.name != "mxnet":
@@ -13,10 +18,14 @@ except ModuleNotFoundError as error:
         "MXNet is not installed: pip install 'd2l-recsys[cpu]', or "
         "'d2l-recsys[cu112]' on a machine with an NVIDIA GPU"
     ) from None
+except OSError as error:  # a library is missing
+    raise ImportError(
+        f"MXNet does not load: {cuda.way_out(missing) or error}"
+    ) from None
 except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 uses
     raise ImportError(
-        f"MXNet 1.9.1 does not import with this NumPy ({error}): "
-        "pip install 'numpy==1.23.5'"
+        "MXNet 1.9.1 does not import with this NumPy "
+        f"({str(error).splitlines()[0]}): pip install 'numpy==1.23.5'"
     ) from error
 
 from mxnet import autograd, gluon, np, npx

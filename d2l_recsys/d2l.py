@@ -12,16 +12,19 @@ import os
 import warnings
 from collections import deque
 from functools import wraps
+from importlib import import_module
 from inspect import signature
 from typing import Callable, Dict, Optional, Tuple
-
-from d2l import mxnet as book
 
 import d2l_recsys
 from d2l_recsys import datasets, fm, mf, neumf
 from d2l_recsys.backend import gluon
 from d2l_recsys.devices import try_all_gpus
 from d2l_recsys.plotting import Curves, in_notebook
+
+# Not by an import statement, which has to stand above: the backend is to be the first
+# to load MXNet.
+book = import_module("d2l.mxnet")
 
 
 def __getattr__(name):

@@ -1,24 +1,74 @@
 """Devices: finding them, spreading a batch over them, seeding what runs on them."""
 
 import random
+from contextlib import suppress
 from typing import List, Sequence
 
 import numpy
 
+from d2l_recsys import cuda
 from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.device_names import read_devices
 
 
 def try_gpu(i: int = 0) -> mx.Context:
-    """Return gpu(i) if it is there, else cpu()."""
-    return mx.gpu(i) if mx.context.num_gpus() > i else mx.cpu()
+    """Return gpu(i) if it is there and runs a kernel, else cpu()."""
+    there = i < _num_gpus() and not fault_of(mx.gpu(i))
+    return mx.gpu(i) if there else mx.cpu()
 
 
 def try_all_gpus() -> List[mx.Context]:
-    """Return all GPUs, or [cpu()] where there is none.
+    """Return all GPUs that run a kernel, or [cpu()] where there is none.
 
-    Differs from the book: never an empty list (E49).
+    Differs from the book: never an empty list (E49), and no GPU that can't work.
     """
-    return [mx.gpu(i) for i in range(mx.context.num_gpus())] or [mx.cpu()]
+    gpus = [mx.gpu(i) for i in range(_num_gpus())]
+    return [gpu for gpu in gpus if not fault_of(gpu)] or [mx.cpu()]
+
+
+def fault_of(device: mx.Context) -> str:
+    """Return why `device` can't run a kernel, in a line, or '' where one ran there."""
+    if device.device_type == "gpu":
+        with suppress(OSError):  # without an answer from the driver, the kernel tells
+            gpu = dict(enumerate(cuda.gpus())).get(device.device_id)
+            # Not tried: where MXNet can't set a GPU up, it ends the process.
+            if gpu and not gpu.has_code:
+                return f"MXNet has no code for {gpu.name}"
+    try:
+        ones = np.ones((2, 3), ctx=device), np.ones((3, 2), ctx=device)
+        total = float(np.dot(*ones).sum())
+    except mx.base.MXNetError as error:
+        return str(error).strip().splitlines()[-1]
+    return "" if total == 12 else f"{device} adds twelve ones up to {total}"
+
+
+def parse_devices(text: str) -> List[mx.Context]:
+    """Return the devices that `text` names: cpu, cpu:2 (two contexts), gpu, gpu:0,1.
+
+    Raises ValueError for any other text, and for a GPU that is not there or can't work.
+    """
+    kind, numbers = read_devices(text)
+    if kind == "gpu" and max(numbers) >= _num_gpus():
+        raise ValueError(
+            f"{text!r}: MXNet sees {_num_gpus()} GPUs here: python -m "
+            "d2l_recsys.doctor tells why"
+        )
+    devices = [mx.Context(kind, number) for number in numbers]
+    for device in devices:
+        fault = fault_of(device) if kind == "gpu" else ""
+        if fault:
+            raise ValueError(
+                f"{text!r}: {device} can't work ({fault}): python -m "
+                "d2l_recsys.doctor tells more"
+            )
+    return devices
+
+
+def _num_gpus():
+    try:
+        return mx.context.num_gpus()
+    except mx.base.MXNetError:  # the driver is there and does not answer
+        return 0
 
 
 def devices_of(net: gluon.Block) -> List[mx.Context]:

@@ -2,6 +2,8 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -9,13 +11,16 @@ import numpy
 import pandas as pd
 import pytest
 
-from d2l_recsys import datasets
-from d2l_recsys.devices import seed_everything
+from d2l_recsys import cuda, datasets
+
+cuda.load()  # before a test file imports MXNet
 
 
 @pytest.fixture(autouse=True)
 def _seeds():
     """Seed what a reader's own code draws from, so that the order of tests is free."""
+    from d2l_recsys.devices import seed_everything  # some tests need no MXNet
+
     seed_everything(0)
 
 
@@ -115,6 +120,28 @@ def serve():
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def compile_library():
+    """Return a function that compiles a C file: compile(library, source, *needed)."""
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+
+    def compile_it(path, source, *needed):
+        name = f"-Wl,--no-as-needed,-soname,{path.name}"
+        command = ["gcc", "-shared", "-fPIC", "-x", "c", source, "-x", "none", *needed]
+        subprocess.run([*command, name, "-o", path], check=True)
+
+    return compile_it
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory, compile_library):
+    """Return the folder of a driver, libcuda.so.1, that shows the GPUs of STUB_GPUS."""
+    folder = tmp_path_factory.mktemp("driver")
+    compile_library(folder / "libcuda.so.1", Path(__file__).with_name("libcuda.c"))
+    return folder
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ GROUND_A = [  # NumPy and pandas, no MXNet
     "interactions",
     "sampling",
     "metrics",
+    "cuda",
+    "device_names",
 ]
 GROUND_B = [
     "backend",
@@ -33,7 +35,7 @@ GROUND_B = [
 ]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-TOP = ["plotting", "d2l"]
+TOP = ["plotting", "d2l", "doctor"]
 # The imports between sections that the plan allows.
 BACKWARDS = {("autorec", "mf"), ("seqrec", "neumf"), ("deepfm", "fm")}
 
@@ -166,6 +168,8 @@ def test_importing_the_package_loads_next_to_nothing():
 def test_importing_touches_no_seed_logging_or_file():
     code = """
 import logging, os, random, sys
+from d2l_recsys import cuda
+cuda.load()
 import mxnet, numpy
 mxnet.npx.set_np()  # logs, and by that gives the root logger a handler
 before = random.getstate(), numpy.random.get_state()[1].tolist()

@@ -3,9 +3,13 @@ import random
 import numpy
 import pytest
 
+from d2l_recsys import cuda
 from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.device_names import read_devices
 from d2l_recsys.devices import (
     devices_of,
+    fault_of,
+    parse_devices,
     seed_everything,
     split_and_load,
     try_all_gpus,
@@ -20,6 +24,67 @@ no_gpu = pytest.mark.skipif(mx.context.num_gpus() > 0, reason="this machine has 
 def test_without_a_gpu_there_is_still_a_device():
     assert try_gpu() == try_gpu(3) == mx.cpu()
     assert try_all_gpus() == [mx.cpu()]
+
+
+@no_gpu
+def test_a_gpu_that_runs_no_kernel_is_no_device(monkeypatch):
+    """MXNet is made to see GPUs that are not there; what is tried on them is real."""
+    monkeypatch.setattr(mx.context, "num_gpus", lambda: 2)
+    assert "GPU" in fault_of(mx.gpu(0))
+    assert fault_of(mx.cpu(0)) == fault_of(mx.cpu(1)) == ""
+    assert try_gpu() == try_gpu(1) == try_gpu(-1) == mx.cpu()
+    assert try_all_gpus() == [mx.cpu()]
+    with pytest.raises(ValueError, match=r"'gpu:1,0': gpu\(1\) can't work \(.*GPU"):
+        parse_devices("gpu:1,0")
+
+
+def test_a_gpu_that_mxnet_has_no_code_for_is_not_tried(monkeypatch):
+    shown = [cuda.Gpu("Old", (3, 5)), cuda.Gpu("New", (9, 0))]
+    monkeypatch.setattr(cuda, "gpus", lambda: shown)
+    assert fault_of(mx.gpu(0)) == "MXNet has no code for Old"
+    assert fault_of(mx.gpu(1)) == "MXNet has no code for New"
+    assert "no code" not in fault_of(mx.gpu(2))
+
+
+def test_a_device_has_to_give_the_right_number(monkeypatch):
+    monkeypatch.setattr(np, "dot", lambda a, b: np.zeros((2, 2), ctx=a.ctx))
+    assert fault_of(mx.cpu()) == "cpu(0) adds twelve ones up to 0.0"
+
+
+def test_a_driver_that_does_not_answer_leaves_the_cpu(monkeypatch):
+    def fail():
+        raise mx.base.MXNetError("CUDA: unknown error")
+
+    monkeypatch.setattr(mx.context, "num_gpus", fail)
+    assert try_all_gpus() == [try_gpu()] == [mx.cpu()]
+    with pytest.raises(ValueError, match="'gpu': MXNet sees 0 GPUs here"):
+        parse_devices("gpu")
+
+
+@no_gpu
+def test_parse_devices():
+    assert parse_devices("cpu") == [mx.cpu()]
+    assert parse_devices("cpu:3") == [mx.cpu(0), mx.cpu(1), mx.cpu(2)]
+    for text in ("gpu", "gpu:7", "gpu:0,1"):
+        with pytest.raises(ValueError, match=f"'{text}': MXNet sees 0 GPUs here"):
+            parse_devices(text)
+
+
+def test_read_devices():
+    assert read_devices("gpu") == read_devices("gpu:0") == ("gpu", [0])
+    assert read_devices("gpu:3,1") == ("gpu", [3, 1])
+    for text in (
+        "",
+        "tpu",
+        "cpu:0",
+        "cpu:1,2",
+        "cpu:-1",
+        "gpu:1,1",
+        "gpu:1,x",
+        "gpu:²",
+    ):
+        with pytest.raises(ValueError, match="is neither cpu, cpu:N"):
+            read_devices(text)
 
 
 @pytest.mark.parametrize(

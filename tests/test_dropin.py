@@ -30,7 +30,7 @@ def test_all_of_the_books_names_with_ours_over_them():
 @pytest.mark.usefixtures("book_data")
 def test_the_installed_package_is_left_as_it_is():
     code = """
-import d2l_recsys
+import d2l_recsys.backend
 from d2l import mxnet as book
 import sys
 assert "d2l_recsys.d2l" not in sys.modules
