@@ -20,6 +20,7 @@ from d2l_recsys.device_names import read_devices
 
 CPU_WHEEL = "mxnet"
 DATA = ("ml-100k", "ctr", "criteo", "avazu")
+LARGER = ("ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
 OK, NOTE, FAULT = "ok", "note", "FAULT"
 Finding = Tuple[str, str]  # one of the three, and a line of text
 # MXNet is tried in a process of its own, because it may end or hang the one it is in.
@@ -73,7 +74,9 @@ def _options():
         default="cpu",
         help="what has to work: cpu (default), cpu:2, gpu, gpu:0,1",
     )
-    parser.add_argument("--data", choices=DATA, help="data that has to be here")
+    parser.add_argument(
+        "--data", choices=(*DATA, *LARGER), help="data that has to be here"
+    )
     return parser.parse_args()
 
 
@@ -205,7 +208,7 @@ def _try(kind, number, otherwise) -> Finding:
 
 
 def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
-    for name in DATA:
+    for name in (*DATA, *LARGER):
         otherwise = FAULT if name == asked else NOTE
         try:
             from d2l_recsys import datasets  # needs NumPy and pooch
@@ -216,7 +219,7 @@ def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
             continue
         if folder:
             yield OK, f"data {name}: in {folder}"
-        else:
+        elif name in DATA or name == asked:
             yield otherwise, f"data {name}: {_origin(datasets.DATASETS[name])}"
 
 

@@ -6,8 +6,8 @@ import numpy
 
 from d2l_recsys.backend import gluon, mx, nn, np
 
-MANY_ROWS = 30_000  # below, a step on all rows is the faster one, whatever the batch
-TIMES_A_BATCH = 10  # so many times a batch's rows are worth picking them out
+MANY_ROWS = 50_000  # below, a step on all rows is the faster one, whatever the batch
+TIMES_A_BATCH = 20  # so many times a batch's rows are worth picking them out
 
 MISSED_STEPS = 2**17  # a row that missed more is held to have missed so many
 
@@ -19,12 +19,16 @@ class CatchUp(nn.HybridBlock):
         super().__init__()
         self.epsilon = adam.epsilon
 
-    def hybrid_forward(self, F, weight, mean, variance, left, moved):
-        """Return weight, mean and variance (n, k) of now, from those of then.
+    def hybrid_forward(self, F, weight, mean, variance, ids, left, moved):
+        """Return weight, mean and variance (n, k) of now of the rows `ids` of tables.
 
         ``left`` (n, 2) is what is left of mean and variance. ``moved`` (n, 1) is how
         far the weight went, in units of its Adam step, on what was left of the mean.
         """
+        weight, mean, variance = (
+            F.np.take(table, ids, axis=0, mode="clip")
+            for table in (weight, mean, variance)
+        )
         step = moved * mean / (F.np.sqrt(variance) + self.epsilon)
         return weight - step, left[:, :1] * mean, left[:, 1:] * variance
 
@@ -94,8 +98,7 @@ class RowTrainer(gluon.Trainer):
         """Return ids, weights and moments of rows; put the weights into their table."""
         ids, *lag = (x.as_in_ctx(weight.ctx) for x in (ids, *lag))
         tables = [weight, *self._moments(updater, number, weight)]
-        rows = [np.take(table, ids, axis=0, mode="clip") for table in tables]
-        rows = self._catch_up(*rows, *lag)
+        rows = self._catch_up(*tables, ids, *lag)
         _put(weight, ids, rows[0])
         return (ids, *rows)
 
@@ -108,12 +111,10 @@ class RowTrainer(gluon.Trainer):
         for number, kind in self._kind.items():
             ids = np.arange(self._rows[kind], dtype="int32")
             lag = self._lag(kind, ids)
-            for updater, weight in zip(
-                self._updaters, self._params[number].list_data()
-            ):
-                tables = [weight, *self._moments(updater, number, weight)]
-                rows = self._catch_up(*tables, *(x.as_in_ctx(weight.ctx) for x in lag))
-                for table, values in zip(tables, rows):
+            for updater, weight in self._copies(number):
+                _, _, *caught_up = self._caught_up(number, updater, weight, ids, lag)
+                moments = self._moments(updater, number, weight)
+                for table, values in zip(moments, caught_up):
                     table[:] = values
         self._last = {}
 
@@ -178,7 +179,7 @@ def make_trainer(
     """Return gluon's trainer, as in the book, or RowTrainer where that is faster.
 
     It is where the largest embedding of `net`, a model with ``user_tables``, has over
-    30,000 rows and over ten times as many as a batch: see docs/results.md. The
+    50,000 rows and over twenty times as many as a batch: see docs/results.md. The
     optimizer must be 'adam'.
     """
     rows = max((table.weight.shape[0] for table in _tables(net).values()), default=0)
