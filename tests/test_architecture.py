@@ -24,6 +24,7 @@ GROUND_A = [  # NumPy and pandas, no MXNet
 GROUND_B = [
     "backend",
     "devices",
+    "distributed",
     "batching",
     "checkpoint",
     "training",
@@ -31,7 +32,7 @@ GROUND_B = [
 ]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-TOP = ["plotting", "d2l"]
+TOP = ["plotting", "d2l", "launch"]
 # The imports between sections that the plan allows.
 BACKWARDS = {("autorec", "mf"), ("seqrec", "neumf"), ("deepfm", "fm")}
 
