@@ -27,16 +27,8 @@ from d2l_recsys.plotting import in_notebook
 from d2l_recsys.training import History
 
 # Options that do not change what an epoch computes, so that a run resumed may differ.
-_FREE = (
-    "epochs",
-    "out",
-    "checkpoint",
-    "resume",
-    "data",
-    "data_dir",
-    "smoke",
-    "kvstore",
-)
+_FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
+_FREE += ("kvstore",)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

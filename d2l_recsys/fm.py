@@ -74,12 +74,11 @@ def predict(
     for x, y in data_iter:
         own = worker.rows(len(x))
         parts = [net(piece).asnumpy() for piece in split_and_load(x[own], devices)]
-        scores.append(numpy.zeros(len(x)))
+        scores.append(numpy.zeros(len(x), dtype="float32"))
         if parts:
             scores[-1][own] = numpy.concatenate(parts).ravel()
         labels.append(y.asnumpy().ravel())
-    # Each worker has zeros where another has scores, so that the sum joins them.
-    return worker.sum(numpy.concatenate(scores)), numpy.concatenate(labels)
+    return worker.merge(numpy.concatenate(scores)), numpy.concatenate(labels)
 
 
 def evaluate_ctr(

@@ -63,7 +63,7 @@ def held_out_ranks(
     counted against the held-out item, and the numbers of items ranked. Of several
     workers each scores its share of the users, and all get the same result.
     """
-    ranks = numpy.zeros(len(users))
+    ranks = numpy.zeros(len(users), dtype="float32")
     due = numpy.arange(worker.rank, len(users), worker.num_workers)
     for chunk, scores in scores_of_all_items(
         net, users[due], seq, seen.num_items, devices, pairs
@@ -74,8 +74,7 @@ def held_out_ranks(
         rows, columns = seen_cells(seen, chunk)
         as_high[rows, columns] = False
         ranks[now] = as_high.sum(axis=1)
-    # Each worker has zeros where another has ranks, so that the sum joins them.
-    return worker.sum(ranks).astype("int64"), seen.num_items - seen.counts[users]
+    return worker.merge(ranks).astype("int64"), seen.num_items - seen.counts[users]
 
 
 def seen_cells(seen: Interactions, users: numpy.ndarray):
