@@ -19,8 +19,8 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthetic_ads``
 (made-up data), ``ratings``, ``rating_fields``, ``ctr_files``, ``ctr_layouts`` (reading
 files), ``interactions``, ``sampling`` (negatives), ``metrics``; ``devices``,
-``batching``, ``training`` (the epoch loop) and ``scoring`` (all items for many users);
-above them ``plotting`` and ``d2l``, the namespace in which the book's own cells run:
+``batching``, ``distributed`` (several workers), ``training`` (the epoch loop) and
+``scoring`` (all items for many users); above them ``launch``, ``plotting`` and ``d2l``, the namespace in which the book's own cells run:
 ``from d2l_recsys import d2l``. The book's names can be imported from here as well:
 ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
 """

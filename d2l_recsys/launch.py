@@ -19,7 +19,7 @@ from typing import Dict, List, Optional
 _LOCAL = "127.0.0.1"
 _PAUSE = 0.05  # seconds between two looks at the processes
 _GRACE = 2  # seconds from SIGTERM to SIGKILL
-_FAREWELL = 10  # seconds that scheduler and servers have when the workers have ended
+_FAREWELL = 5  # seconds that scheduler and servers have when the workers have ended
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -74,11 +74,7 @@ class Job:
         }
         # Threads of MXNet that outnumber the cores slow it down several times.
         common.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // workers)))
-        serve = [
-            sys.executable,
-            "-c",
-            "import mxnet",
-        ]  # what it does then, its role says
+        serve = [sys.executable, "-c", "import mxnet"]  # DMLC_ROLE says as what
         self._start("scheduler", serve, {**common, "DMLC_ROLE": "scheduler"})
         # A process listens on PORT. The scheduler numbers those of a host in the order
         # of their ports: so the ranks are the numbers given here.
