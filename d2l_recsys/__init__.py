@@ -20,9 +20,10 @@ Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthet
 (made-up data), ``ratings``, ``rating_fields``, ``ctr_files``, ``ctr_layouts`` (reading
 files), ``interactions``, ``sampling`` (negatives), ``metrics``; ``devices``,
 ``batching``, ``distributed`` (several workers), ``training`` (the epoch loop) and
-``scoring`` (all items for many users); above them ``launch``, ``plotting`` and ``d2l``, the namespace in which the book's own cells run:
-``from d2l_recsys import d2l``. The book's names can be imported from here as well:
-``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+``scoring`` (all items for many users); above them ``launch``, ``plotting`` and ``d2l``,
+the namespace in which the book's own cells run: ``from d2l_recsys import d2l``. The
+book's names can be imported from here as well: ``from d2l_recsys import MF``. Nothing
+is loaded before it is asked for.
 """
 
 from importlib import import_module

@@ -143,6 +143,31 @@ def masks():
     return {"mask": numpy.stack([batch[0] > 0 for batch in seen])}
 
 
+class Counting(nn.Block):
+    """Counts the rows that it gives 0."""
+
+    rows = 0
+
+    def forward(self, first, *_):
+        self.rows += len(first)
+        return np.zeros(first.shape if first.ndim > 1 else len(first))
+
+
+def evaluated():
+    """Return how many rows this worker gives to the net in each evaluation."""
+    nets, devices = [Counting() for _ in range(4)], [mx.cpu()]
+    mf.evaluator(nets[0], BatchLoader((*PAIRS, RATINGS), 5), devices)
+    matrix = numpy.ones((ITEMS, USERS), "float32")
+    autorec.evaluator(nets[1], BatchLoader(matrix, 4), matrix, devices)
+    x = numpy.stack(PAIRS, axis=1)
+    loader = BatchLoader((x[:, :1], x[:, :1]), 5)
+    fm.predict(nets[2], loader, devices)
+    seen = Interactions.of(CANDIDATES, USERS, ITEMS)
+    users = numpy.arange(USERS)
+    scoring.held_out_ranks(nets[3], users, users % ITEMS, None, seen, devices)
+    return {"rows": [net.rows for net in nets]}
+
+
 def refused():
     """Return which errors came; a NaN in the last row is seen by the last worker."""
     said = []
@@ -178,6 +203,7 @@ def everything():
         parts[function.__name__] = function(one)
     parts["clicks of two devices"] = clicks(two)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())
+    parts["evaluated"] = evaluated()
     sums = worker.sum([2.0**-40 + worker.rank, 1e300, 0.1])
     parts["sums"] = {"sums": sums, "who": [worker.rank, worker.num_workers]}
     return {f"{a}: {b}": v for a, part in parts.items() for b, v in part.items()}

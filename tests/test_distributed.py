@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,13 @@ def test_they_rank_exactly_as_one(n, together, alone):
     for part in (f"full: ranks {n}", f"full: ranked {n}"):
         assert all(numpy.array_equal(own[part], alone[part]) for own in together)
         assert all(own[part].dtype == alone[part].dtype for own in together)
+
+
+def test_they_share_the_evaluation(together, alone):
+    rows = [own["evaluated: rows"] for own in together]
+    assert alone["evaluated: rows"] == [46, 9, 46, 12 * 9]
+    assert numpy.sum(rows, axis=0).tolist() == alone["evaluated: rows"]
+    assert numpy.max(rows) < 12 * 9
 
 
 def test_dropout_has_masks_of_its_own_in_each_worker_and_epoch(together):
@@ -144,15 +152,19 @@ def test_two_workers_are_as_good_as_one_on_the_real_data(slug, ml100k, tmp_path)
 
 @pytest.mark.parametrize("slug", ["autorec", "seqrec", "fm"])
 def test_the_scripts_run_with_several_workers(slug, tmp_path):
-    options = ["--smoke", "--out", tmp_path, "--checkpoint", tmp_path / "c"]
-    code, out, err = several(slug, *options, workers=2)
+    script = f"{sys.executable} -m chapters.{slug} --smoke --kvstore dist_sync"
+    # Each worker has a folder of its own, in which only the first puts anything.
+    own = f'cd {tmp_path} && mkdir "$PORT" && cd "$PORT" && exec'
+    command = ["sh", "-c", f"{own} {script} --out out --checkpoint kept"]
+    code, out, err = run_job("-n", 2, "--", *command, PYTHONPATH=str(ROOT))
     assert (code, err) == (0, "")
     assert {line[:4] for line in out.splitlines()} == {"[0] "}
-    assert out.count("THE FIGURES BELOW") == 0
-    assert (tmp_path / f"{slug}.json").is_file()
-    assert (tmp_path / f"{slug}.png").is_file()
-    kept = [path.name for path in sorted((tmp_path / "c" / slug / "main").iterdir())]
+    first, second = sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name))
+    assert (first / "out" / f"{slug}.json").is_file()
+    assert (first / "out" / f"{slug}.png").is_file()
+    kept = [path.name for path in sorted((first / "kept" / slug / "main").iterdir())]
     assert kept == ["epoch-00001.npz", "epoch-00002.npz"]
+    assert [path for path in second.rglob("*") if path.is_file()] == []
 
 
 def test_a_resumed_training_ends_as_one_left_alone(ctr_file, tmp_path):
@@ -204,6 +216,55 @@ def test_without_the_others_it_is_one_line(slug, environment, line, tmp_path):
     assert (result.returncode, result.stdout) == (2, "")
     assert line in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def by_hand(role, number, command, port):
+    """Start a process as the README says, each worker as on a host of its own."""
+    environment = {
+        **LOCAL,
+        "DMLC_ROLE": role,
+        "DMLC_PS_ROOT_PORT": port,
+        "DMLC_NODE_HOST": f"127.0.0.{number}",
+        "D2L_RECSYS_PATIENCE_SECONDS": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    serve = ["-c", "import mxnet"]
+    train = ["-m", "chapters.mf", "--kvstore", "dist_sync", "--epochs", "5000"]
+    train += ["--data-dir", smoke_data, "--out", tmp_path, "--checkpoint", tmp_path]
+    roles = [("scheduler", serve), ("server", serve), ("worker", train)]
+    processes = [
+        by_hand(role, number, command, port)
+        for number, (role, command) in enumerate([*roles, roles[-1]], 1)
+    ]
+    scheduler, server, *workers = processes
+    try:
+        end = time.monotonic() + 60
+        while not (tmp_path / "mf" / "main" / "epoch-00002.npz").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        server.kill()
+        for worker_ in workers:
+            _, err = worker_.communicate(timeout=60)
+            assert worker_.returncode == 75
+            assert "has waited 2 s for the others" in err
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate(timeout=20)
 
 
 def test_patience_comes_to_an_end(tmp_path):

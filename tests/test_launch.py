@@ -108,7 +108,8 @@ def test_lines_have_the_rank_in_front(workers, servers):
 )
 def test_a_worker_that_ends_badly_ends_the_others(ending, code, said):
     begin = time.monotonic()
-    found, _, err = run_job("-n", "2", "--", "python", "-c", ENDS.format(ending))
+    command = ["-n", "2", "--", "python", "-c", ENDS.format(ending)]
+    found, _, err = run_job(*command, D2L_RECSYS_PATIENCE_SECONDS="30")
     assert time.monotonic() - begin < 60
     *before, last = err.splitlines()
     assert found == code
