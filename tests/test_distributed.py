@@ -250,7 +250,7 @@ def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
         by_hand(role, number, command, port)
         for number, (role, command) in enumerate([*roles, roles[-1]], 1)
     ]
-    scheduler, server, *workers = processes
+    _, server, *workers = processes
     try:
         end = time.monotonic() + 60
         while not (tmp_path / "mf" / "main" / "epoch-00002.npz").exists():
