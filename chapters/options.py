@@ -28,7 +28,6 @@ from d2l_recsys.training import History
 
 # Options that do not change what an epoch computes, so that a run resumed may differ.
 _FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
-_FREE += ("kvstore",)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -150,7 +149,9 @@ class Options(argparse.ArgumentParser):
             self.error(f"argument --out: {args.out}: {error.strerror}")
         try:
             run = Run(self.slug, args, self.family)
-            worker.check_same(run.identity(), "options or data")
+            if worker.num_workers > 1:
+                all_of_it = run.identity(), args.epochs, args.resume
+                worker.check_same(all_of_it, "options or data")
             if args.epochs:
                 run.checkpoint("main")  # so that it fails here, if at all
         except ValueError as error:
@@ -197,7 +198,7 @@ class Run:
 
     def identity(self) -> Dict[str, str]:
         """Return what is trained on what, with which settings but the devices."""
-        free = (*_FREE, "devices")
+        free = (*_FREE, "kvstore", "devices")
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
         data = fingerprint(self.folder)
         return {"section": self.slug, **settings, "data": data}

@@ -164,7 +164,7 @@ def test_the_scripts_run_with_several_workers(slug, tmp_path):
     assert (first / "out" / f"{slug}.png").is_file()
     kept = [path.name for path in sorted((first / "kept" / slug / "main").iterdir())]
     assert kept == ["epoch-00001.npz", "epoch-00002.npz"]
-    assert [path for path in second.rglob("*") if path.is_file()] == []
+    assert [path.name for path in second.rglob("*")] == ["out"]
 
 
 def test_a_resumed_training_ends_as_one_left_alone(ctr_file, tmp_path):
@@ -187,6 +187,17 @@ def test_a_resumed_training_ends_as_one_left_alone(ctr_file, tmp_path):
         del arrays["meta"]  # it holds seconds
     assert first.keys() == second.keys()
     assert all(numpy.array_equal(first[name], second[name]) for name in first)
+
+
+def test_workers_with_other_options_are_refused(tmp_path):
+    seed = f"{sys.executable} -m chapters.mf --smoke --seed $PORT --out {tmp_path}"
+    command = ["sh", "-c", f"exec {seed} --kvstore dist_sync"]
+    code, out, err = run_job("-n", 2, "--", *command)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == (
+        "[1] python -m chapters.mf: error: worker 1 has other options or data than "
+        "worker 0: start all workers with the same"
+    )
 
 
 @pytest.fixture
