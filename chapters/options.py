@@ -22,6 +22,7 @@ from chapters.data import (
 from d2l_recsys.backend import mx
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import parse_devices, seed_everything, try_all_gpus
+from d2l_recsys.distributed import worker
 from d2l_recsys.plotting import in_notebook
 from d2l_recsys.training import History
 
@@ -66,6 +67,14 @@ class Options(argparse.ArgumentParser):
             type=_devices,
             help="cpu, cpu:2 (two CPU contexts), gpu, gpu:0,1 (default: GPUs or cpu)",
         )
+        if epochs:
+            self.add_argument(
+                "--kvstore",
+                choices=["device", "dist_sync"],
+                default="device",
+                help="dist_sync: be one of several workers, which "
+                "python -m d2l_recsys.launch starts",
+            )
 
     def _add_data_and_results(self):
         real = self.family.real
@@ -132,18 +141,31 @@ class Options(argparse.ArgumentParser):
             self.error("argument --resume: needs --checkpoint DIR")
         if args.checkpoint and vars(args).get("patience"):
             self.error("argument --checkpoint: cannot be used with --patience")
+        if vars(args).get("kvstore") == "dist_sync":
+            self._join()
         try:
             args.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self.error(f"argument --out: {args.out}: {error.strerror}")
         try:
             run = Run(self.slug, args, self.family)
+            if worker.num_workers > 1:
+                all_of_it = run.identity(), args.epochs, args.resume
+                worker.check_same(all_of_it, "options or data")
             if args.epochs:
                 run.checkpoint("main")  # so that it fails here, if at all
         except ValueError as error:
             self.error(str(error))
         seed_everything(args.seed)
         return run
+
+    def _join(self):
+        try:
+            worker.join()
+        except ValueError as error:
+            self.error(f"argument --kvstore: {error}")
+        if worker.rank:  # all would print the same
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Run:
@@ -169,14 +191,20 @@ class Run:
             return None
         if training in self._checkpoints:
             return self._checkpoints[training]
-        settings = {k: str(v) for k, v in vars(self.args).items() if k not in _FREE}
-        identity = {"section": self.slug, "training": training, **settings}
-        identity["data"] = fingerprint(self.folder)
+        identity = {"training": training, **self.identity()}
+        identity["devices"] = str(self.devices)
         folder = self.args.checkpoint / self.slug / training
         # A script's second training may not have begun yet when it was ended.
         begun = training == "main" or any(folder.glob("*.npz"))
         point = Checkpoint(folder, identity, self.args.resume and begun)
         return self._checkpoints.setdefault(training, point)
+
+    def identity(self) -> Dict[str, str]:
+        """Return what is trained on what, with which settings but the devices."""
+        free = (*_FREE, "kvstore", "devices")
+        settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
+        data = fingerprint(self.folder)
+        return {"section": self.slug, **settings, "data": data}
 
     def save(
         self,
@@ -184,7 +212,9 @@ class Run:
         history: Optional[History] = None,
         **figures,
     ) -> None:
-        """Write ``slug.json`` and, for each figure by name, ``name.png``."""
+        """Write ``slug.json`` and, for each figure by name, ``name.png``: worker 0."""
+        if worker.rank:
+            return
         for name, figure in figures.items():
             figure.savefig(self.out / f"{name}.png", dpi=150)
         record = {
@@ -196,6 +226,7 @@ class Run:
                 "python": platform.python_version(),
                 "mxnet": mx.__version__,
                 "machine": platform.machine(),
+                "workers": worker.num_workers,
                 "threads": os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()} cores"),
             },
             "history": history or [],

@@ -19,12 +19,13 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthetic_ads``
 (made-up data), ``ratings``, ``movies``, ``rating_fields``, ``ctr_files``,
 ``ctr_layouts`` (reading files), ``interactions``, ``sampling`` (negatives),
-``metrics``; ``devices``, ``batching``, ``row_trainer`` (Adam for large tables),
-``training`` (the epoch loop) and ``scoring`` (all items for many users); above them
-``plotting`` and ``d2l``, the namespace in which the book's own cells run: ``from
-d2l_recsys import d2l``. ``python -m d2l_recsys.doctor`` tells what can work on this
-machine; ``cuda`` loads CUDA's libraries for it. The book's names can be imported from
-here as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+``metrics``; ``cuda`` and ``devices``, ``batching``, ``distributed`` (several workers),
+``row_trainer`` (Adam for large tables), ``training`` (the epoch loop) and ``scoring``
+(all items for many users); above them ``plotting`` and ``d2l``, the namespace in which
+the book's own cells run: ``from d2l_recsys import d2l``. ``python -m d2l_recsys.doctor``
+tells what can work on this machine, ``python -m d2l_recsys.launch`` starts workers. The
+book's names can be imported from here as well: ``from d2l_recsys import MF``. Nothing
+is loaded before it is asked for.
 """
 
 from importlib import import_module

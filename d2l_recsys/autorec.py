@@ -6,6 +6,7 @@ import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.devices import devices_of, split_and_load
+from d2l_recsys.distributed import worker
 from d2l_recsys.mf import finite_rmse
 
 
@@ -61,9 +62,11 @@ def evaluator(
     """
     devices = devices or devices_of(network)
     held_out = test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
-    squared_error, row = 0.0, 0
+    squared_error, rows = 0.0, 0
     for batch in inter_matrix:
-        for piece in split_and_load(batch, devices):
+        own = worker.rows(len(batch))
+        row, rows = rows + own.start, rows + len(batch)
+        for piece in split_and_load(batch[own], devices):
             recons = network(piece).asnumpy()
             ratings = held_out[row : row + len(recons)]
             row += len(recons)
@@ -72,9 +75,10 @@ def evaluator(
             rated = numpy.flatnonzero(ratings)
             error = ratings.ravel()[rated] - recons.ravel()[rated]
             squared_error += numpy.square(error, dtype="float64").sum()
-    if row != len(held_out):
+    if rows != len(held_out):
         raise ValueError(
-            f"inter_matrix has {row} rows and test_data {len(held_out)}: both must "
+            f"inter_matrix has {rows} rows and test_data {len(held_out)}: both must "
             "hold a row for each item, in one order"
         )
+    (squared_error,) = worker.sum([squared_error])
     return finite_rmse(squared_error, numpy.count_nonzero(held_out))

@@ -14,6 +14,7 @@ from typing import Dict, List, Union
 import numpy
 
 from d2l_recsys.backend import gluon, np
+from d2l_recsys.distributed import worker
 
 _FORMAT = "d2l-recsys checkpoint 1"
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -31,7 +32,8 @@ class Checkpoint:
 
     `identity` says what is trained on what, with which settings: a run resumes only
     from a checkpoint with the same one. With ``resume=False`` the folder must hold no
-    checkpoint yet, with ``resume=True`` it must hold a sound one.
+    checkpoint yet, with ``resume=True`` it must hold a sound one. Of several workers
+    the first writes and all read, so that all need to see the folder.
 
     Raises :class:`CheckpointError` where this is not so, naming the difference, and
     where the folder cannot be written to.
@@ -45,9 +47,10 @@ class Checkpoint:
     ):
         self.folder, self.identity = Path(folder), identity
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(self.folder / ".probe", {})
-            (self.folder / ".probe").unlink()
+            if worker.rank == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._write(self.folder / ".probe", {})
+                (self.folder / ".probe").unlink()
         except OSError as error:
             raise CheckpointError(
                 f"cannot write checkpoints to {folder}: {error.strerror}"
@@ -79,6 +82,8 @@ class Checkpoint:
 
     def save(self, net, trainer, train_iter, history, seed: int) -> None:
         """Write a checkpoint of where `history` ends, and drop the third newest."""
+        if worker.rank:
+            return
         arrays = _get_parameters(net)
         optimizer = _get_optimizer(net, trainer, arrays)
         meta = {

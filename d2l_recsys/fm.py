@@ -7,6 +7,7 @@ import numpy
 from d2l_recsys.backend import gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
+from d2l_recsys.distributed import worker
 from d2l_recsys.metrics import accuracy, log_loss, roc_auc
 from d2l_recsys.training import (
     BestEpoch,
@@ -65,15 +66,19 @@ def predict(
 ) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """Return scores and labels, both (rows,), of all rows of `data_iter`, each once.
 
-    A batch is [indices (B, fields), labels (B, 1)]; `net` returns (B,) or (B, 1).
+    A batch is [indices (B, fields), labels (B, 1)]; `net` returns (B,) or (B, 1). Of
+    several workers each scores its share of a batch, and all get all scores.
     """
     devices = devices or devices_of(net)
     scores, labels = [], []
-    for batch in data_iter:
-        for x, y in zip(*(split_and_load(part, devices) for part in batch)):
-            scores.append(net(x).asnumpy().ravel())
-            labels.append(y.asnumpy().ravel())
-    return numpy.concatenate(scores), numpy.concatenate(labels)
+    for x, y in data_iter:
+        own = worker.rows(len(x))
+        parts = [net(piece).asnumpy() for piece in split_and_load(x[own], devices)]
+        scores.append(numpy.zeros(len(x), dtype="float32"))
+        if parts:
+            scores[-1][own] = numpy.concatenate(parts).ravel()
+        labels.append(y.asnumpy().ravel())
+    return worker.merge(numpy.concatenate(scores)), numpy.concatenate(labels)
 
 
 def evaluate_ctr(
@@ -198,7 +203,8 @@ class _Tally:
     def __iter__(self):
         self.pieces = []
         for batch in self.train_iter:
-            self.rows_due = len(batch[0])
+            own = worker.rows(len(batch[0]))
+            self.rows_due = own.stop - own.start
             yield batch
 
     def step(self, x, y):
@@ -211,11 +217,13 @@ class _Tally:
 
     def accuracy(self):
         """Return the accuracy over the epoch."""
-        logits, labels = zip(*self.pieces)
-        return accuracy(
-            numpy.concatenate([piece.asnumpy().ravel() for piece in logits]),
-            numpy.concatenate([piece.asnumpy().ravel() for piece in labels]),
-        )
+        right = rows = 0
+        for logits, labels in self.pieces:
+            logits, labels = logits.asnumpy().ravel(), labels.asnumpy().ravel()
+            right += round(accuracy(logits, labels) * len(labels))
+            rows += len(labels)
+        right, rows = worker.sum([right, rows])
+        return float(right / rows)
 
 
 def _report(history, devices):

@@ -8,6 +8,7 @@ import numpy
 from d2l_recsys.backend import gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
+from d2l_recsys.distributed import worker
 from d2l_recsys.training import (
     History,
     NonFiniteLoss,
@@ -56,11 +57,12 @@ def evaluator(
     devices = devices or devices_of(net)
     squared_error, rows = 0.0, 0
     for batch in test_iter:
-        for *features, ratings in zip(*(split_and_load(x, devices) for x in batch)):
+        share = worker.share(batch)
+        for *features, ratings in zip(*(split_and_load(x, devices) for x in share)):
             error = (net(*features) - ratings).asnumpy()
             squared_error += numpy.square(error, dtype="float64").sum()
             rows += error.size
-    return finite_rmse(squared_error, rows)
+    return finite_rmse(*worker.sum([squared_error, rows]))
 
 
 def finite_rmse(squared_error: float, rows: int) -> float:

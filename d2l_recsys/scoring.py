@@ -6,6 +6,7 @@ import numpy
 
 from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.devices import split_and_load
+from d2l_recsys.distributed import worker
 from d2l_recsys.interactions import Interactions
 from d2l_recsys.training import NonFiniteLoss
 
@@ -59,21 +60,21 @@ def held_out_ranks(
     """Rank the held-out item of each user among the items he has not seen.
 
     `users` and `held_out` have shape (n,); so have both results, the ranks from 1, ties
-    counted against the held-out item, and the numbers of items ranked.
+    counted against the held-out item, and the numbers of items ranked. Of several
+    workers each scores its share of the users, and all get the same result.
     """
-    ranks = []
-    offset = 0
+    ranks = numpy.zeros(len(users), dtype="float32")
+    due = numpy.arange(worker.rank, len(users), worker.num_workers)
     for chunk, scores in scores_of_all_items(
-        net, users, seq, seen.num_items, devices, pairs
+        net, users[due], seq, seen.num_items, devices, pairs
     ):
-        target = held_out[offset : offset + len(chunk)]
-        offset += len(chunk)
-        goal = numpy.take_along_axis(scores, target[:, None], axis=1)
+        now, due = due[: len(chunk)], due[len(chunk) :]
+        goal = numpy.take_along_axis(scores, held_out[now, None], axis=1)
         as_high = scores >= goal
         rows, columns = seen_cells(seen, chunk)
         as_high[rows, columns] = False
-        ranks.append(as_high.sum(axis=1))
-    return numpy.concatenate(ranks), seen.num_items - seen.counts[users]
+        ranks[now] = as_high.sum(axis=1)
+    return worker.merge(ranks).astype("int64"), seen.num_items - seen.counts[users]
 
 
 def seen_cells(seen: Interactions, users: numpy.ndarray):

@@ -11,7 +11,10 @@ import numpy
 from d2l_recsys.backend import autograd, gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint, History
 from d2l_recsys.devices import split_and_load
+from d2l_recsys.distributed import worker
 from d2l_recsys.row_trainer import RowTrainer
+
+_RANKS_APART = 2**20  # more than the epochs of any training
 
 
 class NonFiniteLoss(ValueError):
@@ -47,13 +50,20 @@ def fit(
     what was found there is gone on from. MXNet's generator is seeded anew for each
     epoch, from its state at the start, because its state cannot be saved.
 
+    Of several workers (see ``distributed``) each takes its share of every batch, and
+    all get the same net and figures, those of a single worker but for rounding and for
+    the masks of dropout. They begin with the parameters of worker 0. `train_iter` must
+    give all of them the same batches, and `evaluate` and `stop` the same answers.
+
     Raises :class:`NonFiniteLoss` at the first loss, parameter or test score that is NaN
     or infinite. The net then has the parameters with which that epoch began. A
     KeyboardInterrupt passes with the history so far as its attribute.
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
+    worker.broadcast(net)
     history, seed = [], int(mx.np.random.randint(0, 2**30).item())
+    seed = int(worker.sum([0 if worker.rank else seed])[0])
     if checkpoint is not None:
         found = checkpoint.restore(net, trainer, train_iter)
         history, seed = found or (history, seed)
@@ -63,7 +73,7 @@ def fit(
         on_epoch(history)
     try:
         for epoch in range(len(history) + 1, num_epochs + 1):
-            mx.random.seed(seed + epoch)
+            mx.random.seed(seed + epoch + worker.rank * _RANKS_APART)
             with _undoing(net, trainer, epoch):
                 entry = {"epoch": epoch}
                 entry.update(_train_epoch(train_iter, trainer, devices, step, count))
@@ -140,6 +150,7 @@ def _train_epoch(train_iter, trainer, devices, step, count):
             losses, size = _gradients(batch, devices, step), len(batch[0])
         except NonFiniteLoss as error:  # a loss that checks its scores
             raise NonFiniteLoss(f"{error} in batch {number}") from None
+        losses = worker.sum_gradients(trainer, losses)
         trainer.step(size)
         rows, weight = rows + size, weight + (count(batch) if count else size)
         # Read a batch late: while MXNet computes this one, Python prepares the next.
@@ -169,12 +180,14 @@ def _check_parameters(net):
 
 def _gradients(batch, devices, step):
     """Run `step` forward and backward on every device; return the losses."""
-    pieces = list(zip(*(split_and_load(data, devices) for data in batch)))
+    share = worker.share(batch)
+    pieces = list(zip(*(split_and_load(data, devices) for data in share)))
     idle = devices[len(pieces) :]
+    example = pieces[0] if pieces else [data[:1] for data in batch]
     with autograd.record():
         losses = [step(*piece) for piece in pieces]
         # A device without rows still owes the trainer a gradient: zero.
-        zeros = [step(*(x.as_in_ctx(d) for x in pieces[0])) * 0 for d in idle]
+        zeros = [step(*(x.as_in_ctx(d) for x in example)) * 0 for d in idle]
     autograd.backward(losses + zeros)
     return losses
 

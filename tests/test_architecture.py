@@ -27,6 +27,7 @@ GROUND_A = [  # NumPy and pandas, no MXNet
 GROUND_B = [
     "backend",
     "devices",
+    "distributed",
     "batching",
     "checkpoint",
     "row_trainer",
@@ -35,7 +36,7 @@ GROUND_B = [
 ]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-TOP = ["plotting", "d2l", "doctor"]
+TOP = ["plotting", "d2l", "doctor", "launch"]
 # The imports between sections that the plan allows.
 BACKWARDS = {("autorec", "mf"), ("seqrec", "neumf"), ("deepfm", "fm")}
 

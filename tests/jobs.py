@@ -1,0 +1,72 @@
+"""Jobs of the launcher as tests start them, and the processes that belong to them."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_MARK = "TEST_JOB"
+
+
+class Job:
+    """A launcher. All processes that come of it are known by their environment."""
+
+    def __init__(self, *arguments, **environment):
+        self.mark = uuid.uuid4().hex
+        environment = {"OMP_NUM_THREADS": "1", **environment, _MARK: self.mark}
+        self.launcher = subprocess.Popen(
+            [sys.executable, "-m", "d2l_recsys.launch", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.launcher.kill()
+        self.launcher.communicate(timeout=20)
+        for process in self.processes():
+            os.kill(process, 9)
+
+    def finish(self, timeout=100):
+        """Return exit code, stdout and stderr; nothing may be left behind."""
+        out, err = self.launcher.communicate(timeout=timeout)
+        assert self.processes() == []
+        return self.launcher.returncode, out, err
+
+    def processes(self, role=None):
+        """Return the processes but the launcher in the order of their ports."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                text = (folder / "environ").read_bytes().decode(errors="replace")
+            except OSError:  # ended, or not ours
+                continue
+            environment = dict(x.split("=", 1) for x in text.split("\0") if "=" in x)
+            if environment.get(_MARK) != self.mark:
+                continue
+            mine = environment.get("DMLC_ROLE")
+            if mine and role in (None, mine):
+                found.append((int(environment.get("PORT", 0)), int(folder.name)))
+        return [process for _, process in sorted(found)]
+
+    def wait_for(self, path, seconds=60):
+        """Wait until a file is there."""
+        end = time.monotonic() + seconds
+        while not path.exists():
+            assert self.launcher.poll() is None, self.launcher.communicate()
+            assert time.monotonic() < end, f"no {path}"
+            time.sleep(0.02)
+
+
+def run_job(*arguments, **environment):
+    """Run a job to its end; return exit code, stdout and stderr."""
+    with Job(*arguments, **environment) as job:
+        return job.finish()

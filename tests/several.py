@@ -1,0 +1,216 @@
+"""What each worker of test_distributed.py does: ``python tests/several.py FOLDER``.
+
+It saves what it gets under its rank; test_distributed.py does the same by itself.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy
+
+from d2l_recsys import autorec, fm, mf, scoring
+from d2l_recsys.backend import gluon, mx, nn, np
+from d2l_recsys.batching import BatchLoader
+from d2l_recsys.distributed import worker
+from d2l_recsys.interactions import Interactions
+from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
+from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.training import NonFiniteLoss, fit
+
+USERS, ITEMS, ROWS = 12, 9, 46
+RNG = numpy.random.default_rng(5)
+CELLS = RNG.choice(USERS * ITEMS, size=ROWS, replace=False)
+PAIRS = [(CELLS // ITEMS).astype("int32"), (CELLS % ITEMS).astype("int32")]
+RATINGS = RNG.integers(1, 6, ROWS).astype("float32")
+CANDIDATES = {u: PAIRS[1][PAIRS[0] == u].tolist() for u in range(USERS)}
+HELD_OUT = {u: [min({*range(ITEMS)} - {*CANDIDATES[u]})] for u in range(1, USERS)}
+
+
+def started(net, init, devices, optimizer="adam", lr=0.01):
+    """Give each worker parameters and draws of its own, of which the first's count."""
+    mx.random.seed(worker.rank)
+    net.initialize(init, ctx=devices)
+    net.hybridize(static_alloc=True)
+    return gluon.Trainer(net.collect_params(), optimizer, {"learning_rate": lr})
+
+
+def result(net, history):
+    """Return parameters, all devices' in a row, and figures of each epoch."""
+    values = [
+        [value.asnumpy().ravel() for value in parameter.list_data()]
+        for parameter in net.collect_params().values()
+    ]
+    assert all((copy == first).all() for first, *more in values for copy in more)
+    times = ("seconds", "examples_per_sec")
+    return {
+        "parameters": numpy.concatenate([first for first, *_ in values]),
+        "history": [[v for k, v in e.items() if k not in times] for e in history],
+    }
+
+
+def rating(batch_size, devices):
+    net = mf.MF(3, USERS, ITEMS)
+    trainer = started(net, mx.init.Normal(0.1), devices)
+    train = BatchLoader((*PAIRS, RATINGS), batch_size, shuffle=True)
+    test = BatchLoader((*PAIRS, RATINGS), 5)
+    loss = gluon.loss.L2Loss()
+    return result(
+        net, mf.train_recsys_rating(net, train, test, loss, trainer, 3, devices)
+    )
+
+
+def ranking(devices):
+    net = NeuMF(3, USERS, ITEMS, [4, 4])
+    # Adam makes a full step of a gradient that is rounding alone, where the two items
+    # of a pair share a bias.
+    trainer = started(net, mx.init.Normal(0.3), devices, "sgd", 0.5)
+    train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), 5, shuffle=True)
+    history = train_ranking(
+        net, train, HELD_OUT, BPRLoss(), trainer, None, USERS, ITEMS, 3, devices,
+        evaluate_ranking, CANDIDATES,
+    )  # fmt: skip
+    return result(net, history)
+
+
+def autoencoding(devices):
+    matrix = numpy.zeros((ITEMS, USERS), dtype="float32")
+    matrix[PAIRS[1], PAIRS[0]] = RATINGS
+    net = autorec.AutoRec(4, USERS, dropout=0)
+    trainer = started(net, mx.init.Normal(0.1), devices)
+    history = mf.train_recsys_rating(
+        net,
+        BatchLoader(matrix, 4, shuffle=True),
+        BatchLoader(matrix, 2),
+        gluon.loss.L2Loss(),
+        trainer,
+        3,
+        devices,
+        autorec.evaluator,
+        inter_mat=np.array(matrix),
+    )
+    return result(net, history)
+
+
+def clicks(devices):
+    net = fm.FM([USERS, ITEMS], 3)
+    trainer = started(net, mx.init.Normal(0.1), devices)
+    x = numpy.stack([PAIRS[0], PAIRS[1] + USERS], axis=1)
+    y = (RATINGS > 3).astype("float32")[:, None]
+    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    history = fm.train_ch13(
+        net,
+        BatchLoader((x, y), 5, shuffle=True),
+        BatchLoader((x, y), 4),
+        loss,
+        trainer,
+        6,
+        devices,
+        patience=2,
+        valid_iter=BatchLoader((x[:7], y[:7]), 2),
+    )
+    return result(net, history)
+
+
+def full_ranks():
+    """Rank with parameters that all have; there are fewer users than workers, too."""
+    mx.random.seed(1)
+    net = NeuMF(3, USERS, ITEMS, [4])
+    net.initialize(mx.init.Normal(0.3))
+    seen = Interactions.of(CANDIDATES, USERS, ITEMS)
+    users = numpy.array([*HELD_OUT])
+    items = numpy.array([item for (item,) in HELD_OUT.values()])
+    found = {}
+    for n in (1, 2, len(users)):
+        ranks, ranked = scoring.held_out_ranks(
+            net, users[:n], items[:n], None, seen, [mx.cpu()], pairs=2 * ITEMS
+        )
+        found[f"ranks {n}"], found[f"ranked {n}"] = ranks, ranked
+    return found
+
+
+def masks():
+    """Return what dropout leaves of ones in a step of each worker."""
+    net = nn.HybridSequential()
+    net.add(nn.Dropout(0.5), nn.Dense(1, in_units=64, use_bias=False))
+    trainer, seen = started(net, mx.init.One(), [mx.cpu()], "sgd", 0.0), []
+
+    def step(x):
+        seen.append(net[0](x).asnumpy())
+        return net(x)
+
+    fit(net, BatchLoader(numpy.ones((6, 64), "float32"), 6), trainer, 2, [mx.cpu()],
+        step, lambda _: {})  # fmt: skip
+    return {"mask": numpy.stack([batch[0] > 0 for batch in seen])}
+
+
+class Counting(nn.Block):
+    """Counts the rows that it gives 0."""
+
+    rows = 0
+
+    def forward(self, first, *_):
+        self.rows += len(first)
+        return np.zeros(first.shape if first.ndim > 1 else len(first))
+
+
+def evaluated():
+    """Return how many rows this worker gives to the net in each evaluation."""
+    nets, devices = [Counting() for _ in range(4)], [mx.cpu()]
+    mf.evaluator(nets[0], BatchLoader((*PAIRS, RATINGS), 5), devices)
+    matrix = numpy.ones((ITEMS, USERS), "float32")
+    autorec.evaluator(nets[1], BatchLoader(matrix, 4), matrix, devices)
+    x = numpy.stack(PAIRS, axis=1)
+    loader = BatchLoader((x[:, :1], x[:, :1]), 5)
+    fm.predict(nets[2], loader, devices)
+    seen = Interactions.of(CANDIDATES, USERS, ITEMS)
+    users = numpy.arange(USERS)
+    scoring.held_out_ranks(nets[3], users, users % ITEMS, None, seen, devices)
+    return {"rows": [net.rows for net in nets]}
+
+
+def refused():
+    """Return which errors came; a NaN in the last row is seen by the last worker."""
+    said = []
+    ratings = RATINGS.copy()
+    ratings[-1] = numpy.nan
+    net = mf.MF(2, USERS, ITEMS)
+    trainer = started(net, mx.init.Normal(0.1), [mx.cpu()])
+    batches, loss = BatchLoader((*PAIRS, ratings), ROWS), gluon.loss.L2Loss()
+    try:
+        mf.train_recsys_rating(net, batches, batches, loss, trainer, 2)
+    except NonFiniteLoss as error:
+        said.append(str(error).split(",")[0])
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1))
+    net.initialize()
+    try:
+        worker.broadcast(net)
+    except ValueError as error:
+        said.append(str(error).split(" ", 1)[1])
+    try:
+        worker.check_same({"lr": worker.rank % 2}, "options")
+    except ValueError as error:
+        said.append(str(error))
+    return {"said": numpy.array(said)}
+
+
+def everything():
+    """Return all results by name."""
+    one, two = [mx.cpu()], [mx.cpu(0), mx.cpu(1)]
+    parts = {f"rating {size}": rating(size, one) for size in (1, 5, 46)}
+    parts["rating of two devices"] = rating(5, two)
+    for function in (ranking, autoencoding, clicks):
+        parts[function.__name__] = function(one)
+    parts["clicks of two devices"] = clicks(two)
+    parts.update(full=full_ranks(), masks=masks(), refused=refused())
+    parts["evaluated"] = evaluated()
+    sums = worker.sum([2.0**-40 + worker.rank, 1e300, 0.1])
+    parts["sums"] = {"sums": sums, "who": [worker.rank, worker.num_workers]}
+    return {f"{a}: {b}": v for a, part in parts.items() for b, v in part.items()}
+
+
+if __name__ == "__main__":
+    worker.join()
+    worker.join()  # once more does no harm
+    numpy.savez(Path(sys.argv[1]) / f"{worker.rank}.npz", **everything())
+    print(f"rank {worker.rank}")
