@@ -22,8 +22,8 @@ Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthet
 ``metrics``; ``cuda`` and ``devices``, ``batching``, ``distributed`` (several workers),
 ``row_trainer`` (Adam for large tables), ``training`` (the epoch loop) and ``scoring``
 (all items for many users); above them ``plotting`` and ``d2l``, the namespace in which
-the book's own cells run: ``from d2l_recsys import d2l``. ``python -m d2l_recsys.doctor``
-tells what can work on this machine, ``python -m d2l_recsys.launch`` starts workers. The
+the book's own cells run: ``from d2l_recsys import d2l``. ``python -m`` runs ``doctor``,
+which tells what can work on this machine, and ``launch``, which starts workers. The
 book's names can be imported from here as well: ``from d2l_recsys import MF``. Nothing
 is loaded before it is asked for.
 """

@@ -74,7 +74,8 @@ class Job:
         }
         # Threads of MXNet that outnumber the cores slow it down several times.
         common.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // workers)))
-        serve = [sys.executable, "-c", "import mxnet"]  # DMLC_ROLE says as what
+        # It becomes what DMLC_ROLE says as soon as MXNet is imported.
+        serve = [sys.executable, "-c", "import d2l_recsys.backend"]
         self._start("scheduler", serve, {**common, "DMLC_ROLE": "scheduler"})
         # A process listens on PORT. The scheduler numbers those of a host in the order
         # of their ports: so the ranks are the numbers given here.
