@@ -29,7 +29,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.plotting import new_figure
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.row_trainer import make_trainer
+from d2l_recsys.trainers import make_trainer
 
 SIZES = {  # ratings, users, items, as those of the MovieLens set of that name
     "ml-100k": (100_000, 943, 1_682),

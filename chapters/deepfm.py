@@ -12,6 +12,7 @@ from d2l_recsys.backend import gluon, mx
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.fm import kept_epoch, train_ch13
 from d2l_recsys.plotting import Curves
+from d2l_recsys.trainers import make_trainer
 
 options = Options("deepfm", epochs=30, batch_size=2048)
 options.add_patience()
@@ -33,7 +34,7 @@ net = DeepFM(ads.train.field_dims, 10, mlp_dims=[30, 20, 10], drop_rate=0.1)
 net.initialize(mx.init.Xavier(), ctx=devices)
 net.hybridize(static_alloc=True)
 lr, num_epochs, optimizer = 0.01, run.epochs, "adam"
-trainer = gluon.Trainer(net.collect_params(), optimizer, {"learning_rate": lr})
+trainer = make_trainer(net, optimizer, {"learning_rate": lr}, run.batch_size)
 loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
 curves = Curves(
     num_epochs,

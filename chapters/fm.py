@@ -14,6 +14,7 @@ from d2l_recsys.backend import gluon, mx
 from d2l_recsys.devices import seed_everything
 from d2l_recsys.fm import FM, kept_epoch, train_ch13
 from d2l_recsys.plotting import Curves
+from d2l_recsys.trainers import make_trainer
 
 options = Options("fm", epochs=30, batch_size=2048)
 options.add_patience()
@@ -50,7 +51,7 @@ def train(name, num_factors, on_epoch=None):
     net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True)
     lr, num_epochs, optimizer = 0.02, run.epochs, "adam"
-    trainer = gluon.Trainer(net.collect_params(), optimizer, {"learning_rate": lr})
+    trainer = make_trainer(net, optimizer, {"learning_rate": lr}, run.batch_size)
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
     return train_ch13(
         net,

@@ -11,7 +11,7 @@ from d2l_recsys.backend import gluon, mx, np
 from d2l_recsys.mf import MF, BiasBaseline, evaluator, train_recsys_rating
 from d2l_recsys.movielens import split_and_load_ml100k
 from d2l_recsys.plotting import Curves
-from d2l_recsys.row_trainer import make_trainer
+from d2l_recsys.trainers import make_trainer
 
 options = Options("mf", epochs=20, batch_size=512)
 options.add_argument(

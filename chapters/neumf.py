@@ -18,7 +18,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.plotting import Curves
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.row_trainer import make_trainer
+from d2l_recsys.trainers import make_trainer
 
 MODELS = {  # the arguments that make NeuMF one of its parts
     "neumf": {"nums_hiddens": [10, 10, 10]},

@@ -1,7 +1,7 @@
 """What a ranking model would recommend, in titles."""
 
 from d2l_recsys.movies import read_movies
-from d2l_recsys.neumf import recommend
+from d2l_recsys.scoring import recommend
 
 
 def print_recommendations(

@@ -7,7 +7,7 @@
 # %%
 from chapters.options import Options
 from chapters.recommendations import print_recommendations
-from d2l_recsys.backend import gluon, mx
+from d2l_recsys.backend import mx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -18,6 +18,7 @@ from d2l_recsys.neumf import evaluate_ranking, train_ranking
 from d2l_recsys.plotting import Curves
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.seqrec import Caser, SeqDataset
+from d2l_recsys.trainers import make_trainer
 
 options = Options("seqrec", epochs=8, batch_size=4096)
 options.add_argument(
@@ -82,9 +83,7 @@ net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = 0.04, run.epochs, 1e-5, "adam"
 loss = BPRLoss()
-trainer = gluon.Trainer(
-    net.collect_params(), optimizer, {"learning_rate": lr, "wd": wd}
-)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size)
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 curves = Curves(num_epochs, labels, ylim=(0, 1))
 history = train_ranking(

@@ -46,7 +46,7 @@ _HOME_OF = {
     "SeqDataset": "seqrec",
     "evaluate_ranking": "neumf",
     "hit_and_auc": "neumf",
-    "recommend": "neumf",
+    "recommend": "scoring",
     "train_ranking": "neumf",
     "train_ch13": "fm",
     "train_recsys_rating": "mf",

@@ -6,11 +6,20 @@ Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from he
 names under which the book imports them.
 """
 
+import sys
+
 from d2l_recsys import cuda
 
+# MXNet imports scikit-learn for a base class of something that it gave up in 2016. It
+# does without where there is none, and a script starts a quarter of a second earlier.
+hidden = "sklearn" not in sys.modules
+if hidden:
+    sys.modules["sklearn"] = None
 try:
     missing = cuda.load()
     import mxnet as mx
+    from mxnet import autograd, gluon, np, npx
+    from mxnet.gluon import nn
 except ModuleNotFoundError as error:
     if error.name != "mxnet":
         raise
@@ -27,9 +36,9 @@ except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 use
         "MXNet 1.9.1 does not import with this NumPy "
         f"({str(error).splitlines()[0]}): pip install 'numpy==1.23.5'"
     ) from error
-
-from mxnet import autograd, gluon, np, npx
-from mxnet.gluon import nn
+finally:
+    if hidden:
+        del sys.modules["sklearn"]
 
 npx.set_np()
 

@@ -2,17 +2,17 @@
 
 from functools import reduce
 from operator import add
-from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys import metrics
-from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.backend import gluon, mx, nn, np, npx
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of
 from d2l_recsys.interactions import Interactions, single_items
 from d2l_recsys.sampling import Candidates, NegativeSampler
-from d2l_recsys.scoring import PAIRS, held_out_ranks, scores_of_all_items
+from d2l_recsys.scoring import PAIRS, held_out_ranks
 from d2l_recsys.training import History, examples_per_sec, fit, make_step
 
 
@@ -74,6 +74,22 @@ class NeuMF(nn.HybridBlock):
             first = self.mlp_user(self.U(users)) + self.mlp_item(self.V(items))
             scores.append(self.prediction_mlp(self.mlp(F.npx.relu(first))))
         return F.npx.reshape_like(reduce(add, scores), item_id)
+
+    def score_all(self, user_id):
+        """Score all items for `user_id` (B,): return (B, num_items).
+
+        What items bring along is computed once for all users, which is faster.
+        """
+        scores, device = [], user_id.ctx
+        if self.gmf:
+            h, Q = (x.weight.data(device) for x in (self.prediction_gmf, self.Q))
+            scores.append(np.dot(self.P(user_id) * h, Q.T))
+        if self.nums_hiddens:
+            users = self.mlp_user(np.expand_dims(self.U(user_id), 1))  # (B, 1, h)
+            items = self.mlp_item(self.V.weight.data(device))  # (num_items, h)
+            hidden = self.mlp(npx.relu(users + items))  # (B, num_items, h)
+            scores.append(np.squeeze(self.prediction_mlp(hidden), axis=2))
+        return reduce(add, scores)
 
 
 class PRDataset(gluon.data.Dataset):
@@ -250,31 +266,6 @@ def train_ranking(
     )
     print(f"{examples_per_sec(history):.1f} examples/sec on {devices}")
     return history
-
-
-def recommend(
-    net: gluon.Block,
-    user: int,
-    n: int,
-    candidates: Candidates,
-    num_users: int,
-    num_items: int,
-    seq=None,
-    devices: Optional[Sequence[mx.Context]] = None,
-) -> List[Tuple[int, float]]:
-    """Return the `n` best items that `user` has not seen, as (item, score), best first.
-
-    Of items with one score the lower id comes first. Fewer than `n` are returned where
-    fewer are unseen. The other arguments are those of :func:`evaluate_ranking`.
-    """
-    seen = Interactions.of(candidates, num_users, num_items)
-    if not 0 <= user < num_users:
-        raise ValueError(f"user {user} is not in 0..{num_users - 1}")
-    devices = devices or devices_of(net)
-    ((_, scores),) = scores_of_all_items(net, [user], seq, num_items, devices)
-    unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
-    best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
-    return [(int(item), float(scores[0, item])) for item in best]
 
 
 def _losses(F, net, loss, *piece):

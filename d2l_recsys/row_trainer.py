@@ -1,13 +1,10 @@
 """Adam's steps on those rows of large embedding tables that a batch names."""
 
-from typing import Sequence, Tuple, Union
+from typing import Dict, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys.backend import gluon, mx, nn, np
-
-MANY_ROWS = 50_000  # below, a step on all rows is the faster one, whatever the batch
-TIMES_A_BATCH = 20  # so many times a batch's rows are worth picking them out
 
 MISSED_STEPS = 2**17  # a row that missed more is held to have missed so many
 
@@ -55,7 +52,7 @@ class RowTrainer(gluon.Trainer):
         )
         numbers = {id(parameter): n for n, parameter in enumerate(self._params)}
         self._kind, self._rows = {}, {}  # of a table by number, of either kind
-        for name, table in _tables(net).items():
+        for name, table in tables_of(net).items():
             # Added to what is there: nobody fills the whole gradient with zeros.
             table.weight.grad_req = "add"
             kind = "user" if name in net.user_tables else "item"
@@ -173,23 +170,8 @@ class RowTrainer(gluon.Trainer):
         _put(slope, ids, np.zeros_like(slope_rows))
 
 
-def make_trainer(
-    net: gluon.HybridBlock, optimizer: str, optimizer_params: dict, batch_size: int
-) -> Union[gluon.Trainer, RowTrainer]:
-    """Return gluon's trainer, as in the book, or RowTrainer where that is faster.
-
-    It is where the largest embedding of `net`, a model with ``user_tables``, has over
-    50,000 rows and over twenty times as many as a batch: see docs/results.md. The
-    optimizer must be 'adam'.
-    """
-    rows = max((table.weight.shape[0] for table in _tables(net).values()), default=0)
-    large = rows > max(MANY_ROWS, TIMES_A_BATCH * batch_size)
-    if large and optimizer == "adam" and hasattr(net, "user_tables"):
-        return RowTrainer(net, optimizer_params)
-    return gluon.Trainer(net.collect_params(), optimizer, optimizer_params)
-
-
-def _tables(net):
+def tables_of(net: gluon.Block) -> Dict[str, nn.Embedding]:
+    """Return the children of `net` that are embeddings, by name."""
     return {k: b for k, b in net._children.items() if isinstance(b, nn.Embedding)}
 
 

@@ -1,16 +1,17 @@
 """Scores of all items for many users: what full ranking and recommending need."""
 
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys.backend import gluon, mx, np
-from d2l_recsys.devices import split_and_load
+from d2l_recsys.devices import devices_of, split_and_load
 from d2l_recsys.distributed import worker
 from d2l_recsys.interactions import Interactions
+from d2l_recsys.sampling import Candidates
 from d2l_recsys.training import NonFiniteLoss
 
-PAIRS = 2**17  # pairs of user and item scored at a time
+PAIRS = 2**16  # pairs of user and item scored at a time
 
 
 def scores_of_all_items(
@@ -23,9 +24,10 @@ def scores_of_all_items(
 ) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
     """Yield (users (B,), their scores (B, num_items)), chunk by chunk.
 
-    A net with the attribute ``scores_lists``, as those of this package have, is called
-    as ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the
-    user's part once; another net as the book's, with flat ids of shape (B * n,).
+    A net with a method ``score_all`` is called as ``net.score_all(user_id (B,))``, one
+    with the attribute ``scores_lists``, as all of this package have, as
+    ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the user's
+    part once; another net as the book's, with flat ids of shape (B * n,).
 
     Raises NonFiniteLoss naming a user with a score that is NaN.
     """
@@ -34,12 +36,15 @@ def scores_of_all_items(
     size = max(1, pairs // num_items)
     for start in range(0, len(users), size):
         chunk = users[start : start + size]
-        items = numpy.tile(numpy.arange(num_items, dtype="int32"), (len(chunk), 1))
-        inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]
-        if not getattr(net, "scores_lists", False):
-            inputs = [numpy.repeat(x, num_items, axis=0) for x in inputs[:-1]]
-            inputs.append(items.ravel())
-        scores = _call(net, inputs, devices).reshape(len(chunk), num_items)
+        if seq is None and hasattr(net, "score_all"):
+            scores = _call(net.score_all, [chunk], devices)
+        else:
+            items = numpy.tile(numpy.arange(num_items, dtype="int32"), (len(chunk), 1))
+            inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]
+            if not getattr(net, "scores_lists", False):
+                inputs = [numpy.repeat(x, num_items, axis=0) for x in inputs[:-1]]
+                inputs.append(items.ravel())
+            scores = _call(net, inputs, devices).reshape(len(chunk), num_items)
         bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
         if len(bad):
             raise NonFiniteLoss(
@@ -85,6 +90,31 @@ def seen_cells(seen: Interactions, users: numpy.ndarray):
         numpy.cumsum(counts) - counts, counts
     )
     return rows, seen.items[numpy.repeat(seen.offsets[users], counts) + inside]
+
+
+def recommend(
+    net: gluon.Block,
+    user: int,
+    n: int,
+    candidates: Candidates,
+    num_users: int,
+    num_items: int,
+    seq=None,
+    devices: Optional[Sequence[mx.Context]] = None,
+) -> List[Tuple[int, float]]:
+    """Return the `n` best items that `user` has not seen, as (item, score), best first.
+
+    Of items with one score the lower id comes first. Fewer than `n` are returned where
+    fewer are unseen. The other arguments are those of ``evaluate_ranking``.
+    """
+    seen = Interactions.of(candidates, num_users, num_items)
+    if not 0 <= user < num_users:
+        raise ValueError(f"user {user} is not in 0..{num_users - 1}")
+    devices = devices or devices_of(net)
+    ((_, scores),) = scores_of_all_items(net, [user], seq, num_items, devices)
+    unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
+    best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
+    return [(int(item), float(scores[0, item])) for item in best]
 
 
 def _call(net, inputs, devices):

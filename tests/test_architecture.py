@@ -31,6 +31,7 @@ GROUND_B = [
     "batching",
     "checkpoint",
     "row_trainer",
+    "trainers",
     "training",
     "scoring",
 ]  # Gluon

@@ -19,6 +19,7 @@ from d2l_recsys.mf import MF, train_recsys_rating
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.seqrec import Caser, SeqDataset
+from d2l_recsys.trainers import FlatTrainer
 
 RNG = numpy.random.default_rng(0)
 USERS, ITEMS = 12, 15
@@ -90,7 +91,16 @@ SECTIONS = {
 }
 
 
-def run(name, epochs, folder=None, devices=1, optimizer="adam", crash=None, seed=0):
+def run(
+    name,
+    epochs,
+    folder=None,
+    devices=1,
+    optimizer="adam",
+    crash=None,
+    seed=0,
+    flat=False,
+):
     """Train a section; return its history without times, and its parameters.
 
     ``crash=k`` interrupts the training in epoch k, after it was evaluated.
@@ -104,7 +114,10 @@ def run(name, epochs, folder=None, devices=1, optimizer="adam", crash=None, seed
     settings = {"learning_rate": 0.05, "wd": 1e-4}
     if optimizer == "sgd":
         settings["momentum"] = 0.9
-    trainer = gluon.Trainer(net.collect_params(), optimizer, settings)
+    if flat:
+        trainer = FlatTrainer(net, settings)
+    else:
+        trainer = gluon.Trainer(net.collect_params(), optimizer, settings)
     resume = folder is not None and any(folder.glob("*.npz"))
     point = Checkpoint(folder, {"section": name}, resume) if folder else None
 
@@ -145,6 +158,15 @@ def test_other_optimizers(optimizer, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run("mf", 4, tmp_path, optimizer=optimizer, crash=2)
     assert same(run("mf", 4, tmp_path, optimizer=optimizer, seed=99), alone)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_one_flat_array_trains_and_resumes_as_many_do(name, devices, tmp_path):
+    alone = run(name, 4, devices=devices)
+    with pytest.raises(KeyboardInterrupt):
+        run(name, 4, tmp_path, devices=devices, crash=2, flat=True)
+    assert same(run(name, 4, tmp_path, devices=devices, seed=99, flat=True), alone)
 
 
 @pytest.mark.parametrize("name", ["mf", "deepfm"])

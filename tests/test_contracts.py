@@ -93,3 +93,14 @@ def test_scores_of_all_items(name, pairs):
     scores = numpy.concatenate([c[1] for c in chunks])
     expected = score(net, name, users, numpy.tile(range(ITEMS), (3, 1)))
     assert numpy.allclose(scores, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["neumf", "gmf", "mlp"])
+@pytest.mark.parametrize("device", [mx.cpu(0), mx.cpu(1)])
+def test_all_items_at_once_score_as_lists_do(name, device):
+    net = made(name, devices=[device], hybridize=True)
+    users, items = numpy.arange(USERS), numpy.tile(numpy.arange(ITEMS), (USERS, 1))
+    at_once = net.score_all(np.array(users, "int32", ctx=device)).asnumpy()
+    assert at_once.shape == (USERS, ITEMS)
+    lists = score(net, name, users, items, device)
+    numpy.testing.assert_allclose(at_once, lists, **CLOSE)

@@ -16,8 +16,7 @@ from d2l_recsys.movielens import (
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.row_trainer import RowTrainer, make_trainer
-from d2l_recsys.seqrec import Caser
+from d2l_recsys.row_trainer import RowTrainer
 from d2l_recsys.training import make_step
 
 ADAM = {"learning_rate": 0.01}
@@ -198,25 +197,6 @@ def test_tables_of_a_kind_have_as_many_rows():
     net.user_tables = ("P",)
     with pytest.raises(ValueError, match="user_bias has 7 rows, another item table"):
         RowTrainer(net, ADAM)
-
-
-@pytest.mark.parametrize(
-    ("net", "batch_size", "kind"),
-    [
-        (MF(1, 943, 1682), 512, gluon.Trainer),  # MovieLens 100K, at the book's
-        (MF(1, 6040, 3706), 512, gluon.Trainer),  # 1M
-        (MF(1, 69878, 10677), 512, RowTrainer),  # 10M
-        (NeuMF(1, 162541, 59047, [1]), 1024, RowTrainer),  # 25M
-        (NeuMF(1, 10677, 69878, [1]), 1024, RowTrainer),
-        (MF(1, 162541, 59047), 2**14, gluon.Trainer),  # a batch too large to pick
-        (Caser(1, 162541, 59047), 512, gluon.Trainer),  # does not tell its tables
-    ],
-)
-def test_the_rule(net, batch_size, kind):
-    net.initialize()
-    trainer = make_trainer(net, "adam", {"learning_rate": 0.5}, batch_size)
-    assert type(trainer) is kind
-    assert trainer.learning_rate == 0.5
 
 
 @pytest.mark.book

@@ -4,7 +4,8 @@ import numpy
 import pytest
 
 from d2l_recsys.backend import mx, nn, np
-from d2l_recsys.neumf import evaluate_ranking, recommend
+from d2l_recsys.neumf import evaluate_ranking
+from d2l_recsys.scoring import recommend
 
 CPU, TWO = [mx.cpu()], [mx.cpu(0), mx.cpu(1)]
 

@@ -1,0 +1,91 @@
+"""Trainers that take gluon's steps, or nearly, at less cost, and which to take."""
+
+import math
+
+import numpy
+
+from d2l_recsys.backend import autograd, gluon, mx
+from d2l_recsys.row_trainer import RowTrainer, tables_of
+
+MANY_ROWS = 50_000  # below, a step on all rows is the faster one, whatever the batch
+TIMES_A_BATCH = 20  # so many times a batch's rows are worth picking them out
+_ALIGNED = 16  # parameters begin at multiples of so many numbers, which is 64 bytes
+
+
+class FlatTrainer(gluon.Trainer):
+    """gluon's trainer with one parameter, an array of which the net's become parts.
+
+    Adam treats each number by itself, so that the steps are the same, bit for bit. What
+    an operation costs MXNet, which is more than what the numbers of a small layer do,
+    is spent once in place of once for each parameter.
+
+    Raises ValueError naming a parameter that is not initialised or not float32, or has
+    multipliers or a ``grad_req`` of its own; from ``step``, one initialised again.
+    """
+
+    def __init__(self, net: gluon.Block, optimizer_params: dict):
+        self._parts = _trained(net)
+        for part in self._parts:
+            if not _can_be_part(part):
+                raise ValueError(f"{part.name} is not initialised, float32 and plain")
+        flat = gluon.Parameter("flat", shape=(sum(map(_padded, self._parts)),))
+        flat.initialize(mx.init.Zero(), ctx=self._parts[0].list_ctx())
+        for k, arrays in enumerate(zip(flat.list_data(), flat.list_grad())):
+            arrays, start = [x.as_nd_ndarray() for x in arrays], 0
+            for part in self._parts:
+                stop = start + math.prod(part.shape)
+                # Slices and shapes of a legacy array share its memory.
+                _become(part, k, *(x[start:stop].reshape(part.shape) for x in arrays))
+                start += _padded(part)
+        self._begun_with = [part.list_data()[0] for part in self._parts]
+        super().__init__([flat], "adam", optimizer_params)
+
+    def _update(self, ignore_stale_grad=False):
+        for part, begun_with in zip(self._parts, self._begun_with):
+            if part.list_data()[0] is not begun_with:
+                raise ValueError(f"{part.name} was initialised again: make a trainer")
+        for data in self._params[0].list_data():
+            data._fresh_grad = True  # MXNet notes it of the parts alone
+        super()._update(ignore_stale_grad)
+
+
+def make_trainer(
+    net: gluon.HybridBlock, optimizer: str, optimizer_params: dict, batch_size: int
+) -> gluon.Trainer:
+    """Return the trainer that is the fastest one for `net`, which is initialised.
+
+    It is gluon's unless `optimizer` is 'adam'. Then it is FlatTrainer, which takes the
+    same steps, where that can be; but RowTrainer where the largest embedding of `net`,
+    a model with ``user_tables``, has over 50,000 rows and over twenty times as many as
+    a batch: see docs/results.md.
+    """
+    rows = max((x.weight.shape[0] for x in tables_of(net).values()), default=0)
+    large = rows > max(MANY_ROWS, TIMES_A_BATCH * batch_size)
+    if optimizer == "adam" and large and hasattr(net, "user_tables"):
+        return RowTrainer(net, optimizer_params)
+    if optimizer == "adam" and all(map(_can_be_part, _trained(net))):
+        return FlatTrainer(net, optimizer_params)
+    return gluon.Trainer(net.collect_params(), optimizer, optimizer_params)
+
+
+def _trained(net):
+    parameters = net._collect_params_with_prefix().values()
+    return [parameter for parameter in parameters if parameter.grad_req != "null"]
+
+
+def _can_be_part(parameter):
+    multipliers = parameter.lr_mult, parameter.wd_mult
+    numbers = parameter._data is not None and numpy.dtype(parameter.dtype) == "float32"
+    return numbers and parameter.grad_req == "write" and multipliers == (1, 1)
+
+
+def _padded(parameter):
+    return math.ceil(math.prod(parameter.shape) / _ALIGNED) * _ALIGNED
+
+
+def _become(parameter, k, data, slope):
+    """Let `data` and `slope` be the parameter on its device `k`."""
+    data, slope = data.as_np_ndarray(), slope.as_np_ndarray()
+    data[:] = parameter.list_data()[k]
+    parameter._data[k], parameter._grad[k] = data, slope
+    autograd.mark_variables([data], [slope], parameter.grad_req)

@@ -1,0 +1,124 @@
+"""The trainer of one array, by which test_checkpoint trains all sections."""
+
+import pytest
+
+from d2l_recsys.backend import autograd, gluon, mx, nn, np
+from d2l_recsys.mf import MF
+from d2l_recsys.neumf import NeuMF
+from d2l_recsys.row_trainer import RowTrainer
+from d2l_recsys.seqrec import Caser
+from d2l_recsys.trainers import FlatTrainer, make_trainer
+
+ADAM = {"learning_rate": 0.1}
+
+
+def net_of_two_layers(**initialize):
+    net = nn.HybridSequential()
+    net.add(nn.Dense(3, in_units=2), nn.Dense(1, in_units=3))
+    mx.random.seed(0)
+    net.initialize(mx.init.Normal(1), **initialize)
+    return net
+
+
+def step(net, trainer):
+    with autograd.record():
+        loss = net(np.array([[1.0, 2.0]])).sum()
+    loss.backward()
+    trainer.step(1)
+
+
+def values(net):
+    return [p.data().asnumpy().tolist() for p in net.collect_params().values()]
+
+
+def test_the_steps_are_gluons():
+    nets = net_of_two_layers(), net_of_two_layers()
+    settings = {"learning_rate": 0.1, "wd": 0.01, "beta1": 0.5, "clip_gradient": 1}
+    trainers = (
+        FlatTrainer(nets[0], settings),
+        gluon.Trainer(nets[1].collect_params(), "adam", settings),
+    )
+    for _ in range(5):
+        for net, trainer in zip(nets, trainers):
+            step(net, trainer)
+    assert values(nets[0]) == values(nets[1])
+
+
+def test_what_is_written_into_the_net_is_trained_on(tmp_path):
+    nets = net_of_two_layers(), net_of_two_layers()
+    nets[1][0].weight.set_data(np.ones((3, 2)))
+    nets[1].save_parameters(str(tmp_path / "net"))
+    trainer = FlatTrainer(nets[0], ADAM)
+    nets[0].load_parameters(str(tmp_path / "net"))
+    step(nets[0], trainer)
+    step(nets[1], gluon.Trainer(nets[1].collect_params(), "adam", ADAM))
+    assert values(nets[0]) == values(nets[1])
+
+
+def test_a_net_initialised_again_is_not_trained_in_vain():
+    net = net_of_two_layers()
+    trainer = FlatTrainer(net, ADAM)
+    net.initialize(force_reinit=True)
+    with pytest.raises(ValueError, match="weight was initialised again: make a"):
+        step(net, trainer)
+
+
+def test_a_second_trainer_takes_over():
+    net = net_of_two_layers()
+    first, second = (FlatTrainer(net, ADAM) for _ in range(2))
+    step(net, second)
+    with pytest.raises(ValueError, match="initialised again"):
+        step(net, first)
+
+
+def lazy(net):
+    net.add(nn.Dense(2))  # its shape is not known before the first call
+    net[2].initialize()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda net: net.cast("float64"), "is not initialised, float32 and plain"),
+        (lambda net: setattr(net[0].bias, "wd_mult", 0), "is not initialised, float32"),
+        (lambda net: setattr(net[0].bias, "grad_req", "add"), "float32 and plain"),
+        (lazy, "is not initialised"),
+    ],
+)
+def test_what_cannot_be_parts_is_left_to_gluon(change, reason):
+    net = net_of_two_layers()
+    change(net)
+    with pytest.raises(ValueError, match=reason):
+        FlatTrainer(net, ADAM)
+    assert type(make_trainer(net, "adam", ADAM, 1)) is gluon.Trainer
+
+
+def test_frozen_parameters_stay_as_they_are():
+    nets = net_of_two_layers(), net_of_two_layers()
+    before = values(nets[0])
+    for net in nets:
+        net[0].weight.grad_req = "null"
+    step(nets[0], FlatTrainer(nets[0], ADAM))
+    step(nets[1], gluon.Trainer(nets[1].collect_params(), "adam", ADAM))
+    assert values(nets[0]) == values(nets[1])
+    assert values(nets[0])[0] == before[0]
+
+
+@pytest.mark.parametrize(
+    ("net", "batch_size", "kind"),
+    [
+        (MF(1, 943, 1682), 512, FlatTrainer),  # MovieLens 100K, at the book's
+        (MF(1, 6040, 3706), 512, FlatTrainer),  # 1M
+        (MF(1, 69878, 10677), 512, RowTrainer),  # 10M
+        (NeuMF(1, 162541, 59047, [1]), 1024, RowTrainer),  # 25M
+        (NeuMF(1, 10677, 69878, [1]), 1024, RowTrainer),
+        (MF(1, 162541, 59047), 2**14, FlatTrainer),  # a batch too large to pick
+        (Caser(1, 162541, 59047), 512, FlatTrainer),  # does not tell its tables
+    ],
+)
+def test_the_rule(net, batch_size, kind):
+    net.initialize()
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.5}, batch_size)
+    assert type(trainer) is kind
+    assert trainer.learning_rate == 0.5
+    assert type(make_trainer(net, "nadam", {}, batch_size)) is gluon.Trainer
