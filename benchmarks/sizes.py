@@ -86,11 +86,11 @@ class Stages:
         self.measured[name] = seconds, peak
 
 
-def work_on(folder, name):
+def work_on(folder):
     """Go through all that is done with a data set; print what each stage took."""
     stage = Stages()
     with stage("read"):
-        data, num_users, num_items = read_data_ml100k(folder, name=name)
+        data, num_users, num_items = read_data_ml100k(folder, name=folder.name)
     with stage("split"):
         parts = split_data_ml100k(data, num_users, num_items, "seq-aware")
     sizes = num_users, num_items
@@ -144,10 +144,10 @@ def main():
     results = {}
     for name, size in SIZES.items():
         with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / name
+            folder = Path(place) / "ml-25m"  # in whose format all of them are
             folder.mkdir()
             write_ratings(folder / "ratings.csv", *size)
-            command = [sys.executable, "-m", "benchmarks.sizes", str(folder), name]
+            command = [sys.executable, "-m", "benchmarks.sizes", str(folder)]
             run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results[name] = json.loads(run.stdout.splitlines()[-1])
         print(name, results[name], file=sys.stderr, flush=True)
@@ -182,4 +182,4 @@ def _draw(results):
 
 
 if __name__ == "__main__":
-    work_on(Path(sys.argv[1]), sys.argv[2]) if sys.argv[1:] else main()
+    work_on(Path(sys.argv[1])) if sys.argv[1:] else main()

@@ -24,12 +24,15 @@ def scores_of_all_items(
 ) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
     """Yield (users (B,), their scores (B, num_items)), chunk by chunk.
 
+    Scored are the items 0..num_items-1, which may be fewer than the net knows.
+
     A net with a method ``score_all`` is called as ``net.score_all(user_id (B,))``, one
     with the attribute ``scores_lists``, as all of this package have, as
     ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the user's
     part once; another net as the book's, with flat ids of shape (B * n,).
 
-    Raises NonFiniteLoss naming a user with a score that is NaN.
+    Raises NonFiniteLoss naming a user with a score that is NaN, and ValueError for a
+    net with ``score_all`` that knows fewer items.
     """
     users = numpy.asarray(users, dtype="int32")
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
@@ -37,7 +40,11 @@ def scores_of_all_items(
     for start in range(0, len(users), size):
         chunk = users[start : start + size]
         if seq is None and hasattr(net, "score_all"):
-            scores = _call(net.score_all, [chunk], devices)
+            scores = _call(net.score_all, [chunk], devices)[:, :num_items]
+            if scores.shape[1] < num_items:
+                raise ValueError(
+                    f"the net knows {scores.shape[1]} items, fewer than {num_items}"
+                )
         else:
             items = numpy.tile(numpy.arange(num_items, dtype="int32"), (len(chunk), 1))
             inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]

@@ -104,3 +104,17 @@ def test_all_items_at_once_score_as_lists_do(name, device):
     assert at_once.shape == (USERS, ITEMS)
     lists = score(net, name, users, items, device)
     numpy.testing.assert_allclose(at_once, lists, **CLOSE)
+
+
+def test_fewer_items_than_the_net_knows_can_be_ranked_but_not_more():
+    net = made("neumf")
+    (whole,), (part,) = (
+        [
+            scores
+            for _, scores in scores_of_all_items(net, range(3), None, n, [mx.cpu()])
+        ]
+        for n in (ITEMS, ITEMS - 2)
+    )
+    assert part.tolist() == whole[:, :-2].tolist()
+    with pytest.raises(ValueError, match="knows 9 items, fewer than 10"):
+        next(scores_of_all_items(net, range(3), None, ITEMS + 1, [mx.cpu()]))
