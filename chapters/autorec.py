@@ -51,7 +51,7 @@ net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True)
 lr, num_epochs, wd, optimizer = 0.002, run.epochs, 1e-5, "adam"
 loss = gluon.loss.L2Loss(weight=2)
-trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
 curves = Curves(
     num_epochs, {"train_loss": "train loss", "test_rmse": "test RMSE"}, ylim=(0, 2)
 )
@@ -80,7 +80,7 @@ history = train_recsys_rating(
 rival = mf.MF(30, num_users, num_items)
 rival.initialize(ctx=devices, init=mx.init.Normal(0.01))
 rival.hybridize(static_alloc=True, static_shape=True)
-trainer = make_trainer(rival, optimizer, {"learning_rate": lr, "wd": wd}, 512)
+trainer = make_trainer(rival, optimizer, {"learning_rate": lr, "wd": wd})
 print("matrix factorization on the same split:")
 rival_history = train_recsys_rating(
     rival,

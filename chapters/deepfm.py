@@ -34,7 +34,7 @@ net = DeepFM(ads.train.field_dims, 10, mlp_dims=[30, 20, 10], drop_rate=0.1)
 net.initialize(mx.init.Xavier(), ctx=devices)
 net.hybridize(static_alloc=True)
 lr, num_epochs, optimizer = 0.01, run.epochs, "adam"
-trainer = make_trainer(net, optimizer, {"learning_rate": lr}, run.batch_size)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr})
 loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
 curves = Curves(
     num_epochs,

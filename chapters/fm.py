@@ -51,7 +51,7 @@ def train(name, num_factors, on_epoch=None):
     net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True)
     lr, num_epochs, optimizer = 0.02, run.epochs, "adam"
-    trainer = make_trainer(net, optimizer, {"learning_rate": lr}, run.batch_size)
+    trainer = make_trainer(net, optimizer, {"learning_rate": lr})
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
     return train_ch13(
         net,

@@ -43,7 +43,7 @@ net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = 0.002, run.epochs, 1e-5, "adam"
 loss = gluon.loss.L2Loss(weight=2)
-trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
 curves = Curves(
     num_epochs, {"train_loss": "train loss", "test_rmse": "test RMSE"}, ylim=(0, 2)
 )

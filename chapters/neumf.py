@@ -64,9 +64,7 @@ def train(name, test_items, on_epoch=None, eval_step=1):
     net = NeuMF(10, num_users, num_items, **MODELS[run.args.model])
     net.initialize(ctx=devices, force_reinit=True, init=mx.init.Xavier())
     net.hybridize(static_alloc=True, static_shape=True)
-    trainer = make_trainer(
-        net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size
-    )
+    trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
     history = train_ranking(
         net,
         train_iter,

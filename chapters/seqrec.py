@@ -83,7 +83,7 @@ net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = 0.04, run.epochs, 1e-5, "adam"
 loss = BPRLoss()
-trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd}, run.batch_size)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 curves = Curves(num_epochs, labels, ylim=(0, 1))
 history = train_ranking(

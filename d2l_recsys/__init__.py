@@ -20,7 +20,7 @@ Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthet
 (made-up data), ``ratings``, ``movies``, ``rating_fields``, ``ctr_files``,
 ``ctr_layouts`` (reading files), ``interactions``, ``sampling`` (negatives),
 ``metrics``; ``cuda`` and ``devices``, ``batching``, ``distributed`` (several workers),
-``row_trainer`` (Adam for large tables), ``training`` (the epoch loop) and ``scoring``
+``trainers`` (Adam, faster), ``training`` (the epoch loop) and ``scoring``
 (all items for many users); above them ``plotting`` and ``d2l``, the namespace in which
 the book's own cells run: ``from d2l_recsys import d2l``. ``python -m`` runs ``doctor``,
 which tells what can work on this machine, and ``launch``, which starts workers. The

@@ -25,8 +25,6 @@ class MF(nn.HybridBlock):
     systems", Computer 42(8), 2009. Section: ``mf``.
     """
 
-    user_tables = ("P", "user_bias")  # d2l_recsys.row_trainer asks
-
     def __init__(self, num_factors: int, num_users: int, num_items: int, **kwargs):
         super().__init__(**kwargs)
         self.P = nn.Embedding(num_users, num_factors)

@@ -30,7 +30,6 @@ class NeuMF(nn.HybridBlock):
     """
 
     scores_lists = True  # item_id may be (B, n): d2l_recsys.scoring asks
-    user_tables = ("P", "U")  # d2l_recsys.row_trainer asks
 
     def __init__(
         self,

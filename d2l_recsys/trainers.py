@@ -1,14 +1,11 @@
-"""Trainers that take gluon's steps, or nearly, at less cost, and which to take."""
+"""A trainer that takes gluon's steps at less cost."""
 
 import math
 
 import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx
-from d2l_recsys.row_trainer import RowTrainer, tables_of
 
-MANY_ROWS = 50_000  # below, a step on all rows is the faster one, whatever the batch
-TIMES_A_BATCH = 20  # so many times a batch's rows are worth picking them out
 _ALIGNED = 16  # parameters begin at multiples of so many numbers, which is 64 bytes
 
 
@@ -17,7 +14,8 @@ class FlatTrainer(gluon.Trainer):
 
     Adam treats each number by itself, so that the steps are the same, bit for bit. What
     an operation costs MXNet, which is more than what the numbers of a small layer do,
-    is spent once in place of once for each parameter.
+    is spent once in place of once for each parameter. A step without a backward pass
+    before it is no error here.
 
     Raises ValueError naming a parameter that is not initialised or not float32, or has
     multipliers or a ``grad_req`` of its own; from ``step``, one initialised again.
@@ -50,27 +48,24 @@ class FlatTrainer(gluon.Trainer):
 
 
 def make_trainer(
-    net: gluon.HybridBlock, optimizer: str, optimizer_params: dict, batch_size: int
+    net: gluon.Block, optimizer: str, optimizer_params: dict
 ) -> gluon.Trainer:
-    """Return the trainer that is the fastest one for `net`, which is initialised.
+    """Return ``gluon.Trainer(net.collect_params(), optimizer, optimizer_params)``.
 
-    It is gluon's unless `optimizer` is 'adam'. Then it is FlatTrainer, which takes the
-    same steps, where that can be; but RowTrainer where the largest embedding of `net`,
-    a model with ``user_tables``, has over 50,000 rows and over twenty times as many as
-    a batch: see docs/results.md.
+    For 'adam' it is a :class:`FlatTrainer`, which is faster, where that can be.
     """
-    rows = max((x.weight.shape[0] for x in tables_of(net).values()), default=0)
-    large = rows > max(MANY_ROWS, TIMES_A_BATCH * batch_size)
-    if optimizer == "adam" and large and hasattr(net, "user_tables"):
-        return RowTrainer(net, optimizer_params)
-    if optimizer == "adam" and all(map(_can_be_part, _trained(net))):
+    parts = _trained(net)
+    if optimizer == "adam" and parts and all(map(_can_be_part, parts)):
         return FlatTrainer(net, optimizer_params)
     return gluon.Trainer(net.collect_params(), optimizer, optimizer_params)
 
 
 def _trained(net):
-    parameters = net._collect_params_with_prefix().values()
-    return [parameter for parameter in parameters if parameter.grad_req != "null"]
+    """Return the parameters in an order that is the same for each net of a kind."""
+    places = net._collect_params_with_prefix().values()
+    known = {id(parameter) for parameter in places}
+    others = [p for p in net.collect_params().values() if id(p) not in known]
+    return [p for p in (*places, *others) if p.grad_req != "null"]
 
 
 def _can_be_part(parameter):

@@ -12,7 +12,6 @@ from d2l_recsys.backend import autograd, gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint, History
 from d2l_recsys.devices import split_and_load
 from d2l_recsys.distributed import worker
-from d2l_recsys.row_trainer import RowTrainer
 
 _RANKS_APART = 2**20  # more than the epochs of any training
 
@@ -144,8 +143,6 @@ def _train_epoch(train_iter, trainer, devices, step, count):
     start = time.perf_counter()
     for number, batch in enumerate(train_iter, 1):
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
-        if isinstance(trainer, RowTrainer):
-            trainer.touch(batch)
         try:
             losses, size = _gradients(batch, devices, step), len(batch[0])
         except NonFiniteLoss as error:  # a loss that checks its scores
@@ -161,8 +158,6 @@ def _train_epoch(train_iter, trainer, devices, step, count):
             "is 'rollover' or 'discard'; lower batch_size or let it be 'keep'"
         )
     total += _finite_sum(last, number)
-    if isinstance(trainer, RowTrainer):
-        trainer.settle()
     mx.nd.waitall()
     seconds = time.perf_counter() - start
     return {

@@ -30,7 +30,6 @@ GROUND_B = [
     "distributed",
     "batching",
     "checkpoint",
-    "row_trainer",
     "trainers",
     "training",
     "scoring",

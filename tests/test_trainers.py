@@ -3,10 +3,6 @@
 import pytest
 
 from d2l_recsys.backend import autograd, gluon, mx, nn, np
-from d2l_recsys.mf import MF
-from d2l_recsys.neumf import NeuMF
-from d2l_recsys.row_trainer import RowTrainer
-from d2l_recsys.seqrec import Caser
 from d2l_recsys.trainers import FlatTrainer, make_trainer
 
 ADAM = {"learning_rate": 0.1}
@@ -90,7 +86,7 @@ def test_what_cannot_be_parts_is_left_to_gluon(change, reason):
     change(net)
     with pytest.raises(ValueError, match=reason):
         FlatTrainer(net, ADAM)
-    assert type(make_trainer(net, "adam", ADAM, 1)) is gluon.Trainer
+    assert type(make_trainer(net, "adam", ADAM)) is gluon.Trainer
 
 
 def test_frozen_parameters_stay_as_they_are():
@@ -104,21 +100,22 @@ def test_frozen_parameters_stay_as_they_are():
     assert values(nets[0])[0] == before[0]
 
 
-@pytest.mark.parametrize(
-    ("net", "batch_size", "kind"),
-    [
-        (MF(1, 943, 1682), 512, FlatTrainer),  # MovieLens 100K, at the book's
-        (MF(1, 6040, 3706), 512, FlatTrainer),  # 1M
-        (MF(1, 69878, 10677), 512, RowTrainer),  # 10M
-        (NeuMF(1, 162541, 59047, [1]), 1024, RowTrainer),  # 25M
-        (NeuMF(1, 10677, 69878, [1]), 1024, RowTrainer),
-        (MF(1, 162541, 59047), 2**14, FlatTrainer),  # a batch too large to pick
-        (Caser(1, 162541, 59047), 512, FlatTrainer),  # does not tell its tables
-    ],
-)
-def test_the_rule(net, batch_size, kind):
+def test_a_parameter_that_is_no_attribute_is_trained_too():
+    class Listed(nn.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.listed = [self.params.get("w", shape=(1, 2), init="ones")]
+
+        def forward(self, x):
+            return x * self.listed[0].data()
+
+    net = Listed()
     net.initialize()
-    trainer = make_trainer(net, "adam", {"learning_rate": 0.5}, batch_size)
-    assert type(trainer) is kind
-    assert trainer.learning_rate == 0.5
-    assert type(make_trainer(net, "nadam", {}, batch_size)) is gluon.Trainer
+    step(net, FlatTrainer(net, ADAM))
+    assert values(net)[0] == [[pytest.approx(0.9), pytest.approx(0.9)]]
+
+
+def test_other_optimizers_are_gluons():
+    # Nadam keeps a number that its steps for all parameters share.
+    assert type(make_trainer(net_of_two_layers(), "nadam", {})) is gluon.Trainer
+    assert type(make_trainer(net_of_two_layers(), "adam", {})) is FlatTrainer
