@@ -41,7 +41,10 @@ RANKED_USERS = 10_000
 
 
 def write_ratings(path, num_ratings, num_users, num_items, seed=0):
-    """Write distinct pairs, few users and items with many of them, in any order."""
+    """Write distinct pairs, few users and items with many of them.
+
+    They stand in the order of the published files: by user, then by item.
+    """
     rng = numpy.random.default_rng(seed)
     users = rng.permutation(num_users)[_skewed(rng, num_users, num_ratings * 2)]
     items = rng.permutation(num_items)[_skewed(rng, num_items, num_ratings * 2)]
@@ -53,10 +56,11 @@ def write_ratings(path, num_ratings, num_users, num_items, seed=0):
     users[num_items : num_items + num_users] = numpy.arange(num_users)
     keys = users * num_items + items
     first = numpy.sort(numpy.unique(keys, return_index=True)[1])[:num_ratings]
+    users, items = numpy.divmod(numpy.sort(keys[first]), num_items)
     pd.DataFrame(
         {
-            "userId": users[first] + 1,
-            "movieId": items[first] * 3 + 1,  # ids with gaps
+            "userId": users + 1,
+            "movieId": items * 3 + 1,  # ids with gaps
             "rating": rng.integers(1, 11, len(first)) / 2,
             "timestamp": rng.integers(800_000_000, 1_600_000_000, len(first)),
         }
@@ -100,17 +104,18 @@ def work_on(folder):
         train_part, test_part = (load_data_ml100k(x, *sizes, "implicit") for x in parts)
     scores = [part["rating"].to_numpy().astype("float32") for part in parts]
     del parts
-    rest = ("adam", {"learning_rate": 0.002, "wd": 1e-5})
+    scale = max(1, round(ratings / 100_000))  # that of chapters.options
+    adam = ("adam", {"learning_rate": 0.002, "wd": 1e-5 / scale})
     with stage("MF, an epoch"):
         net = MF(30, *sizes)
         net.initialize(mx.init.Normal(0.01))
         net.hybridize(static_alloc=True, static_shape=True)
         train_recsys_rating(
             net,
-            BatchLoader((*train_part[:2], scores[0]), 512, shuffle=True),
+            BatchLoader((*train_part[:2], scores[0]), 512 * scale, shuffle=True),
             BatchLoader((*test_part[:2], scores[1]), 8192),
             gluon.loss.L2Loss(weight=2),
-            make_trainer(net, *rest, 512),
+            make_trainer(net, *adam),
             1,
             evaluator=mf.evaluator,
         )
@@ -123,10 +128,12 @@ def work_on(folder):
         net.hybridize(static_alloc=True, static_shape=True)
         train_ranking(
             net,
-            BatchLoader(PRDataset(*train_part[:2], seen, num_items), 1024, True),
+            BatchLoader(
+                PRDataset(*train_part[:2], seen, num_items), 1024 * scale, True
+            ),
             some,
             BPRLoss(),
-            make_trainer(net, *rest, 1024),
+            make_trainer(net, *adam),
             None,
             *sizes,
             1,

@@ -6,7 +6,7 @@ import sys
 import time
 
 from chapters.data import arguments_for
-from chapters.options import main_options
+from chapters.options import Options, positive
 from chapters.printed import in_brief
 
 SECTIONS = [
@@ -24,19 +24,45 @@ SECTIONS = [
 
 def main() -> None:
     """Run all sections with the options given, and print the summary."""
-    args = main_options()
+    args = _options()
+    arguments = sys.argv[1:]
     if args.report:
         from chapters.report import write_report
 
         write_report(args)
         return
-    given, rows = sys.argv[1:], []
+    rows = []
     for slug in SECTIONS:
         print(f"\n=== {slug} ===", flush=True)
+        given = [*arguments]
+        if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
+            given.remove("--resume")  # it was not begun
         record, seconds = run_section(slug, given, args.out)
         rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics and pictures are in {args.out}/")
+
+
+def _options():
+    """Check the options of ``python -m chapters``, which hands them to every script."""
+    options = Options("__main__")
+    options.prog = "python -m chapters"
+    options.description = "All sections of the chapter, in the book's order."
+    options.add_argument(
+        "--report",
+        action="store_true",
+        help="run all with several seeds and write docs/results.md",
+    )
+    options.add_argument(
+        "--seeds", type=positive, metavar="N", help="0 to N - 1, with --report: 5"
+    )
+    args = options.parse_args(sys.argv[1:])
+    if args.seeds and not args.report:
+        options.error("argument --seeds: goes with --report")
+    if args.resume and args.checkpoint and not any(args.checkpoint.rglob("*.npz")):
+        options.error(f"argument --resume: {args.checkpoint} holds no checkpoint")
+    args.seeds = args.seeds or 5
+    return args
 
 
 def run_section(slug, given, out):

@@ -80,11 +80,11 @@ history = train_recsys_rating(
 rival = mf.MF(30, num_users, num_items)
 rival.initialize(ctx=devices, init=mx.init.Normal(0.01))
 rival.hybridize(static_alloc=True, static_shape=True)
-trainer = make_trainer(rival, optimizer, {"learning_rate": lr, "wd": wd})
+trainer = make_trainer(rival, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
 print("matrix factorization on the same split:")
 rival_history = train_recsys_rating(
     rival,
-    BatchLoader(train[:3], batch_size=512, shuffle=True, seed=run.seed),
+    BatchLoader(train[:3], 512 * run.scale, shuffle=True, seed=run.seed),
     BatchLoader(test[:3], batch_size=8192),
     loss,
     trainer,

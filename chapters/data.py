@@ -106,6 +106,12 @@ def _fetch_once(real, data_dir):
         return None
 
 
+def times_the_books(folder: Path, name: str) -> int:
+    """Return how many times 100,000 ratings a set of MovieLens has: 1 for less."""
+    ratings = count_ratings(folder / datasets.DATASETS[name].members[0], name)
+    return max(1, round(ratings / 100_000))
+
+
 def fingerprint(source: Path) -> str:
     """Return a hash of a file, or of the files in a folder with their names."""
     if source.is_file():

@@ -26,7 +26,7 @@ MODELS = {  # the arguments that make NeuMF one of its parts
     "mlp": {"nums_hiddens": [10, 10, 10], "gmf": False},
 }
 TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
-options = Options("neumf", epochs=10, batch_size=1024)
+options = Options("neumf", epochs=10, batch_size=1024, of_ratings=True)
 options.add_argument(
     "--model", choices=MODELS, default="neumf", help="all of it or one of its parts"
 )
@@ -51,7 +51,7 @@ users_test, items_test, ratings_test, test_iter = load_data_ml100k(
     test_data, num_users, num_items, feedback="implicit"
 )
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
-lr, num_epochs, wd, optimizer = 0.01, run.epochs, 1e-5, "adam"
+lr, num_epochs, wd, optimizer = 0.01, run.epochs, 1e-5 / run.scale, "adam"
 
 
 def train(name, test_items, on_epoch=None, eval_step=1):

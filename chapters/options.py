@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Dict, Optional
@@ -18,6 +19,7 @@ from chapters.data import (
     data_argument,
     find_data,
     fingerprint,
+    times_the_books,
 )
 from d2l_recsys.backend import mx
 from d2l_recsys.checkpoint import Checkpoint
@@ -47,6 +49,7 @@ class Options(argparse.ArgumentParser):
         slug: str,
         epochs: Optional[int] = None,
         batch_size: Optional[int] = None,
+        of_ratings: bool = False,
     ):
         super().__init__(
             prog=f"python -m chapters.{slug}",
@@ -54,14 +57,17 @@ class Options(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
         )
         self.slug, self.family = slug, FAMILY_OF.get(slug, MOVIELENS)
-        self._add_what_is_trained(epochs, batch_size)
+        self.batch_size, self.of_ratings = batch_size, of_ratings
+        self._add_what_is_trained(epochs)
         self._add_data_and_results()
 
-    def _add_what_is_trained(self, epochs, batch_size):
-        add = partial(self.add_argument, type=_positive, metavar="N")
+    def _add_what_is_trained(self, epochs):
+        add = partial(self.add_argument, type=positive, metavar="N")
         add("--epochs", default=epochs, help="passes over the training data")
-        add("--batch-size", default=batch_size, help="examples a step")
-        add("--seed", type=int, default=0, help="of every random draw")
+        book = f" (default: {self.batch_size}" if self.batch_size else ""
+        book += " for each 100,000 ratings" if self.of_ratings else ""
+        add("--batch-size", help=f"examples a step{book and book + ')'}")
+        add("--seed", type=_seed, default=0, help="of every random draw")
         self.add_argument(
             "--devices",
             type=_devices,
@@ -114,7 +120,7 @@ class Options(argparse.ArgumentParser):
         """Add --patience."""
         self.add_argument(
             "--patience",
-            type=_positive,
+            type=positive,
             metavar="N",
             help="hold out a tenth of the training data, stop when it got no better "
             "for N epochs, and keep the best epoch",
@@ -145,10 +151,13 @@ class Options(argparse.ArgumentParser):
             self._join()
         try:
             args.out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=args.out):  # to know now, not at the end
+                pass
         except OSError as error:
             self.error(f"argument --out: {args.out}: {error.strerror}")
         try:
             run = Run(self.slug, args, self.family)
+            self._choose_batch(run)
             if worker.num_workers > 1:
                 all_of_it = run.identity(), args.epochs, args.resume
                 worker.check_same(all_of_it, "options or data")
@@ -158,6 +167,20 @@ class Options(argparse.ArgumentParser):
             self.error(str(error))
         seed_everything(args.seed)
         return run
+
+    def _choose_batch(self, run):
+        """Set the batch size, and by how much `scale` it grows with MovieLens.
+
+        Batches in proportion to the ratings keep the number of steps, and each user and
+        item in as many of them. Their share of a batch's mean loss shrinks: the scripts
+        divide weight decay by `scale`, so that it weighs as much as in the book.
+        """
+        run.scale, given = 1, run.args.batch_size
+        if self.family is MOVIELENS and not given:
+            run.scale = times_the_books(run.folder, run.data_set)
+        if self.batch_size:
+            book = self.batch_size * (run.scale if self.of_ratings else 1)
+            run.batch_size = run.args.batch_size = given or book
 
     def _join(self):
         try:
@@ -173,7 +196,7 @@ class Run:
 
     def __init__(self, slug: str, args: argparse.Namespace, family: Family):
         self.slug, self.out = slug, args.out
-        self.epochs, self.batch_size = args.epochs, args.batch_size
+        self.epochs = args.epochs
         self.seed, self.devices, self.args = args.seed, args.devices, args
         self.folder, self.data_name = find_data(args, family)
         # In whose format the files are: made-up ones are as the book's.
@@ -235,11 +258,18 @@ class Run:
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _positive(text):
+def positive(text: str) -> int:
+    """Return the whole number that an option is; 0 and below are errors."""
     value = int(text) if text.lstrip("-").isdigit() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return value
+
+
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def _folder(text):
@@ -253,23 +283,3 @@ def _devices(text):
         return parse_devices(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def main_options() -> argparse.Namespace:
-    """Check the options of ``python -m chapters``, which hands them to every script."""
-    options = Options("__main__")
-    options.prog = "python -m chapters"
-    options.description = "All sections of the chapter, in the book's order."
-    options.add_argument(
-        "--report",
-        action="store_true",
-        help="run all with several seeds and write docs/results.md",
-    )
-    options.add_argument(
-        "--seeds", type=_positive, metavar="N", help="0 to N - 1, with --report: 5"
-    )
-    args = options.parse_args(sys.argv[1:])
-    if args.seeds and not args.report:
-        options.error("argument --seeds: goes with --report")
-    args.seeds = args.seeds or 5
-    return args

@@ -20,7 +20,7 @@ from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.seqrec import Caser, SeqDataset
 from d2l_recsys.trainers import make_trainer
 
-options = Options("seqrec", epochs=8, batch_size=4096)
+options = Options("seqrec", epochs=8, batch_size=4096, of_ratings=True)
 options.add_argument(
     "-L", type=int, choices=range(1, 20), default=5, metavar="N", help="items looked at"
 )
@@ -81,7 +81,7 @@ net = Caser(
 )
 net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
-lr, num_epochs, wd, optimizer = 0.04, run.epochs, 1e-5, "adam"
+lr, num_epochs, wd, optimizer = 0.04, run.epochs, 1e-5 / run.scale, "adam"
 loss = BPRLoss()
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}

@@ -12,11 +12,11 @@ from d2l_recsys import cuda
 
 # MXNet imports scikit-learn for a base class of something that it gave up in 2016. It
 # does without where there is none, and a script starts a quarter of a second earlier.
-hidden = "sklearn" not in sys.modules
-if hidden:
+sklearn_hidden = "sklearn" not in sys.modules
+if sklearn_hidden:
     sys.modules["sklearn"] = None
 try:
-    missing = cuda.load()
+    missing_libraries = cuda.load()
     import mxnet as mx
     from mxnet import autograd, gluon, np, npx
     from mxnet.gluon import nn
@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
     ) from None
 except OSError as error:  # a library is missing
     raise ImportError(
-        f"MXNet does not load: {cuda.way_out(missing) or error}"
+        f"MXNet does not load: {cuda.way_out(missing_libraries) or error}"
     ) from None
 except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 uses
     raise ImportError(
@@ -37,7 +37,7 @@ except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 use
         f"({str(error).splitlines()[0]}): pip install 'numpy==1.23.5'"
     ) from error
 finally:
-    if hidden:
+    if sklearn_hidden:
         del sys.modules["sklearn"]
 
 npx.set_np()

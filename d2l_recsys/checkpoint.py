@@ -212,6 +212,11 @@ def _put_optimizer(net, trainer, arrays, saved):
             f"the checkpoint's optimizer is {saved['class']}, this run's "
             f"{type(optimizer).__name__}"
         )
+    if not {*names}.issuperset(*saved["counts"].values()):
+        raise CheckpointError(
+            "the checkpoint's trainer numbers other parameters than this run's: resume "
+            "with a trainer of the kind that saved it"
+        )
     vars(optimizer).update(saved["scalars"])
     for device, counts in saved["counts"].items():
         mine = optimizer._all_index_update_counts.setdefault(int(device), {})

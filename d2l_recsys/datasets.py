@@ -136,8 +136,8 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
 
     `data_dir` may be the folder with the files, a folder that has it as a subfolder
     called `name`, or one that has the published ``name.zip``. A folder whose files are
-    called train.csv, ratings.dat or ratings.csv, as those of several sets, has to be
-    called `name` in any case (or ml-10M100K, as in the archive of ml-10m). An archive
+    called train.csv, ratings.dat or ratings.csv, as those of several sets, must always
+    be called exactly `name` (or ml-10M100K, as in the archive of ml-10m). An archive
     is unpacked into the user cache, after its hash was found right; that of
     ml-latest-small has none, because GroupLens changes it.
 
@@ -166,7 +166,10 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
     source = DATASETS[name]
     names = (name, getattr(source, "folder", None) or name)
     for place in _places(data_dir):
-        for folder in (*(place / n for n in names), place):
+        folders = [place / n for n in names]
+        if not isinstance(source, Generated):  # u.data alone may be the real one
+            folders.append(place)
+        for folder in folders:
             if source.members[0] in _SHARED and folder.absolute().name not in names:
                 continue
             if (folder / source.members[0]).is_file():

@@ -41,10 +41,10 @@ class Worker:
     def join(self) -> None:
         """Become one of the workers that the environment describes, and wait for all.
 
-        From now on this process ends at once where it ends badly, and with the others
-        where it ends well. It waits for them for 300 seconds at a time, or what the
-        environment gives as D2L_RECSYS_PATIENCE_SECONDS: then it ends with exit code
-        75 and a line on stderr.
+        From now on this process ends at once where it ends badly, by an exception or
+        ``sys.exit``, and with the others where it ends well. It waits for them for 300
+        seconds at a time, or what the environment gives as D2L_RECSYS_PATIENCE_SECONDS:
+        then it ends with exit code 75 and a line on stderr.
 
         Raises ValueError naming what is missing in the environment.
         """
@@ -184,8 +184,9 @@ class Worker:
             time.sleep(min(1, patience / 4))
             since = self._waits_since
             if since is not None and time.monotonic() - since > patience:
+                who = f"worker {self.rank}" if self._store else "a worker"
                 line = (
-                    f"worker {self.rank} has waited {patience:g} s for the others: one "
+                    f"{who} has waited {patience:g} s for the others: one "
                     "of them, a server or the scheduler may have died; ending\n"
                 )
                 os.write(2, line.encode())

@@ -210,14 +210,14 @@ def _free_ports(count):
 
 def _why_unusable(port):
     """Return what speaks against listening on `port`, or None."""
+    if not (port.isdecimal() and 1 <= int(port) <= 65535):
+        return "not a port"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_LOCAL, int(port)))
         except OSError as error:
             return error.strerror
-        except (ValueError, OverflowError):
-            return "not a port"
 
 
 def _dies_with_the_launcher():

@@ -77,7 +77,7 @@ class NeuMF(nn.HybridBlock):
     def score_all(self, user_id):
         """Score all items for `user_id` (B,): return (B, num_items).
 
-        What items bring along is computed once for all users, which is faster.
+        What items bring along is computed once for all of `user_id`, which is faster.
         """
         scores, device = [], user_id.ctx
         if self.gmf:

@@ -10,6 +10,8 @@ from pathlib import Path
 import jupytext
 import pytest
 
+from chapters.data import times_the_books
+
 ROOT = Path(__file__).parent.parent
 SLUGS = [
     "movielens",
@@ -205,3 +207,26 @@ def test_scripts_open_as_notebooks(slug):
     assert kinds[0] == "markdown"
     assert kinds.count("code") >= 3
     assert notebook.cells[0].source.startswith("# ")
+
+
+def test_a_run_of_all_sections_goes_on_where_it_was_ended(tmp_path):
+    options = ["--smoke", "--out", tmp_path, "--checkpoint", tmp_path / "points"]
+    none = chapter("chapters", *options, "--resume")
+    assert none.returncode == 2
+    assert none.stderr.endswith("points holds no checkpoint\n")
+    chapter("chapters.mf", *options)
+    result = chapter("chapters", *options, "--resume")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {x.name for x in (tmp_path / "points").iterdir()} >= {"mf", "deepfm"}
+
+
+@pytest.mark.parametrize(("ratings", "times"), [(9, 1), (149_999, 1), (250_001, 3)])
+def test_batches_grow_with_the_ratings(ratings, times, tmp_path):
+    (tmp_path / "ratings.dat").write_text("1::1::5::0\n" * ratings)
+    assert times_the_books(tmp_path, "ml-1m") == times
+
+
+def test_a_folder_that_takes_no_file_is_found_out_before_the_training():
+    result = chapter("chapters.mf", "--smoke", "--out", "/proc")
+    assert result.returncode == 2
+    assert "error: argument --out: /proc: " in result.stderr

@@ -169,6 +169,13 @@ def test_one_flat_array_trains_and_resumes_as_many_do(name, devices, tmp_path):
     assert same(run(name, 4, tmp_path, devices=devices, seed=99, flat=True), alone)
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_another_kind_of_trainer_is_told_apart(flat, tmp_path):
+    run("mf", 1, tmp_path, flat=flat)
+    with pytest.raises(CheckpointError, match="trainer of the kind that saved it"):
+        run("mf", 2, tmp_path, flat=not flat)
+
+
 @pytest.mark.parametrize("name", ["mf", "deepfm"])
 def test_two_devices(name, tmp_path):
     alone = run(name, 4, devices=2)

@@ -118,3 +118,18 @@ def test_fewer_items_than_the_net_knows_can_be_ranked_but_not_more():
     assert part.tolist() == whole[:, :-2].tolist()
     with pytest.raises(ValueError, match="knows 9 items, fewer than 10"):
         next(scores_of_all_items(net, range(3), None, ITEMS + 1, [mx.cpu()]))
+
+
+def test_a_subclass_with_a_forward_of_its_own_is_ranked_by_it():
+    class Reversed(NeuMF):
+        def hybrid_forward(self, F, user_id, item_id):
+            return -super().hybrid_forward(F, user_id, item_id)
+
+    net, other = made("neumf"), Reversed(4, USERS, ITEMS, [6, 5])
+    mx.random.seed(0)
+    other.initialize(mx.init.Normal(1))
+    (scores,), (reverse,) = (
+        [s for _, s in scores_of_all_items(n, range(3), None, ITEMS, [mx.cpu()])]
+        for n in (net, other)
+    )
+    numpy.testing.assert_allclose(scores, -reverse, **CLOSE)

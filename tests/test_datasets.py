@@ -261,3 +261,12 @@ class TestAdvertisements:
         folder = fetch("ctr-smoke")
         assert folder == empty_cache / "ctr-smoke"
         assert files_in(folder) == ["test.csv", "train.csv"]
+
+
+def test_a_folder_with_the_real_ratings_is_not_taken_for_made_up_ones(
+    tmp_path, monkeypatch, empty_cache
+):
+    (tmp_path / "u.data").write_text("1\t1\t5\t0\n")
+    monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path))
+    assert datasets.find("ml-100k") == tmp_path
+    assert datasets.find("ml-100k-smoke") is None

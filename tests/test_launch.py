@@ -170,6 +170,7 @@ def test_when_nobody_joins_and_what_workers_are_given():
         (["-n", "2"], {}, 2, "error: there is no COMMAND after --"),
         (["-n", "0", "--", "true"], {}, 2, "argument -n: '0' is not a whole number"),
         (["true"], {"DMLC_PS_ROOT_PORT": "x"}, 2, "DMLC_PS_ROOT_PORT=x: not a port"),
+        (["true"], {"DMLC_PS_ROOT_PORT": "0"}, 2, "DMLC_PS_ROOT_PORT=0: not a port"),
         (["true"], {"DMLC_PS_ROOT_PORT": "99999"}, 2, "=99999: not a port"),
     ],
 )
