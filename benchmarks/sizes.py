@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy
 import pandas as pd
 
-from d2l_recsys import mf
 from d2l_recsys.backend import gluon, mx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.mf import MF, train_recsys_rating
@@ -94,56 +93,53 @@ def work_on(folder):
     """Go through all that is done with a data set; print what each stage took."""
     stage = Stages()
     with stage("read"):
-        data, num_users, num_items = read_data_ml100k(folder, name=folder.name)
+        data, *sizes = read_data_ml100k(folder, name=folder.name)
     with stage("split"):
-        parts = split_data_ml100k(data, num_users, num_items, "seq-aware")
-    sizes = num_users, num_items
+        parts = split_data_ml100k(data, *sizes, "seq-aware")
     ratings = len(data)
+    scale = max(1, round(ratings / 100_000))  # that of chapters.options
     del data
     with stage("load"):
-        train_part, test_part = (load_data_ml100k(x, *sizes, "implicit") for x in parts)
-    scores = [part["rating"].to_numpy().astype("float32") for part in parts]
+        train, test = (load_data_ml100k(x, *sizes, "implicit") for x in parts)
+    rated = [
+        (*loaded[:2], part["rating"].to_numpy().astype("float32"))
+        for loaded, part in zip((train, test), parts)
+    ]
     del parts
-    scale = max(1, round(ratings / 100_000))  # that of chapters.options
-    adam = ("adam", {"learning_rate": 0.002, "wd": 1e-5 / scale})
     with stage("MF, an epoch"):
-        net = MF(30, *sizes)
-        net.initialize(mx.init.Normal(0.01))
-        net.hybridize(static_alloc=True, static_shape=True)
-        train_recsys_rating(
-            net,
-            BatchLoader((*train_part[:2], scores[0]), 512 * scale, shuffle=True),
-            BatchLoader((*test_part[:2], scores[1]), 8192),
-            gluon.loss.L2Loss(weight=2),
-            make_trainer(net, *adam),
-            1,
-            evaluator=mf.evaluator,
-        )
-    seen, held_out = train_part.inter, test_part.inter
-    some = dict(list(held_out.items())[:RANKED_USERS])
-    arguments = (some, None, seen, *sizes)
+        train_mf(*rated, sizes, scale)
+    some = dict(list(test.inter.items())[:RANKED_USERS])
     with stage("NeuMF, an epoch"):
-        net = NeuMF(10, *sizes, [10, 10, 10])
-        net.initialize(mx.init.Xavier())
-        net.hybridize(static_alloc=True, static_shape=True)
-        train_ranking(
-            net,
-            BatchLoader(
-                PRDataset(*train_part[:2], seen, num_items), 1024 * scale, True
-            ),
-            some,
-            BPRLoss(),
-            make_trainer(net, *adam),
-            None,
-            *sizes,
-            1,
-            None,
-            lambda *_: (0, 0),  # evaluated below
-            seen,
-        )
+        net = train_neumf(train, some, sizes, scale)
     with stage("ranking evaluation"):
-        evaluate_ranking(net, *arguments)
+        evaluate_ranking(net, some, None, train.inter, *sizes)
     print(json.dumps({"ratings": ratings, "stages": stage.measured}))
+
+
+def prepared(net, scale):
+    """Initialise a net; return it with the trainer that the scripts would take."""
+    net.initialize(mx.init.Normal(0.01))
+    net.hybridize(static_alloc=True, static_shape=True)
+    settings = {"learning_rate": 0.002, "wd": 1e-5 / scale}
+    return net, make_trainer(net, "adam", settings)
+
+
+def train_mf(train, test, sizes, scale):
+    """Train and evaluate MF for an epoch."""
+    net, trainer = prepared(MF(30, *sizes), scale)
+    loss = gluon.loss.L2Loss(weight=2)
+    loaders = BatchLoader(train, 512 * scale, shuffle=True), BatchLoader(test, 8192)
+    train_recsys_rating(net, *loaders, loss, trainer, 1)
+
+
+def train_neumf(train, test, sizes, scale):
+    """Train NeuMF for an epoch without evaluation; return it."""
+    net, trainer = prepared(NeuMF(10, *sizes, [10, 10, 10]), scale)
+    pairs = PRDataset(*train[:2], train.inter, sizes[1])
+    loader = BatchLoader(pairs, 1024 * scale, shuffle=True)
+    arguments = loader, test, BPRLoss(), trainer, None, *sizes, 1, None
+    train_ranking(net, *arguments, lambda *_: (0, 0), train.inter)
+    return net
 
 
 def main():

@@ -140,7 +140,7 @@ def test_two_devices(tmp_path):
     [
         ("--epochs", "0", "argument --epochs: '0' is not a whole number from 1 on"),
         ("--batch-size", "-3", "argument --batch-size: '-3' is not a whole number"),
-        ("--seed", "x", "argument --seed: invalid int value: 'x'"),
+        ("--seed", "x", "argument --seed: 'x' is not a whole number from 0 on"),
         ("--devices", "tpu", "argument --devices: 'tpu' is neither cpu"),
         ("--devices", "cpu:0", "argument --devices: 'cpu:0' is neither cpu"),
         ("--devices", "gpu:7", "argument --devices: 'gpu:7': MXNet sees"),

@@ -215,3 +215,22 @@ class TestErrors:
     def test_a_ratio_without_meaning(self, frame):
         with pytest.raises(ValueError, match="no meaning in 'seq-aware'"):
             split_data_ml100k(frame((1, 1, 5, 1)), 1, 1, "seq-aware", 0.5)
+
+
+@pytest.mark.parametrize("span", [1, 5, 2**40, 2**62])
+def test_the_last_rating_is_found_whatever_the_range_of_times(frame, span):
+    rng = numpy.random.default_rng(0)
+    users = rng.integers(1, 2**20, 50)[rng.integers(0, 50, 400)]
+    times = rng.integers(0, span, 400) - span // 2
+    items = numpy.arange(1, 401)
+    data = frame(*zip(users, items, [3] * 400, times))
+    train, test = split_data_ml100k(data, 2**20, 400, "seq-aware")
+    order = numpy.lexsort((times, users))
+    held_out = {}  # by user: the first of the rows of the last moment
+    for row in range(400):
+        user, time = users[row], times[row]
+        if user not in held_out or time > times[held_out[user]]:
+            held_out[user] = row
+    assert test["item_id"].tolist() == [items[row] for row in held_out.values()]
+    rest = [row for row in order if row not in held_out.values()]
+    assert train["item_id"].tolist() == items[rest].tolist()
