@@ -8,6 +8,7 @@ memory and 1 GB of disk.
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,7 @@ def write_ratings(path, num_ratings, num_users, num_items, seed=0):
             "timestamp": rng.integers(800_000_000, 1_600_000_000, len(first)),
         }
     ).to_csv(path, index=False)
+    os.sync()  # so that nothing is still being written while the file is read
 
 
 def _skewed(rng, size, draws):

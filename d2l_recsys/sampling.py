@@ -68,5 +68,9 @@ class NegativeSampler:
         users = numpy.asarray(users)
         drawn = self.rng.integers(self.allowed[users])
         key = users.astype("int64") * self._step + drawn
-        smaller = numpy.searchsorted(self._preceding, key, side="right")
+        # In ascending order, searches near each other find their data in the cache.
+        flat, smaller = key.ravel(), numpy.empty(key.size, dtype="int64")
+        order = numpy.argsort(flat)
+        smaller[order] = numpy.searchsorted(self._preceding, flat[order], side="right")
+        smaller = smaller.reshape(key.shape)
         return (drawn + smaller - self._first[users]).astype("int32")
