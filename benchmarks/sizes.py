@@ -168,18 +168,19 @@ def _print_table(results):
         cells = (result["stages"][stage] for result in results.values())
         cells = (f"{seconds:.2f} s, {peak:.1f} GiB" for seconds, peak in cells)
         print(f"| {stage} | {' | '.join(cells)} |")
+    sums = (sum(s for s, _ in r["stages"].values()) for r in results.values())
+    print(f"| together | {' | '.join(f'{seconds:.2f} s' for seconds in sums)} |")
 
 
 def _draw(results):
     figure, axes = new_figure("Cost against size", "ratings", "seconds")
     sizes = [result["ratings"] for result in results.values()]
-    for stage in results["ml-25m"]["stages"]:
-        seconds = [result["stages"][stage][0] for result in results.values()]
-        axes.plot(sizes, seconds, "o-", label=stage)
-    linear = [
-        results["ml-25m"]["stages"]["MF, an epoch"][0] * n / sizes[-1] for n in sizes
-    ]
-    axes.plot(sizes, linear, "k:", label="linear")
+    stages = [result["stages"] for result in results.values()]
+    for stage in stages[0]:
+        axes.plot(sizes, [each[stage][0] for each in stages], "o-", label=stage)
+    together = [sum(seconds for seconds, _ in each.values()) for each in stages]
+    axes.plot(sizes, together, "ko-", label="together")
+    axes.plot(sizes, [together[0] * n / sizes[0] for n in sizes], "k:", label="linear")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.legend(fontsize=8)
