@@ -113,6 +113,8 @@ class Job:
                     target.write(prefix + line.rstrip(b"\n") + b"\n")
                     target.flush()
             except OSError:  # nobody reads any more, as after `| head`
+                # What is left in the buffer must not fail again at the exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
                 self.stop(signal.SIGPIPE)
 
     def wait(self) -> int:

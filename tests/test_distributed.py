@@ -288,6 +288,6 @@ def test_patience_comes_to_an_end(tmp_path):
     assert time.monotonic() - begin < 60
     assert (result.returncode, result.stdout) == (75, "")
     assert result.stderr == (
-        "worker 0 has waited 1 s for the others: one of them, a server or the "
+        "a worker has waited 1 s for the others: one of them, a server or the "
         "scheduler may have died; ending\n"
     )
