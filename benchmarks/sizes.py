@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy
 import pandas as pd
 
+from chapters.data import times_the_books
 from d2l_recsys.backend import gluon, mx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.mf import MF, train_recsys_rating
@@ -99,7 +100,7 @@ def work_on(folder):
     with stage("split"):
         parts = split_data_ml100k(data, *sizes, "seq-aware")
     ratings = len(data)
-    scale = max(1, round(ratings / 100_000))  # that of chapters.options
+    scale = times_the_books(folder, folder.name)
     del data
     with stage("load"):
         train, test = (load_data_ml100k(x, *sizes, "implicit") for x in parts)

@@ -6,8 +6,9 @@ import sys
 import time
 
 from chapters.data import arguments_for
-from chapters.options import Options, positive
+from chapters.options import Options
 from chapters.printed import in_brief
+from d2l_recsys.command_line import positive
 
 SECTIONS = [
     "movielens",

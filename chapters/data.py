@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
 from d2l_recsys import datasets
-from d2l_recsys.ratings import count_ratings
+from d2l_recsys.ratings import LAYOUTS, count_ratings
 
 ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
 
@@ -25,9 +25,7 @@ class Family(NamedTuple):
         return ("auto", self.real, *self.others, "synthetic")
 
 
-MOVIELENS = Family(
-    "ml-100k", ("ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
-)
+MOVIELENS = Family("ml-100k", tuple(name for name in LAYOUTS if name != "ml-100k"))
 ADS = Family("ctr", ("criteo", "avazu"), files=True)
 FAMILY_OF = {"ctr": ADS, "fm": ADS, "deepfm": ADS}  # all others: MOVIELENS
 DATA_TITLES = {
@@ -88,8 +86,7 @@ def _find_other(args, title):
     reason = f"{DATA_TITLES[name]} in place of {title}, as asked for."
     published = getattr(datasets.DATASETS[name], "ratings", None)
     if published:
-        path = folder / datasets.DATASETS[name].members[0]
-        count = count_ratings(path, name)
+        path, count = _count(folder, name)
         if count != published:
             reason += f"\n***  {path} has {count} ratings, the published {published}."
             name = "custom"
@@ -108,10 +105,18 @@ def _fetch_once(real, data_dir):
 
 def times_the_books(folder: Path, name: str) -> int:
     """Return how many times 100,000 ratings a set of MovieLens has: 1 for less."""
-    ratings = count_ratings(folder / datasets.DATASETS[name].members[0], name)
+    _, ratings = _count(folder, name)
     return max(1, round(ratings / 100_000))
 
 
+@lru_cache(maxsize=None)
+def _count(folder, name):
+    """Return the file of ratings and how many it holds; a large one is read once."""
+    path = folder / datasets.DATASETS[name].members[0]
+    return path, count_ratings(path, name)
+
+
+@lru_cache(maxsize=None)
 def fingerprint(source: Path) -> str:
     """Return a hash of a file, or of the files in a folder with their names."""
     if source.is_file():

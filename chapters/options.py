@@ -23,6 +23,7 @@ from chapters.data import (
 )
 from d2l_recsys.backend import mx
 from d2l_recsys.checkpoint import Checkpoint
+from d2l_recsys.command_line import Parser, positive
 from d2l_recsys.devices import parse_devices, seed_everything, try_all_gpus
 from d2l_recsys.distributed import worker
 from d2l_recsys.plotting import in_notebook
@@ -41,7 +42,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-class Options(argparse.ArgumentParser):
+class Options(Parser):
     """The options of the script `slug`; wrong ones end it in one line, exit code 2."""
 
     def __init__(
@@ -126,10 +127,6 @@ class Options(argparse.ArgumentParser):
             "for N epochs, and keep the best epoch",
         )
 
-    def error(self, message: str) -> None:
-        """Print one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
     def parse(self) -> "Run":
         """Parse the command line and find the data.
 
@@ -176,9 +173,9 @@ class Options(argparse.ArgumentParser):
         divide weight decay by `scale`, so that it weighs as much as in the book.
         """
         run.scale, given = 1, run.args.batch_size
-        if self.family is MOVIELENS and not given:
-            run.scale = times_the_books(run.folder, run.data_set)
         if self.batch_size:
+            if self.family is MOVIELENS and not given:
+                run.scale = times_the_books(run.folder, run.data_set)
             book = self.batch_size * (run.scale if self.of_ratings else 1)
             run.batch_size = run.args.batch_size = given or book
 
@@ -256,14 +253,6 @@ class Run:
         }
         path = self.out / f"{self.slug}.json"
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def positive(text: str) -> int:
-    """Return the whole number that an option is; 0 and below are errors."""
-    value = int(text) if text.lstrip("-").isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
 
 
 def _seed(text):

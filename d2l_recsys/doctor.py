@@ -16,6 +16,7 @@ import sys
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from d2l_recsys import cuda
+from d2l_recsys.command_line import Parser
 from d2l_recsys.device_names import read_devices
 
 CPU_WHEEL = "mxnet"
@@ -56,14 +57,8 @@ def main() -> int:
     return int(faults > 0)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        """Print one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def _options():
-    parser = _Parser(
+    parser = Parser(
         prog="python -m d2l_recsys.doctor",
         description="What of the chapter can work on this machine.",
         epilog="exit code: 0 if what was asked for can work, 1 if not",

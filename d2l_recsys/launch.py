@@ -16,6 +16,8 @@ import threading
 import time
 from typing import Dict, List, Optional
 
+from d2l_recsys.command_line import Parser, positive
+
 _LOCAL = "127.0.0.1"
 _PAUSE = 0.05  # seconds between two looks at the processes
 _GRACE = 2  # seconds from SIGTERM to SIGKILL
@@ -160,14 +162,8 @@ class Job:
             reader.join(_GRACE)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        """Print one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def _options():
-    parser = _Parser(
+    parser = Parser(
         prog="python -m d2l_recsys.launch",
         usage="%(prog)s [-n N] [-s N] -- COMMAND [ARGUMENT ...]",
         description="Run COMMAND as several workers on this machine, with a parameter "
@@ -176,10 +172,10 @@ def _options():
         "are ended then. `python` as COMMAND is the interpreter of the launcher.",
     )
     parser.add_argument(
-        "-n", dest="workers", type=_positive, default=2, metavar="N", help="workers (2)"
+        "-n", dest="workers", type=positive, default=2, metavar="N", help="workers (2)"
     )
     parser.add_argument(
-        "-s", dest="servers", type=_positive, default=1, metavar="N", help="servers (1)"
+        "-s", dest="servers", type=positive, default=1, metavar="N", help="servers (1)"
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -189,13 +185,6 @@ def _options():
     if args.command[0] == "python":
         args.command[0] = sys.executable
     return args
-
-
-def _positive(text):
-    value = int(text) if text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
 
 
 def _free_ports(count):

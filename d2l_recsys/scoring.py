@@ -37,9 +37,10 @@ def scores_of_all_items(
     users = numpy.asarray(users, dtype="int32")
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
     size = max(1, pairs // num_items)
+    at_once = seq is None and _scores_all(net)
     for start in range(0, len(users), size):
         chunk = users[start : start + size]
-        if seq is None and _scores_all(net):
+        if at_once:
             scores = _call(net.score_all, [chunk], devices)[:, :num_items]
             if scores.shape[1] < num_items:
                 raise ValueError(

@@ -36,7 +36,7 @@ GROUND_B = [
 ]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-TOP = ["plotting", "d2l", "doctor", "launch"]
+TOP = ["command_line", "plotting", "d2l", "doctor", "launch"]
 # The imports between sections that the plan allows.
 BACKWARDS = {("autorec", "mf"), ("seqrec", "neumf"), ("deepfm", "fm")}
 
