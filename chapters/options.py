@@ -1,6 +1,7 @@
 """What every script has in common: its options, its data, the folder of its results."""
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -163,6 +164,8 @@ class Options(Parser):
         except ValueError as error:
             self.error(str(error))
         seed_everything(args.seed)
+        if not gc.get_freeze_count():
+            gc.freeze()  # a script ends sooner if its imports are not searched again
         return run
 
     def _choose_batch(self, run):

@@ -33,7 +33,9 @@ class AutoRec(nn.HybridBlock):
         """Reconstruct rows (B, n); in training, 0 where `input` has no rating."""
         pred = super().forward(input)
         # Asked here, not in the graph, which would keep the first answer for ever.
-        return pred * (input != 0) if autograd.is_training() else pred
+        if not autograd.is_training():
+            return pred
+        return pred * (input != 0).astype("float32")  # booleans multiply slowly
 
     def hybrid_forward(self, F, input):
         """Reconstruct rows (B, n) in full."""
@@ -58,27 +60,34 @@ def evaluator(
     `inter_matrix` yields the rows of the training matrix in order, in batches (B, n);
     `test_data`, of shape (rows, n), holds the held-out ratings, 0 where there is none.
 
-    Raises ValueError where the numbers of rows differ. Section: ``autorec``.
+    Raises ValueError where their shapes differ, or where no rating is held out.
+    Section: ``autorec``.
     """
     devices = devices or devices_of(network)
     held_out = test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
-    squared_error, rows = 0.0, 0
+    squared_error, num_ratings, rows = 0.0, 0, 0
     for batch in inter_matrix:
+        if batch.shape[1:] != held_out.shape[1:]:
+            raise ValueError(
+                f"the rows of inter_matrix have {batch.shape[1]} places, those of "
+                f"test_data {held_out.shape[1]}: both must be arranged by the same"
+            )
+        ratings = held_out[rows : rows + len(batch)]
+        rows += len(batch)
         own = worker.rows(len(batch))
-        row, rows = rows + own.start, rows + len(batch)
-        for piece in split_and_load(batch[own], devices):
+        tested = own.start + numpy.flatnonzero(ratings[own].any(axis=1))
+        ratings = ratings[tested]  # the other rows need no reconstruction
+        batch = batch[np.array(tested, ctx=batch.ctx)]
+        for piece in split_and_load(batch, devices):
             recons = network(piece).asnumpy()
-            ratings = held_out[row : row + len(recons)]
-            row += len(recons)
-            if ratings.shape != recons.shape:
-                break
-            rated = numpy.flatnonzero(ratings)
-            error = ratings.ravel()[rated] - recons.ravel()[rated]
+            expected, ratings = ratings[: len(recons)], ratings[len(recons) :]
+            rated = numpy.flatnonzero(expected != 0)
+            error = expected.ravel()[rated] - recons.ravel()[rated]
             squared_error += numpy.square(error, dtype="float64").sum()
+            num_ratings += len(rated)
     if rows != len(held_out):
         raise ValueError(
             f"inter_matrix has {rows} rows and test_data {len(held_out)}: both must "
             "hold a row for each item, in one order"
         )
-    (squared_error,) = worker.sum([squared_error])
-    return finite_rmse(squared_error, numpy.count_nonzero(held_out))
+    return finite_rmse(*worker.sum([squared_error, num_ratings]))

@@ -6,15 +6,29 @@ Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from he
 names under which the book imports them.
 """
 
+import importlib
 import sys
+import types
 
 from d2l_recsys import cuda
 
-# MXNet imports scikit-learn for a base class of something that it gave up in 2016. It
-# does without where there is none, and a script starts a quarter of a second earlier.
-sklearn_hidden = "sklearn" not in sys.modules
-if sklearn_hidden:
-    sys.modules["sklearn"] = None
+
+class _Later(types.ModuleType):
+    """A module that is imported when something is asked of it."""
+
+    def __getattr__(self, name):
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+# What MXNet imports for a function or two of its own, and scikit-learn, without which
+# it does: a script starts half a second earlier.
+stand_ins = {
+    "sklearn": None,
+    "scipy.stats": _Later("scipy.stats"),
+    "requests": _Later("requests"),
+}
+stand_ins = {name: x for name, x in stand_ins.items() if name not in sys.modules}
+sys.modules.update(stand_ins)
 try:
     missing_libraries = cuda.load()
     import mxnet as mx
@@ -37,8 +51,8 @@ except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 use
         f"({str(error).splitlines()[0]}): pip install 'numpy==1.23.5'"
     ) from error
 finally:
-    if sklearn_hidden:
-        del sys.modules["sklearn"]
+    for name in stand_ins:
+        del sys.modules[name]
 
 npx.set_np()
 

@@ -64,7 +64,12 @@ def evaluator(
 
 
 def finite_rmse(squared_error: float, rows: int) -> float:
-    """Return the root of the mean; raise NonFiniteLoss where it is NaN or infinite."""
+    """Return the root of the mean; raise NonFiniteLoss where it is NaN or infinite.
+
+    Raises ValueError where there are no rows.
+    """
+    if not rows:
+        raise ValueError("there is no held-out rating to test with")
     if not isfinite(squared_error):
         raise NonFiniteLoss("the test predictions became NaN or infinite at the end")
     return sqrt(squared_error / rows)
@@ -103,7 +108,7 @@ def train_recsys_rating(
 
     def rated_share(batch):
         # L2Loss averages over the cells of a row; only the rated ones have an error.
-        return numpy.count_nonzero(batch[0].asnumpy()) / batch[0].shape[1]
+        return numpy.count_nonzero(batch[0].asnumpy() != 0) / batch[0].shape[1]
 
     def evaluate(_):
         test = (test_iter,) if inter_mat is None else (test_iter, inter_mat)

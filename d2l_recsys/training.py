@@ -100,6 +100,8 @@ class OneGraph(nn.HybridBlock):
 
     def hybrid_forward(self, F, *piece):
         """Return the losses of a piece of a batch."""
+        # MXNet runs operations on its own arrays together, on a caller's one by one.
+        piece = [F.np.copy(x) for x in piece]
         return self.function(F, self.net, self.loss, *piece)
 
 

@@ -188,6 +188,21 @@ assert "requests" not in sys.modules or "pooch" not in sys.modules, "pooch"
     assert (result.stdout, result.stderr) == ("", "")
 
 
+def test_what_mxnet_need_not_import_is_there_when_it_is_used():
+    code = """
+import sys
+from d2l_recsys.backend import mx
+late = [name for name in ("sklearn", "scipy.stats", "requests") if name in sys.modules]
+assert not late, late
+assert abs(mx.test_utils.ss.norm.cdf(0) - 0.5) < 1e-9
+assert mx.contrib.quantization.stats.norm
+assert mx.gluon.utils.requests.get
+import requests, scipy.stats, sklearn.base
+assert mx.gluon.utils.requests.get is requests.get
+"""
+    assert run(code).stderr == ""
+
+
 def test_the_names_of_the_book_can_be_imported_from_the_package():
     import d2l_recsys
 

@@ -108,6 +108,29 @@ def test_evaluator(devices, batch_size):
         assert result == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [4, 30])
+def test_evaluator_where_items_have_no_held_out_rating(batch_size):
+    held_out = HELD_OUT.copy()
+    held_out[[0, 8, 9, 10, 11, 29]] = 0  # of them a whole batch of four
+    net = made(TWO)
+    error = (net(np.array(MATRIX)).asnumpy() - held_out)[held_out != 0]
+    batches = [np.array(x, ctx=mx.cpu(1)) for x in numpy.split(MATRIX[:28], 7)]
+    for loader in (BatchLoader(MATRIX, batch_size), [*batches, np.array(MATRIX[28:])]):
+        assert evaluator(net, loader, held_out, TWO) == pytest.approx(
+            numpy.sqrt(numpy.mean(error**2)), rel=1e-6
+        )
+
+
+def test_evaluator_refuses_rows_of_another_length():
+    with pytest.raises(ValueError, match="have 12 places, those of test_data 30"):
+        evaluator(made(), BatchLoader(MATRIX, 7), HELD_OUT.T)
+
+
+def test_evaluator_needs_a_held_out_rating():
+    with pytest.raises(ValueError, match="no held-out rating"):
+        evaluator(made(), BatchLoader(MATRIX, 7), 0 * HELD_OUT)
+
+
 @pytest.mark.parametrize("rows", [29, 31])
 def test_evaluator_refuses_rows_that_do_not_match(rows):
     held_out = numpy.resize(HELD_OUT, (rows, 12))
