@@ -12,12 +12,12 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=["d2l_recsys", "chapters"],
+    package_data={"chapters": ["printed.csv"]},
     python_requires=">=3.8,<3.12",
     install_requires=[
         "d2l==1.0.3",  # pins numpy 1.23.5, pandas 2.0.3, matplotlib 3.7.2, scipy 1.10.1
         "ipython<9",  # 9 breaks pyplot with d2l's matplotlib-inline 0.1.6
         "pooch",
-        "scikit-learn",
         "tqdm",
     ],
     extras_require={
@@ -41,6 +41,7 @@ setup(
             "nbclient",
             "pytest",
             "ruff",
+            "scikit-learn",
             "setuptools",
             "wheel",
         ],

@@ -8,8 +8,12 @@ PARTS = ["rating", "ranking", "ctr"]
 
 def main() -> None:
     """Run the parts named on the command line, or all."""
+    parts = sys.argv[1:] or PARTS
+    for part in parts:
+        if part not in PARTS:
+            sys.exit(f"no part {part!r}: choose from {', '.join(PARTS)}")
     print(f"{'':48} {'here':>9} {'the book':>9} {'ratio':>6}")
-    for part in sys.argv[1:] or PARTS:
+    for part in parts:
         for what, ours, theirs, remark in import_module(f"benchmarks.{part}").rows():
             books = ratio = ""
             if theirs is not None:

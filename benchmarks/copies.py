@@ -11,7 +11,7 @@ import io
 import numpy
 
 from d2l_recsys.backend import gluon, mx
-from d2l_recsys.batching import BatchLoader
+from d2l_recsys.batching import Arrays, BatchLoader
 from d2l_recsys.mf import MF, train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -41,20 +41,6 @@ class Copies:
         return tuple(x + (copy * shift).astype(x.dtype) for x, shift in columns)
 
 
-class Ratings:
-    """Users, items and ratings as a data set."""
-
-    def __init__(self, *columns):
-        self.columns = columns
-
-    def __len__(self):
-        return len(self.columns[0])
-
-    def __getitem__(self, index):
-        """Return the columns at `index`."""
-        return tuple(column[index] for column in self.columns)
-
-
 def prepared(net, init, lr, copies, seed):
     """Initialise a net; return it and its trainer."""
     mx.random.seed(seed)
@@ -70,7 +56,7 @@ def rmse(parts, sizes, copies, seed):
     net = MF(30, num_users, num_items)
     net, trainer = prepared(net, mx.init.Normal(0.01), 0.002, copies, seed)
     train, test = (
-        Copies(Ratings(*load_data_ml100k(part, *sizes)[:3]), copies, (*sizes, 0))
+        Copies(Arrays(load_data_ml100k(part, *sizes)[:3]), copies, (*sizes, 0))
         for part in parts
     )
     loader = BatchLoader(train, 512 * copies, shuffle=True, seed=seed)

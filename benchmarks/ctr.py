@@ -47,7 +47,7 @@ class BooksFM(nn.Block):
 
 
 def train(net, loaders, function, lr=0.02):
-    """Train at the book's settings; return the seconds and the last epoch, if any."""
+    """Train at the book's settings; return the seconds and the history."""
     seed_everything(0)
     net.initialize(mx.init.Xavier(), ctx=[mx.cpu()])
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
@@ -55,8 +55,8 @@ def train(net, loaders, function, lr=0.02):
     return timed(function, net, *loaders, loss, trainer, 30, [mx.cpu()])
 
 
-def fm(dataset_class, folder, loader, **options):
-    """Return loaders of the two files."""
+def loaded(dataset_class, folder, loader, **options):
+    """Return the sizes of the fields, and loaders of the two files."""
     train_data = dataset_class(f"{folder}/train.csv")
     test_data = dataset_class(
         f"{folder}/test.csv", train_data.feat_mapper, train_data.defaults
@@ -78,12 +78,12 @@ def rows():
         books, _ = timed(encoded, d2l.CTRDataset, path)
         yield "CTR: read + encode 15000 x 34", mine, books, ""
 
-        dims, *loaders = fm(CTRDataset, folder, BatchLoader)
+        dims, *loaders = loaded(CTRDataset, folder, BatchLoader)
         net = FM(dims, 20)
         net.hybridize(static_alloc=True)
         mine, history = train(net, loaders, train_ch13)
         auc = history[-1]["test_auc"]
-        dims, *loaders = fm(
+        dims, *loaders = loaded(
             d2l.CTRDataset, folder, gluon.data.DataLoader, last_batch="rollover"
         )
         books, _ = train(BooksFM(dims.asnumpy(), 20), loaders, d2l.train_ch13)

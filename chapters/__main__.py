@@ -60,6 +60,10 @@ def _options():
     args = options.parse_args(sys.argv[1:])
     if args.seeds and not args.report:
         options.error("argument --seeds: goes with --report")
+    for name in vars(args) if args.report else ():
+        mine = name in ("report", "seeds", "data_dir")
+        if not mine and getattr(args, name) != options.get_default(name):
+            options.error(f"argument --report: goes without --{name.replace('_', '-')}")
     if args.resume and args.checkpoint and not any(args.checkpoint.rglob("*.npz")):
         options.error(f"argument --resume: {args.checkpoint} holds no checkpoint")
     args.seeds = args.seeds or 5

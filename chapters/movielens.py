@@ -38,7 +38,9 @@ figure
 
 # %%
 for mode in ("random", "seq-aware"):
-    train_data, test_data = split_data_ml100k(data, num_users, num_items, mode)
+    train_data, test_data = split_data_ml100k(
+        data, num_users, num_items, mode, seed=run.seed
+    )
     print(f"{mode}: {len(train_data)} training ratings, {len(test_data)} test ratings")
 
 # %%

@@ -1,6 +1,6 @@
 """Turn scripts into executed notebooks: ``python -m chapters.notebooks mf --smoke``.
 
-First come the sections, all of them if there are none, then options of the scripts.
+First come the sections, all of them if there are none, then options that all have.
 Notebooks, metrics and pictures go to the folder ``notebooks``, or to that of --out.
 """
 

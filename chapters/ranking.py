@@ -18,7 +18,7 @@ run = Options("ranking").parse()
 # ## The Losses of a Pair
 #
 # BPR takes the logarithm of a sigmoid. The book computes just that, and overflows where
-# the distance is below -88 (E18); here the loss and its gradient are right everywhere.
+# the distance is below -88.7 (E18); here loss and gradient are right everywhere.
 
 # %%
 for distance in (-100.0, -1.0, 0.0, 1.0, 100.0):
@@ -51,7 +51,10 @@ for name, loss, style in (
     axes.plot(distances, values, style, label=name)
 axes.legend()
 run.save(
-    {"bpr_at_0": BPRLoss()(zero, zero).item(), "hinge_at_0": 1.0},
+    {
+        "bpr_at_0": BPRLoss()(zero, zero).item(),
+        "hinge_at_0": HingeLossbRec()(zero, zero).item(),
+    },
     ranking=figure,
 )
 figure

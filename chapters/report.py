@@ -60,7 +60,7 @@ def _run(args, slug, more, seed):
     """Run a script in a process of its own, as a reader would; return its results."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", f"chapters.{slug}", "--seed", str(seed), *more]
-        command += ["--out", out, *(["--smoke"] if args.smoke else [])]
+        command += ["--out", out]
         if args.data_dir:
             command += ["--data-dir", str(args.data_dir.resolve())]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -100,7 +100,7 @@ def _sections(results, seeds):
         f"{os.cpu_count()} CPU cores; data: {', '.join(data)}. The speed is that of "
         "training alone. A figure of the book is an artefact where an erratum is "
         "named: see [errata.md](errata.md). Written by "
-        "`python -m chapters --seeds 5 --report`."
+        f"`python -m chapters --seeds {seeds} --report`."
     )
     for slug in dict.fromkeys(result[0] for result in results):
         lines = [f"## {slug}", "", "| | figures |", "|:--|:--|"]

@@ -8,24 +8,25 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 ``mf``         MF, evaluator, train_recsys_rating
 ``autorec``    AutoRec, evaluator
 ``ranking``    BPRLoss, HingeLossbRec
-``neumf``      NeuMF, PRDataset, hit_and_auc, evaluate_ranking, train_ranking,
-               recommend
+``neumf``      NeuMF, PRDataset, hit_and_auc, evaluate_ranking, train_ranking
 ``seqrec``     Caser, SeqDataset
 ``ctr``        CTRDataset
 ``fm``         FM, train_ch13
 ``deepfm``     DeepFM
 =============  =======================================================================
 
-Below them lie ``datasets`` (where data comes from), ``synthetic`` and ``synthetic_ads``
-(made-up data), ``ratings``, ``movies``, ``rating_fields``, ``ctr_files``,
-``ctr_layouts`` (reading files), ``interactions``, ``sampling`` (negatives),
-``metrics``; ``cuda`` and ``devices``, ``batching``, ``distributed`` (several workers),
-``trainers`` (Adam, faster), ``training`` (the epoch loop) and ``scoring``
-(all items for many users); above them ``plotting`` and ``d2l``, the namespace in which
+Below them lie ``datasets`` and ``downloads`` (where data comes from), ``synthetic`` and
+``synthetic_ads`` (made-up data), ``ratings``, ``movies``, ``rating_fields``,
+``ctr_files``, ``ctr_layouts`` (reading files), ``interactions``, ``sampling``
+(negatives), ``metrics``; ``backend`` (MXNet), ``cuda``, ``devices`` and
+``device_names``, ``batching``, ``distributed`` (several workers), ``trainers`` (Adam,
+faster), ``checkpoint``, ``training`` (the epoch loop) and ``scoring`` (all items for
+many users, ``recommend``); above them ``plotting`` and ``d2l``, the namespace in which
 the book's own cells run: ``from d2l_recsys import d2l``. ``python -m`` runs ``doctor``,
-which tells what can work on this machine, and ``launch``, which starts workers. The
-book's names can be imported from here as well: ``from d2l_recsys import MF``. Nothing
-is loaded before it is asked for.
+which tells what can work on this machine, and ``launch``, which starts workers;
+``command_line`` is what their options have in common. The book's names can be imported
+from here as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked
+for.
 """
 
 from importlib import import_module

@@ -70,7 +70,7 @@ def evaluator(
         if batch.shape[1:] != held_out.shape[1:]:
             raise ValueError(
                 f"the rows of inter_matrix have {batch.shape[1]} places, those of "
-                f"test_data {held_out.shape[1]}: both must be arranged by the same"
+                f"test_data {held_out.shape[1]}: arrange both by item, or both by user"
             )
         ratings = held_out[rows : rows + len(batch)]
         rows += len(batch)

@@ -37,8 +37,14 @@ class Layout(NamedTuple):
 def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
     """Return the book's layout: a label, then `num_feat` fields, tabs between.
 
-    `numeric` are the numbers, from 1, of fields that hold numbers.
+    `numeric` are the numbers, from 1, of fields that hold numbers. Raises ValueError
+    naming one that is no field.
     """
+    for number in numeric:
+        if number not in range(1, num_feat + 1):
+            raise ValueError(
+                f"numeric: no field {number!r}; fields count from 1 to {num_feat}"
+            )
     fields = tuple(f"field {i}" for i in range(1, num_feat + 1))
     return Layout(
         "\t",
@@ -73,7 +79,7 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
         return f"not UTF-8 ({error.reason} at byte {error.start})"
     if len(fields) != len(layout.columns):
         cut = "" if line.endswith(b"\n") else "; the line has no end, is the file cut?"
-        mark = {"\t": "tabs", ",": "commas"}[layout.separator]
+        mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
         return (
             f"{len(fields)} fields in place of {len(layout.columns)} (separated by "
             f"{mark}, the label among them){cut}"

@@ -50,8 +50,9 @@ def download_extract(name: str, folder: Optional[str] = None) -> str:
         path = datasets.fetch(name)
     else:
         path = book.download_extract(name)
-        path = os.path.dirname(path) if folder else path
-    return os.path.join(path, folder or "", "")
+    if folder:  # as d2l has it, beside the one that is called like the archive
+        path = os.path.join(os.path.dirname(path), folder)
+    return os.path.join(path, "")
 
 
 class QuietHistory(list):

@@ -88,7 +88,7 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
     """Cut `data`, of shape (B, ...), along its first axis, a piece for each device.
 
     No piece is empty: where B is smaller than the number of devices, only the first
-    B devices get one. Sizes differ by less than the number of devices.
+    B devices get one. Sizes differ by at most 1.
 
     Differs from the book: any batch size will do (E12, E34).
     """

@@ -65,7 +65,7 @@ class Worker:
         atexit.register(self._leave)
 
     def rows(self, size: int) -> slice:
-        """Return which of `size` rows are this worker's: their numbers differ by 1."""
+        """Return which of `size` rows are this worker's: as many as all, or 1 more."""
         cuts = [size * k // self.num_workers for k in (self.rank, self.rank + 1)]
         return slice(*cuts)
 

@@ -25,6 +25,8 @@ class MF(nn.HybridBlock):
     systems", Computer 42(8), 2009. Section: ``mf``.
     """
 
+    scores_lists = True  # item_id may be (B, n): scoring and train_ranking ask
+
     def __init__(self, num_factors: int, num_users: int, num_items: int, **kwargs):
         super().__init__(**kwargs)
         self.P = nn.Embedding(num_users, num_factors)

@@ -29,7 +29,7 @@ class NeuMF(nn.HybridBlock):
     from the book's classic edition: no sigmoid, under which BPR hardly trains (E20).
     """
 
-    scores_lists = True  # item_id may be (B, n): d2l_recsys.scoring asks
+    scores_lists = True  # item_id may be (B, n): scoring and train_ranking ask
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class BPRLoss(_PairwiseLoss):
 
     Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", UAI
     2009. Section: ``ranking``. Differs from the book: right for every finite distance,
-    where the logarithm of a sigmoid overflows at -89 (E18); `weight` and `batch_axis`
+    where the logarithm of a sigmoid overflows at -88.7 (E18); `weight` and `batch_axis`
     count (E19).
     """
 

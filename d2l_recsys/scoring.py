@@ -27,7 +27,7 @@ def scores_of_all_items(
     Scored are the items 0..num_items-1, which may be fewer than the net knows.
 
     A net with a method ``score_all`` is called as ``net.score_all(user_id (B,))``, one
-    with the attribute ``scores_lists``, as all of this package have, as
+    with the attribute ``scores_lists``, as the ranking models of this package have, as
     ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the user's
     part once; another net as the book's, with flat ids of shape (B * n,).
 

@@ -25,7 +25,7 @@ class Caser(nn.HybridBlock):
     nothing (E38).
     """
 
-    scores_lists = True  # item_id may be (B, n): d2l_recsys.scoring asks
+    scores_lists = True  # item_id may be (B, n): scoring and train_ranking ask
     heavy_user_part = True  # train_ranking scores positive and negative in one call
 
     def __init__(

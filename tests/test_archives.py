@@ -91,6 +91,16 @@ def test_an_archive_that_misbehaves(what, published, empty_cache, tmp_path):
     assert files_in(tmp_path) == ["ml-100k.zip"]
 
 
+def test_members_of_deeper_folders_are_not_taken(tmp_path):
+    archive = tmp_path / "deep.zip"
+    archive.write_bytes(zip_with(("ml-100k/old/u.data", b"of another day")))
+    downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
+    assert (tmp_path / "u.data").read_bytes() == U_DATA
+    archive.write_bytes(zip_with()[:0] + packed(["a/b/u.data"]))
+    with pytest.raises(DatasetUnavailable, match=r"no u\.data"):
+        downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
+
+
 def test_a_bomb_that_lies_writes_no_more_than_it_says(tmp_path):
     archive = tmp_path / "bomb.zip"
     archive.write_bytes(lying_bomb())

@@ -11,6 +11,8 @@ import jupytext
 import pytest
 
 from chapters.data import times_the_books
+from d2l_recsys.movielens import read_data_ml100k
+from d2l_recsys.movies import read_movies
 
 ROOT = Path(__file__).parent.parent
 SLUGS = [
@@ -63,6 +65,17 @@ def test_results_are_the_printed_figures(smoke):
     rmse = record["metrics"]["test_rmse"]
     assert record["history"][-1]["test_rmse"] == rmse
     assert f"test RMSE {rmse:.3f}" in result.stdout
+
+
+def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
+    data, *_ = read_data_ml100k(smoke_data)
+    mine = data[data["user_id"] == 1].sort_values("timestamp", kind="stable")
+    held_out = mine[mine["timestamp"] == mine["timestamp"].max()].index[0]
+    item_ids = data.attrs["item_ids"]
+    seen = [item_ids[i - 1] for i in mine["item_id"].drop(held_out)]
+    titles = read_movies(smoke_data)["title"]
+    told = smoke[0].stdout.split("user 0 saw last:\n")[1].split("and may like")[0]
+    assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
 
 
 def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
@@ -169,6 +182,16 @@ def test_seeds_are_for_the_report():
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line == "python -m chapters: error: argument --seeds: goes with --report"
+
+
+@pytest.mark.parametrize("other", ["--smoke", "--epochs=2", "--batch-size=9"])
+def test_the_report_is_at_the_books_settings(other):
+    result = chapter("chapters", "--report", other)
+    name = other.split("=")[0]
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"python -m chapters: error: argument --report: goes without {name}\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,11 @@ class TestErrors:
         with pytest.raises(ValueError, match="num_bins must be at least 1, not 0"):
             CTRDataset(file("1\t1\n"), num_feat=1, numeric=[1], num_bins=0)
 
+    @pytest.mark.parametrize("number", [0, 3, "1"])
+    def test_numbers_of_fields_count_from_1(self, file, number):
+        with pytest.raises(ValueError, match=f"no field {number!r}; .* from 1 to 2"):
+            CTRDataset(file("1\t1\t2\n"), num_feat=2, numeric=[number])
+
 
 class TestNumbers:
     def write(self, file, values, name="train.csv"):

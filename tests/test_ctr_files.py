@@ -5,7 +5,7 @@ import pytest
 
 from d2l_recsys import ctr_files, datasets
 from d2l_recsys.ctr_files import read_table
-from d2l_recsys.ctr_layouts import LAYOUTS, tabbed
+from d2l_recsys.ctr_layouts import LAYOUTS, Layout, tabbed
 
 GOOD = "1\ta\tx\n0\tb\tx\n0\ta\t\n"
 AVAZU = "7,1,14102103,1005,0," + ",".join("abcdefghijklmnopqrs") + "\n"
@@ -52,6 +52,13 @@ def test_blocks_of_any_size_give_the_same(file, monkeypatch, size):
     parts = read_table(file(GOOD * 5), tabbed(2))
     assert texts(parts) == texts(whole)
     assert parts.labels.tolist() == whole.labels.tolist()
+
+
+def test_a_layout_of_ones_own(file):
+    layout = Layout(";", ("click", "a", "b"), "click", ("b",))
+    assert texts(read_table(file("1;x;y\n0;z;y\n"), layout)) == [["x"], ["z"]]
+    with pytest.raises(ValueError, match=r"line 2: 2 fields in place of 3 .*by ;"):
+        read_table(file("1;x;y\n0;z\n"), layout)
 
 
 def test_a_byte_order_mark_is_no_fault(file):

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import stat
 import struct
 import subprocess
 import sys
@@ -222,6 +223,7 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path, published, monkeypatch):
 
 def test_made_up_data_is_made_once(empty_cache):
     folder = fetch("ml-100k-smoke")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755  # others may read it
     made = (folder / "u.data").stat().st_mtime_ns
     assert fetch("ml-100k-smoke") == folder
     assert (folder / "u.data").stat().st_mtime_ns == made

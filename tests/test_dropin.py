@@ -63,7 +63,8 @@ def test_the_books_data_come_through_fetch(book_data, monkeypatch):
     monkeypatch.setattr(book, "download", no_download)
     for name in ("ml-100k", "ctr"):
         assert d2l.download_extract(name) == f"{book_data}/{name}/"
-        assert d2l.download_extract(name, "inner") == f"{book_data}/{name}/inner/"
+        assert d2l.download_extract(name, name) == f"{book_data}/{name}/"
+        assert d2l.download_extract(name, "inner") == f"{book_data}/inner/"
 
 
 def test_data_that_is_not_there_says_what_to_do(empty_cache, monkeypatch):

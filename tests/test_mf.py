@@ -145,6 +145,19 @@ def test_baseline_by_hand():
     assert baseline.predict(numpy.array([0]), numpy.array([2])) == pytest.approx([3])
 
 
+def test_baseline_stands_still():
+    """Each bias is the shrunk mean of what mean and the other one leave."""
+    rng = numpy.random.default_rng(0)
+    users, items = rng.integers(0, 20, 300), rng.integers(0, 30, 300)
+    ratings = rng.integers(1, 6, 300) + users / 10 - items / 20
+    mean, *biases = BiasBaseline.fit(users, items, ratings, 20, 30)
+    for mine, ids, other, others in ((0, users, 1, items), (1, items, 0, users)):
+        rest = ratings - mean - biases[other][others]
+        for k, bias in enumerate(biases[mine]):
+            expected = rest[ids == k].sum() / ((ids == k).sum() + 5)
+            assert bias == pytest.approx(expected, abs=1e-4)
+
+
 def test_checkerboard_helper():
     (users, items), (u, i) = checkerboard(4)
     assert list(zip(users, items)) == [(0, 2), (1, 3), (2, 0), (3, 1)]
