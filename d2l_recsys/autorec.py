@@ -60,10 +60,13 @@ def evaluator(
     `inter_matrix` yields the rows of the training matrix in order, in batches (B, n);
     `test_data`, of shape (rows, n), holds the held-out ratings, 0 where there is none.
 
-    Raises ValueError where their shapes differ, or where no rating is held out.
+    Raises ValueError where their shapes differ, where no rating is held out, or for a
+    loader that shuffles.
     Section: ``autorec``.
     """
-    devices = devices or devices_of(network)
+    devices = devices_of(network, devices)
+    if getattr(inter_matrix, "shuffle", False):
+        raise ValueError("inter_matrix shuffles its rows: test_data is in their order")
     held_out = test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
     squared_error, num_ratings, rows = 0.0, 0, 0
     for batch in inter_matrix:

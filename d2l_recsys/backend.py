@@ -17,6 +17,8 @@ class _Later(types.ModuleType):
     """A module that is imported when something is asked of it."""
 
     def __getattr__(self, name):
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
 
@@ -51,8 +53,9 @@ except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 use
         f"({str(error).splitlines()[0]}): pip install 'numpy==1.23.5'"
     ) from error
 finally:
-    for name in stand_ins:
-        del sys.modules[name]
+    for name, stand_in in stand_ins.items():
+        if name in sys.modules and sys.modules[name] is stand_in:
+            del sys.modules[name]
 
 npx.set_np()
 

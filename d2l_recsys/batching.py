@@ -6,6 +6,7 @@ import numpy
 
 from d2l_recsys.backend import np
 
+_BLOCK_BYTES = 2**26
 _BLOCK_ROWS = 2**18  # rows gathered at a time: memory stays small, Python seldom runs
 
 
@@ -37,7 +38,7 @@ class BatchLoader:
         if isinstance(dataset, (tuple, list)):
             dataset = Arrays(dataset)
         elif isinstance(dataset, np.ndarray):
-            dataset = dataset.asnumpy()
+            dataset = _array(dataset)
         if len(dataset) == 0:
             raise ValueError("there are no rows to make batches of")
         self.dataset, self.batch_size = dataset, batch_size
@@ -54,7 +55,10 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
         """Yield the batches of one epoch."""
         order = self._order()
-        block = self.batch_size * max(1, _BLOCK_ROWS // self.batch_size)
+        # A matrix's rows may be long: of an array, no more at a time than _BLOCK_BYTES.
+        width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
+        rows = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, width))
+        block = self.batch_size * max(1, rows // self.batch_size)
         for start in range(0, len(order), block):
             rows = self.dataset[order[start : start + block]]
             single = not isinstance(rows, (tuple, list))
@@ -102,7 +106,7 @@ class Arrays:
     """Arrays of one length as a data set: one index gives a row, an array rows."""
 
     def __init__(self, arrays):
-        self.arrays = [a.asnumpy() if hasattr(a, "asnumpy") else a for a in arrays]
+        self.arrays = [_array(a) for a in arrays]
         lengths = [len(a) for a in self.arrays]
         if len(set(lengths)) != 1:
             raise ValueError(f"the arrays differ in length: {lengths}")
@@ -114,3 +118,22 @@ class Arrays:
     def __getitem__(self, index):
         """Return the rows at `index`, an int or an array of ints, as a tuple."""
         return tuple(a[index] for a in self.arrays)
+
+
+def side_by_side(*ids):
+    """Repeat ids that stand alone, of shape (1, ...), as often as the others are many.
+
+    Raises ValueError for other numbers. In a graph ids are left alone.
+    """
+    if not isinstance(ids[0], np.ndarray):
+        return ids
+    rows = max(map(len, ids))
+    if {*map(len, ids)} - {1, rows}:
+        shapes = " and ".join(str(x.shape) for x in ids)
+        raise ValueError(f"ids of shapes {shapes} do not go together")
+    return [x if len(x) == rows else np.repeat(x, rows, axis=0) for x in ids]
+
+
+def _array(values):
+    """Return values of MXNet, pandas or plain Python as NumPy's, by position."""
+    return values.asnumpy() if hasattr(values, "asnumpy") else numpy.asarray(values)

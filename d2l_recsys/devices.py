@@ -2,7 +2,7 @@
 
 import random
 from contextlib import suppress
-from typing import List, Sequence
+from typing import List, Sequence, Union
 
 import numpy
 
@@ -71,11 +71,15 @@ def _num_gpus():
         return 0
 
 
-def devices_of(net: gluon.Block) -> List[mx.Context]:
-    """Return the devices on which the parameters of `net` were initialised.
+def devices_of(
+    net: gluon.Block, devices: Union[mx.Context, Sequence[mx.Context], None] = None
+) -> List[mx.Context]:
+    """Return `devices` as a list, or those that `net` was initialised on, if none.
 
     Raises ValueError for a net without parameters or before ``net.initialize()``.
     """
+    if devices:
+        return [devices] if isinstance(devices, mx.Context) else list(devices)
     for parameter in net.collect_params().values():
         try:
             return parameter.list_ctx()

@@ -69,7 +69,7 @@ def predict(
     A batch is [indices (B, fields), labels (B, 1)]; `net` returns (B,) or (B, 1). Of
     several workers each scores its share of a batch, and all get all scores.
     """
-    devices = devices or devices_of(net)
+    devices = devices_of(net, devices)
     scores, labels = [], []
     for x, y in data_iter:
         own = worker.rows(len(x))
@@ -140,7 +140,7 @@ def train_ch13(
             "patience= and valid_iter= belong together: the epoch to keep is chosen on "
             "rows that are neither trained nor tested on"
         )
-    devices = devices or devices_of(net)
+    devices = devices_of(net, devices)
     batches = _Tally(train_iter, make_step(_losses_and_logits, net, loss))
 
     def evaluate(_):

@@ -17,11 +17,7 @@ class Interactions:
 
     def __init__(self, users, items, num_users: int, num_items: int):
         self.num_users, self.num_items = num_users, num_items
-        users, items = numpy.asarray(users), numpy.asarray(items)
-        if len(users) != len(items):
-            raise ValueError(f"{len(users)} users do not go with {len(items)} items")
-        _check(users, num_users, "user")
-        _check(items, num_items, "item")
+        users, items = id_pairs(users, items, num_users, num_items)
         counts = numpy.bincount(users, minlength=num_users)
         self.offsets = numpy.concatenate([[0], numpy.cumsum(counts)])
         if numpy.any(users[1:] < users[:-1]):
@@ -35,9 +31,20 @@ class Interactions:
         num_users: int,
         num_items: int,
     ) -> "Interactions":
-        """Return `candidates`, the book's dictionary {user: items}, as interactions."""
+        """Return `candidates`, the book's dictionary {user: items}, as interactions.
+
+        Raises ValueError for anything else, and for interactions of other numbers of
+        users and items.
+        """
         if isinstance(candidates, cls):
+            have = candidates.num_users, candidates.num_items
+            if have[0] > num_users or have[1] != num_items:
+                raise ValueError(
+                    "candidates are the interactions of {} users with {} items, not of "
+                    "{} with {}".format(*have, num_users, num_items)
+                )
             return candidates
+        check_dictionary(candidates, "candidates")
         sizes = [len(items) for items in candidates.values()]
         users = numpy.repeat(numpy.array(list(candidates), dtype="int64"), sizes)
         items = numpy.fromiter(
@@ -74,6 +81,7 @@ def single_items(
 
     Raises ValueError naming a user with more than one item or an id out of range.
     """
+    check_dictionary(test_items, "test_input")
     held_out = {}
     for user, items in test_items.items():
         items = list(items)
@@ -83,16 +91,50 @@ def single_items(
                 "one per user, as split_mode='seq-aware' holds them out"
             )
         held_out[int(user)] = int(items[0])
-    _check(numpy.array(list(held_out), dtype="int64"), num_users, "user")
-    _check(numpy.array(list(held_out.values()), dtype="int64"), num_items, "item")
+    id_pairs(list(held_out), list(held_out.values()), num_users, num_items)
     return held_out
 
 
-def _check(ids, limit, what):
-    outside = numpy.flatnonzero((ids < 0) | (ids >= limit))
+def num_users_of(candidates: "Union[Interactions, Mapping[int, Iterable[int]]]") -> int:
+    """Return how many users there are, or in a dictionary the highest id and 1."""
+    if isinstance(candidates, Interactions):
+        return candidates.num_users
+    check_dictionary(candidates, "candidates")
+    return max(candidates, default=-1) + 1
+
+
+def check_dictionary(items, what: str) -> None:
+    """Raise ValueError where the argument `what` is no dictionary {user: items}."""
+    if not isinstance(items, Mapping):
+        raise ValueError(
+            f"{what} is a dictionary {{user: [items]}}, as load_data_ml100k returns "
+            f"with feedback='implicit', not of type {type(items).__name__}"
+        )
+
+
+def id_pairs(users, items, num_users: int, num_items: int):
+    """Return users and items (n,) as arrays of integers.
+
+    Raises ValueError where their lengths differ, and naming the row of what is not in
+    0..num_users-1 or 0..num_items-1.
+    """
+    if len(users) != len(items):
+        raise ValueError(f"{len(users)} users do not go with {len(items)} items")
+    return _integers(users, num_users, "user"), _integers(items, num_items, "item")
+
+
+def _integers(ids, limit, what):
+    ids = ids.asnumpy() if hasattr(ids, "asnumpy") else numpy.asarray(ids)
+    if ids.dtype.kind not in "iuf":
+        raise ValueError(f"{what} ids are numbers, not of type {ids.dtype}")
+    inside = (ids >= 0) & (ids < limit)
+    if ids.dtype.kind == "f":
+        inside &= ids == numpy.floor(ids)
+    outside = numpy.flatnonzero(~inside)
     if len(outside):
         row = outside[0]
         raise ValueError(
             f"row {row}: {what} {ids[row]} is not in 0..{limit - 1}; load_data_ml100k "
             "gives ids from 0"
         )
+    return ids.astype("int64") if ids.dtype.kind == "f" else ids

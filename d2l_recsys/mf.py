@@ -6,9 +6,11 @@ from typing import Callable, NamedTuple, Optional, Sequence
 import numpy
 
 from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.batching import side_by_side
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of, split_and_load
 from d2l_recsys.distributed import worker
+from d2l_recsys.interactions import id_pairs
 from d2l_recsys.training import (
     History,
     NonFiniteLoss,
@@ -29,10 +31,15 @@ class MF(nn.HybridBlock):
 
     def __init__(self, num_factors: int, num_users: int, num_items: int, **kwargs):
         super().__init__(**kwargs)
+        self.num_users, self.num_items = num_users, num_items
         self.P = nn.Embedding(num_users, num_factors)
         self.Q = nn.Embedding(num_items, num_factors)
         self.user_bias = nn.Embedding(num_users, 1)
         self.item_bias = nn.Embedding(num_items, 1)
+
+    def forward(self, user_id, item_id):
+        """Score pairs; a single user or item goes with all of the others."""
+        return super().forward(*side_by_side(user_id, item_id))
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n) for `user_id` (B,); return its shape."""
@@ -54,12 +61,12 @@ def evaluator(
     it does not depend on the batch size or the order of rows (E11), and devices
     without rows do not count (E12). Section: ``mf``.
     """
-    devices = devices or devices_of(net)
+    devices = devices_of(net, devices)
     squared_error, rows = 0.0, 0
     for batch in test_iter:
         share = worker.share(batch)
         for *features, ratings in zip(*(split_and_load(x, devices) for x in share)):
-            error = (net(*features) - ratings).asnumpy()
+            error = (net(*features).reshape(ratings.shape) - ratings).asnumpy()
             squared_error += numpy.square(error, dtype="float64").sum()
             rows += error.size
     return finite_rmse(*worker.sum([squared_error, rows]))
@@ -106,7 +113,7 @@ def train_recsys_rating(
     cells for an autoencoder (E13, E14); batches may be of any size (E34, E35); the
     history is returned. Section: ``mf``.
     """
-    devices = devices or devices_of(net)
+    devices = devices_of(net, devices)
 
     def rated_share(batch):
         # L2Loss averages over the cells of a row; only the rated ones have an error.
@@ -116,6 +123,10 @@ def train_recsys_rating(
         test = (test_iter,) if inter_mat is None else (test_iter, inter_mat)
         return {"test_rmse": evaluator(net, *test, devices)}
 
+    arrays = getattr(getattr(train_iter, "dataset", None), "arrays", [])
+    if isinstance(net, MF) and len(arrays) == 3:
+        # MXNet would take the last id for one that is too high.
+        id_pairs(*arrays[:2], net.num_users, net.num_items)
     step = make_step(_losses, net, loss)
     count = None if inter_mat is None else rated_share
     history = fit(

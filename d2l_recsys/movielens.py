@@ -129,6 +129,9 @@ def _hold_out_last(data):
 
 def _by_user_and_time(users, times):
     """Return the stable order: rows of a user's one moment stay as they are."""
+    users, times = (
+        x.astype("int64") if x.dtype.kind in "iu" else x for x in (users, times)
+    )  # a product of narrower ones would overflow
     first, last = int(times.min()), int(times.max())
     span = last - first + 1
     if (int(users.max()) + 1) * span >= 2**63 or users.min() < 0:
@@ -212,7 +215,10 @@ def _load_arrays(data, num_users, num_items, feedback):
     ids = []
     for column, limit, what in ((0, num_users, "user"), (1, num_items, "item")):
         values = data.iloc[:, column].to_numpy()
-        outside = numpy.flatnonzero((values < 1) | (values > limit))
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"{what} ids are numbers, not of type {values.dtype}")
+        whole = values == numpy.floor(values)  # what is missing is not
+        outside = numpy.flatnonzero(~((values >= 1) & (values <= limit) & whole))
         if len(outside):
             row = outside[0]
             raise ValueError(

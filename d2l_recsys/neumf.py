@@ -8,11 +8,17 @@ import numpy
 
 from d2l_recsys import metrics
 from d2l_recsys.backend import gluon, mx, nn, np, npx
+from d2l_recsys.batching import side_by_side
 from d2l_recsys.checkpoint import Checkpoint
 from d2l_recsys.devices import devices_of
-from d2l_recsys.interactions import Interactions, single_items
+from d2l_recsys.interactions import (
+    Interactions,
+    id_pairs,
+    num_users_of,
+    single_items,
+)
 from d2l_recsys.sampling import Candidates, NegativeSampler
-from d2l_recsys.scoring import PAIRS, held_out_ranks
+from d2l_recsys.scoring import PAIRS, check_sizes, held_out_ranks
 from d2l_recsys.training import History, examples_per_sec, fit, make_step
 
 
@@ -44,6 +50,7 @@ class NeuMF(nn.HybridBlock):
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave nothing of the model")
         self.gmf, self.nums_hiddens = gmf, list(nums_hiddens)
+        self.num_users, self.num_items = num_users, num_items
 
         def dense(units, in_units, **kwargs):
             return nn.Dense(units, in_units=in_units, flatten=False, **kwargs)
@@ -61,6 +68,10 @@ class NeuMF(nn.HybridBlock):
             for in_units, units in zip(nums_hiddens, nums_hiddens[1:]):
                 self.mlp.add(dense(units, in_units, activation="relu"))
             self.prediction_mlp = dense(1, nums_hiddens[-1], use_bias=False)
+
+    def forward(self, user_id, item_id):
+        """Score pairs; a single user or item goes with all of the others."""
+        return super().forward(*side_by_side(user_id, item_id))
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n) for `user_id` (B,); return its shape."""
@@ -102,7 +113,9 @@ class PRDataset(gluon.data.Dataset):
     protocol of the book's newest edition, which tells the model a little about the test
     set (E23). Without, the test set is not looked at.
 
-    Raises ValueError naming a user who has no negative left. Section: ``neumf``.
+    Raises ValueError naming a user who has no negative left, or the row of an item
+    outside 0..num_items-1 or of a user beyond those of `candidates`.
+    Section: ``neumf``.
     """
 
     def __init__(
@@ -114,10 +127,9 @@ class PRDataset(gluon.data.Dataset):
         test_items: Optional[Candidates] = None,
         seed: int = 0,
     ):
-        self.users = numpy.asarray(users, dtype="int32")
-        self.items = numpy.asarray(items, dtype="int32")
-        num_users = int(self.users.max(initial=-1)) + 1
-        num_users = max([num_users, *_num_users(candidates), *_num_users(test_items)])
+        num_users = max(num_users_of(candidates), num_users_of(test_items or {}))
+        users, items = id_pairs(users, items, num_users, num_items)
+        self.users, self.items = users.astype("int32"), items.astype("int32")
         self.sampler = NegativeSampler(
             candidates, num_users, num_items, test_items, seed
         )
@@ -199,7 +211,7 @@ def evaluate_ranking(
     if not held_out:
         raise ValueError("test_input holds no user: there is nothing to rank")
     users, items = (numpy.array(list(x)) for x in (held_out, held_out.values()))
-    devices = devices or devices_of(net)
+    devices = devices_of(net, devices)
     ranks, ranked = held_out_ranks(net, users, items, seq, seen, devices, pairs)
     result = RankingScores(metrics.hit_rate(ranks, k), metrics.auc(ranks, ranked))
     return (*result, metrics.ranking_metrics(ranks, ks)) if ks else result
@@ -237,7 +249,10 @@ def train_ranking(
     times since the start, evaluation included (E31); the last epoch is always evaluated
     (E33); any batch size will do (E34); the history is returned. Section: ``neumf``.
     """
-    devices = devices or devices_of(net)
+    if eval_step < 1:
+        raise ValueError(f"eval_step must be at least 1, not {eval_step}")
+    check_sizes(net, num_users, num_items)
+    devices = devices_of(net, devices)
 
     def evaluate(epoch):
         if epoch % eval_step and epoch not in (1, num_epochs):
@@ -282,9 +297,3 @@ def _losses(F, net, loss, *piece):
     scores = net(*twice, F.np.concatenate([positive, negative], axis=0))
     scores = F.npx.reshape(scores, (2, -1))
     return loss(scores[0], scores[1])
-
-
-def _num_users(candidates):
-    if isinstance(candidates, Interactions):
-        return [candidates.num_users]
-    return [max(candidates) + 1] if candidates else []

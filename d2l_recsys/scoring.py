@@ -35,6 +35,7 @@ def scores_of_all_items(
     net with ``score_all`` that knows fewer items.
     """
     users = numpy.asarray(users, dtype="int32")
+    check_sizes(net, users.max(initial=-1) + 1, num_items)
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
     size = max(1, pairs // num_items)
     at_once = seq is None and _scores_all(net)
@@ -61,6 +62,19 @@ def scores_of_all_items(
         yield chunk, scores
 
 
+def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
+    """Raise ValueError where `net` says that it knows fewer users or items.
+
+    MXNet would take the last one it knows for those beyond.
+    """
+    for what, number in (("users", num_users), ("items", num_items)):
+        if getattr(net, f"num_{what}", number) < number:
+            raise ValueError(
+                f"the net knows {getattr(net, f'num_{what}')} {what}, fewer than "
+                f"{number}"
+            )
+
+
 def held_out_ranks(
     net: gluon.Block,
     users: numpy.ndarray,
@@ -76,18 +90,19 @@ def held_out_ranks(
     counted against the held-out item, and the numbers of items ranked. Of several
     workers each scores its share of the users, and all get the same result.
     """
-    ranks = numpy.zeros(len(users), dtype="float32")
+    ranks, ranked = numpy.zeros((2, len(users)), dtype="float32")
     due = numpy.arange(worker.rank, len(users), worker.num_workers)
     for chunk, scores in scores_of_all_items(
         net, users[due], seq, seen.num_items, devices, pairs
     ):
         now, due = due[: len(chunk)], due[len(chunk) :]
         goal = numpy.take_along_axis(scores, held_out[now, None], axis=1)
-        as_high = scores >= goal
-        rows, columns = seen_cells(seen, chunk)
-        as_high[rows, columns] = False
-        ranks[now] = as_high.sum(axis=1)
-    return worker.merge(ranks).astype("int64"), seen.num_items - seen.counts[users]
+        unseen = numpy.ones(scores.shape, dtype=bool)
+        unseen[seen_cells(seen, chunk)] = False
+        ranks[now] = (unseen & (scores >= goal)).sum(axis=1)
+        ranked[now] = unseen.sum(axis=1)
+    ranks, ranked = worker.merge(numpy.stack([ranks, ranked])).astype("int64")
+    return ranks, ranked
 
 
 def seen_cells(seen: Interactions, users: numpy.ndarray):
@@ -118,7 +133,7 @@ def recommend(
     seen = Interactions.of(candidates, num_users, num_items)
     if not 0 <= user < num_users:
         raise ValueError(f"user {user} is not in 0..{num_users - 1}")
-    devices = devices or devices_of(net)
+    devices = devices_of(net, devices)
     ((_, scores),) = scores_of_all_items(net, [user], seq, num_items, devices)
     unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
     best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
@@ -128,7 +143,9 @@ def recommend(
 def _scores_all(net):
     """Tell whether `net` has a ``score_all``, and no newer forward of a subclass."""
     owners = [c for c in type(net).__mro__ if "score_all" in vars(c)]
-    return owners and type(net).hybrid_forward is owners[0].hybrid_forward
+    names = ("forward", "hybrid_forward") if owners else ()
+    same = (getattr(type(net), x, None) is getattr(owners[0], x, None) for x in names)
+    return bool(owners) and all(same)
 
 
 def _call(net, inputs, devices):

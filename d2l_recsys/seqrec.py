@@ -5,7 +5,8 @@ from typing import Optional, Sequence
 
 import numpy
 
-from d2l_recsys.backend import gluon, nn
+from d2l_recsys.backend import gluon, nn, np
+from d2l_recsys.batching import side_by_side
 from d2l_recsys.interactions import Interactions
 from d2l_recsys.sampling import Candidates, NegativeSampler
 
@@ -40,6 +41,9 @@ class Caser(nn.HybridBlock):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if L < 1:
+            raise ValueError(f"L must be at least 1, not {L}")
+        self.num_users, self.num_items = num_users, num_items
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
         if d_prime:
@@ -60,6 +64,15 @@ class Caser(nn.HybridBlock):
         self.Q_prime = nn.Embedding(num_items, num_factors * (1 + has_branch))
         self.b = nn.Embedding(num_items, 1)
 
+    def forward(self, user_id, seq, item_id):
+        """Score items; a single user with his sequence goes with all of them."""
+        if isinstance(seq, np.ndarray) and seq.shape[1:] != (self.L,):
+            raise ValueError(
+                f"seq has shape {seq.shape}, not (B, {self.L}): make the net and the "
+                "SeqDataset with the same L"
+            )
+        return super().forward(*side_by_side(user_id, seq, item_id))
+
     def hybrid_forward(self, F, user_id, seq, item_id):
         """Score `item_id` (B,) or (B, n) for `user_id` (B,) after `seq` (B, L).
 
@@ -79,6 +92,7 @@ class Caser(nn.HybridBlock):
         horizontal one of the rows side by side, a vertical one of each column.
         """
         out, seq = [], seq.astype("int32")  # the book's SeqDataset has float ids
+        seq = F.npx.reshape(seq, (-2, self.L))  # fails where it is longer
         if self.d_prime:
             columns = F.np.transpose(self.rows(F, seq, 0, self.L), (0, 2, 1))
             out.append(F.npx.batch_flatten(self.conv_v(columns)))  # (B, k * d')

@@ -18,7 +18,8 @@ class FlatTrainer(gluon.Trainer):
     before it is no error here.
 
     Raises ValueError naming a parameter that is not initialised or not float32, or has
-    multipliers or a ``grad_req`` of its own; from ``step``, one initialised again.
+    multipliers or a ``grad_req`` of its own; from ``step``, one of which that was
+    changed since.
     """
 
     def __init__(self, net: gluon.Block, optimizer_params: dict):
@@ -35,13 +36,19 @@ class FlatTrainer(gluon.Trainer):
                 # Slices and shapes of a legacy array share its memory.
                 _become(part, k, *(x[start:stop].reshape(part.shape) for x in arrays))
                 start += _padded(part)
-        self._begun_with = [part.list_data()[0] for part in self._parts]
+        self._begun_with = [(part._data[0], part._grad[0]) for part in self._parts]
         super().__init__([flat], "adam", optimizer_params)
+        for part in self._parts:
+            part._trainer = self  # so that it hears of values set between its steps
 
     def _update(self, ignore_stale_grad=False):
-        for part, begun_with in zip(self._parts, self._begun_with):
-            if part.list_data()[0] is not begun_with:
-                raise ValueError(f"{part.name} was initialised again: make a trainer")
+        for part, (data, slope) in zip(self._parts, self._begun_with):
+            arrays = part._data[0] is data and part._grad and part._grad[0] is slope
+            if not arrays or (part.lr_mult, part.wd_mult) != (1, 1):
+                raise ValueError(
+                    f"{part.name} was initialised again, cast, moved, frozen or given "
+                    "a multiplier: make a new trainer"
+                )
         for data in self._params[0].list_data():
             data._fresh_grad = True  # MXNet notes it of the parts alone
         super()._update(ignore_stale_grad)

@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Callable, Dict, Optional, Sequence
 
@@ -10,7 +11,7 @@ import numpy
 
 from d2l_recsys.backend import autograd, gluon, mx, nn
 from d2l_recsys.checkpoint import Checkpoint, History
-from d2l_recsys.devices import split_and_load
+from d2l_recsys.devices import devices_of, split_and_load
 from d2l_recsys.distributed import worker
 
 _RANKS_APART = 2**20  # more than the epochs of any training
@@ -60,6 +61,7 @@ def fit(
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
+    _check_gradients(net, devices)
     worker.broadcast(net)
     history, seed = [], int(mx.np.random.randint(0, 2**30).item())
     seed = int(worker.sum([0 if worker.rank else seed])[0])
@@ -110,11 +112,14 @@ def make_step(function: Callable, net: gluon.Block, loss: gluon.Block) -> Callab
 
     F is the module of MXNet's operators, as in ``hybrid_forward``. If the net was
     hybridized, net and loss become one graph, with the flags of the net: one call of
-    MXNet in each direction in place of two, which a small model feels.
+    MXNet in each direction in place of two, which a small model feels. The loss is then
+    what it was when training began, and stays itself as it is.
     """
-    if not getattr(net, "_active", False) or not isinstance(loss, nn.HybridBlock):
+    written = [getattr(type(x), "hybrid_forward", None) for x in (net, loss)]
+    abstract = (None, nn.HybridBlock.hybrid_forward, gluon.loss.Loss.hybrid_forward)
+    if not getattr(net, "_active", False) or any(f in abstract for f in written):
         return partial(function, mx.nd, net, loss)
-    step = OneGraph(function, net, loss)
+    step = OneGraph(function, net, copy(loss))
     step.hybridize(**dict(net._flags))
     return step
 
@@ -125,6 +130,17 @@ def examples_per_sec(history: History) -> float:
     return rows / sum(epoch["seconds"] for epoch in history)
 
 
+def _check_gradients(net, devices):
+    """Raise ValueError where a step would take other gradients than its batch's."""
+    if {*devices} != {*devices_of(net)}:
+        raise ValueError(
+            f"the net is on {devices_of(net)}, not on {devices}: net.reset_ctx(devices)"
+        )
+    for name, parameter in net.collect_params().items():
+        if parameter.grad_req == "add":
+            raise ValueError(f"{name} adds its gradients up: set grad_req to 'write'")
+
+
 @contextmanager
 def _undoing(net, trainer, epoch):
     """Give the net its parameters back where something becomes NaN or infinite."""
@@ -133,9 +149,15 @@ def _undoing(net, trainer, epoch):
         yield
     except NonFiniteLoss as error:
         _restore(net, begin)
+        if epoch == 1 and str(error).endswith("in batch 1"):
+            raise NonFiniteLoss(
+                f"{error} of epoch 1, before any step: look for NaN in the data, in "
+                "the initial parameters and in the loss"
+            ) from None
         raise NonFiniteLoss(
             f"{error} of epoch {epoch}, with learning rate {trainer.learning_rate:g}: "
-            f"lower it. The net has the parameters of epoch {epoch - 1}'s end again."
+            "lower it, with a new trainer. The net has the parameters of epoch "
+            f"{epoch - 1}'s end again."
         ) from None
 
 
