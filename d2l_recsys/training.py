@@ -57,7 +57,8 @@ def fit(
 
     Raises :class:`NonFiniteLoss` at the first loss, parameter or test score that is NaN
     or infinite. The net then has the parameters with which that epoch began. A
-    KeyboardInterrupt passes with the history so far as its attribute.
+    KeyboardInterrupt passes with the history so far as its attribute. Raises ValueError
+    for devices that are not those of the net, and for gradients that add up.
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")

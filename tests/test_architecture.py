@@ -220,3 +220,19 @@ def test_without_mxnet_one_line_says_which_extra_to_install():
         "ImportError: MXNet is not installed: pip install 'd2l-recsys[cpu]', or "
         "'d2l-recsys[cu112]' on a machine with an NVIDIA GPU"
     )
+
+
+def test_the_stand_ins_harm_nobody_who_meets_them():
+    code = """
+import sys, threading, time
+def other():
+    while 'requests' not in sys.modules:
+        time.sleep(0.001)
+    [getattr(module, '__file__', None) for module in list(sys.modules.values())]
+    from requests.adapters import HTTPAdapter
+thread = threading.Thread(target=other)
+thread.start()
+import d2l_recsys.backend
+thread.join()
+"""
+    assert run(code).stderr == ""

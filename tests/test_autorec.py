@@ -183,3 +183,8 @@ def test_rmse_on_movielens(ml100k):
             )
         results.append(history[-1]["test_rmse"])
     assert 0.885 < numpy.mean(results) < 0.915
+
+
+def test_evaluator_needs_rows_in_order():
+    with pytest.raises(ValueError, match="shuffles its rows"):
+        evaluator(made(), BatchLoader(MATRIX, 7, shuffle=True), HELD_OUT)

@@ -1,6 +1,8 @@
 import numpy
+import pandas as pd
 import pytest
 
+from d2l_recsys import batching
 from d2l_recsys.backend import gluon, np
 from d2l_recsys.batching import BatchLoader
 
@@ -99,3 +101,23 @@ def test_takes_mxnet_arrays():
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         BatchLoader(*arguments)
+
+
+def test_columns_are_taken_by_position():
+    shuffled = pd.Series([0, 1, 2, 3]).sample(frac=1, random_state=0)
+    (batch,) = BatchLoader((shuffled, [5, 6, 7, 8]), 4)
+    assert [a.tolist() for a in batch] == [shuffled.tolist(), [5, 6, 7, 8]]
+
+
+def test_blocks_of_wide_rows_are_small(monkeypatch):
+    matrix, taken = numpy.arange(600.0).reshape(60, 10), []
+
+    class Watched(numpy.ndarray):
+        def __getitem__(self, index):
+            taken.append(len(index))
+            return numpy.asarray(self)[index]
+
+    monkeypatch.setattr(batching, "_BLOCK_BYTES", 20 * 80)
+    batches = list(BatchLoader(matrix.view(Watched), 7))
+    assert taken == [14, 14, 14, 14, 4]  # whole batches of 20 rows at the most
+    assert (numpy.concatenate([b.asnumpy() for b in batches]) == matrix).all()

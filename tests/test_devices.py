@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from d2l_recsys import cuda
-from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.backend import gluon, mx, nn, np
 from d2l_recsys.device_names import read_devices
 from d2l_recsys.devices import (
     devices_of,
@@ -126,3 +126,10 @@ def test_seed_everything_seeds_all_three_generators():
     assert draws() == first
     seed_everything(-1)  # MXNet takes any int, and so must this
     assert all(a != b for a, b in zip(first, draws()))
+
+
+def test_a_single_device_will_do():
+    net = nn.Dense(1, in_units=1)
+    net.initialize(ctx=[mx.cpu(0), mx.cpu(1)])
+    assert devices_of(net) == [mx.cpu(0), mx.cpu(1)]
+    assert devices_of(net, mx.cpu(1)) == [mx.cpu(1)]

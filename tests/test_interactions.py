@@ -1,6 +1,8 @@
 import numpy
+import pandas as pd
 import pytest
 
+from d2l_recsys.backend import np
 from d2l_recsys.interactions import Interactions, single_items
 
 
@@ -44,6 +46,9 @@ def test_memory_is_linear_in_the_data():
         ([0, -1], [0, 0], r"row 1: user -1 is not in 0\.\.1"),
         ([0, 1], [3, 0], r"row 0: item 3 is not in 0\.\.2"),
         ([0], [0, 1], "1 users do not go with 2 items"),
+        ([0, numpy.nan], [0, 0], "row 1: user nan"),
+        ([0, 1], [0, 1.5], r"row 1: item 1\.5"),
+        ([0, 1], ["a", "b"], "item ids are numbers, not of type <U1"),
     ],
 )
 def test_errors(users, items, message):
@@ -59,3 +64,23 @@ def test_single_items():
         single_items({1: []}, 2, 3)
     with pytest.raises(ValueError, match=r"item 3 is not in 0\.\.2"):
         single_items({1: [3]}, 2, 3)
+
+
+def test_interactions_of_other_sizes():
+    inter = Interactions([0, 1], [1, 4], 2, 5)
+    with pytest.raises(ValueError, match="of 2 users with 5 items, not of 2 with 7"):
+        Interactions.of(inter, 2, 7)
+
+
+@pytest.mark.parametrize("candidates", [numpy.ones((3, 2)), [[1]], None])
+def test_candidates_are_a_dictionary(candidates):
+    with pytest.raises(ValueError, match=r"is a dictionary .* feedback='implicit'"):
+        Interactions.of(candidates, 3, 3)
+    with pytest.raises(ValueError, match="test_input is a dictionary"):
+        single_items(candidates, 3, 3)
+
+
+def test_whole_floats_are_ids():
+    for items in ([2.0, 0.0], np.array([2, 0]), pd.Series([2.0, 0.0], index=[1, 0])):
+        assert Interactions([0.0, 1.0], items, 2, 3).items.tolist() == [2, 0]
+    assert len(Interactions([], [], 2, 3)) == 0

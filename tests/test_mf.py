@@ -6,7 +6,7 @@ import numpy
 import pytest
 from conftest import checkerboard
 
-from d2l_recsys.backend import gluon, mx, np
+from d2l_recsys.backend import gluon, mx, nn, np
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.mf import MF, BiasBaseline, evaluator, train_recsys_rating
 from d2l_recsys.movielens import split_and_load_ml100k
@@ -190,3 +190,37 @@ def test_rmse_on_movielens(ml100k, mode, low, high, seeds):
             )
         results.append(history[-1]["test_rmse"])
     assert low < numpy.mean(results) < high
+
+
+def test_one_goes_with_many_as_in_the_book(net):
+    """The exercise on the ratings that other users would give a movie."""
+    flat = net(ids(0, 1, 2, 3, 4), ids(2, 2, 2, 2, 2)).asnumpy()
+    assert (net(ids(0, 1, 2, 3, 4), ids(2)).asnumpy() == flat).all()
+    flat = net(ids(1, 1, 1), ids(0, 3, 5)).asnumpy()
+    assert (net(ids(1), ids(0, 3, 5)).asnumpy() == flat).all()
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\) do not go"):
+        net(ids(0, 1), ids(0, 3, 5))
+
+
+class Column(nn.HybridBlock):
+    """A net whose scores are a column (B, 1)."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def hybrid_forward(self, F, user_id, item_id):
+        return F.np.expand_dims(self.net(user_id, item_id), 1)
+
+
+def test_evaluator_of_a_column_of_scores(net):
+    loader = BatchLoader((ids(0, 1, 2), ids(3, 4, 5), np.array([1.0, 2.0, 5.0])), 2)
+    assert evaluator(Column(net), loader) == pytest.approx(evaluator(net, loader))
+
+
+def test_ids_that_the_net_does_not_know():
+    data = data_of_all_cells()
+    small = MF(4, 20, 19)
+    small.initialize()
+    with pytest.raises(ValueError, match=r"item 19 is not in 0\.\.18"):
+        train(small, data, data, epochs=1)

@@ -234,3 +234,26 @@ def test_the_last_rating_is_found_whatever_the_range_of_times(frame, span):
     assert test["item_id"].tolist() == [items[row] for row in held_out.values()]
     rest = [row for row in order if row not in held_out.values()]
     assert train["item_id"].tolist() == items[rest].tolist()
+
+
+def test_narrow_ids_are_split_like_wide_ones():
+    """A user's number times the span of the times outgrows int32."""
+    times = [472979016, 1028885131, 665177902, 40302690, 917867908]
+    times += [875586535, 210786744, 107144097, 1035814706]
+    users = [1, 2, 3, 4, 4, 2, 4, 3, 1]
+    data = pd.DataFrame(
+        {"user_id": users, "item_id": range(1, 10), "rating": 5, "timestamp": times}
+    )
+    for part, narrow in zip(
+        split_data_ml100k(data, 4, 9, "seq-aware"),
+        split_data_ml100k(data.astype("int32"), 4, 9, "seq-aware"),
+    ):
+        assert same_rows(part, narrow)
+
+
+@pytest.mark.parametrize("bad", [numpy.nan, 2.5, 0, 4])
+@pytest.mark.parametrize("feedback", ["implicit", "explicit"])
+def test_ids_that_are_none(bad, feedback):
+    data = pd.DataFrame({"user_id": [1, bad], "item_id": [1, 2], "rating": [3, 4]})
+    with pytest.raises(ValueError, match=rf"row 1 of data: user id {bad}.* not in 1"):
+        load_data_ml100k(data, 3, 3, feedback)

@@ -211,3 +211,38 @@ def test_the_last_epoch_is_always_evaluated(epochs, eval_step, evaluated):
     changes = [k + 1 for k in range(epochs) if k == 0 or values[k] != values[k - 1]]
     assert changes == evaluated
     assert len(calls) == len(evaluated)
+
+
+def test_one_goes_with_many_as_in_the_book():
+    net = NeuMF(3, 5, 6, [4])
+    net.initialize(mx.init.Normal(1))
+    users, items = (np.arange(n, dtype="int32") for n in (5, 6))
+    for a, b in ((users, items[2:3]), (users[1:2], items)):
+        flat = net(*(np.broadcast_to(x, (max(len(a), len(b)),)) for x in (a, b)))
+        assert net(a, b).asnumpy() == pytest.approx(flat.asnumpy())
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "message"),
+    [
+        ([1, 2], [0, 1], r"row 1: user 2 is not in 0\.\.1"),  # ids from 1
+        ([-1, 0], [0, 1], "row 0: user -1"),
+        ([0, 1], [0, 6], r"row 1: item 6 is not in 0\.\.5"),
+        ([0, 1], [0], "2 users do not go with 1 items"),
+    ],
+)
+def test_ids_of_pairs(users, items, message):
+    with pytest.raises(ValueError, match=message):
+        PRDataset(users, items, {0: [0], 1: [1]}, 6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "more", "message"),
+    [((5, 6), {}, "knows 5 users"), ((7, 6), {"eval_step": 0}, "eval_step must be")],
+)
+def test_training_refuses_at_once(sizes, more, message):
+    net = NeuMF(3, *sizes, [4])
+    net.initialize()
+    rest = (BPRLoss(), None, None, 7, 6, 1, None, evaluate_ranking, {})
+    with pytest.raises(ValueError, match=message):
+        train_ranking(net, [], {}, *rest, **more)

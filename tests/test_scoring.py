@@ -3,9 +3,11 @@
 import numpy
 import pytest
 
-from d2l_recsys.backend import mx, nn, np
-from d2l_recsys.neumf import evaluate_ranking
+from d2l_recsys.backend import gluon, mx, nn, np
+from d2l_recsys.mf import MF
+from d2l_recsys.neumf import NeuMF, evaluate_ranking
 from d2l_recsys.scoring import recommend
+from d2l_recsys.seqrec import Caser
 
 CPU, TWO = [mx.cpu()], [mx.cpu(0), mx.cpu(1)]
 
@@ -137,3 +139,41 @@ class TestRecommend:
     def test_unknown_user(self):
         with pytest.raises(ValueError, match=r"user 2 is not in 0\.\.1"):
             self.recommend(2, 1)
+
+
+def test_an_item_seen_twice_is_one_item():
+    table = numpy.arange(6.0)[None]
+    for seen in ([1, 2], [1, 1, 2], [1] * 40 + [2]):
+        _, auc = evaluate_ranking(Fixed(table), {0: [3]}, None, {0: seen}, 1, 6)
+        assert auc == pytest.approx(1 - 2 / 3)  # 4 and 5 of 0, 4 and 5 rank before it
+
+
+class Popular(NeuMF):
+    """A reader's variant, which scores higher ids higher."""
+
+    def forward(self, user_id, item_id):
+        return super().forward(user_id, item_id) + item_id.astype("float32") * 100
+
+
+class AtOnce(gluon.Block):
+    """A reader's net that is no HybridBlock."""
+
+    def score_all(self, user_id):
+        return np.tile(np.arange(6), (len(user_id), 1))
+
+
+@pytest.mark.parametrize("net", [Popular(4, 3, 6, [4]), AtOnce()])
+def test_nets_of_the_readers_are_scored_as_they_say(net):
+    net.initialize()
+    best = recommend(net, 0, 6, {}, 3, 6, devices=mx.cpu())
+    assert [item for item, _ in best] == [5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("make", [MF, lambda *n: NeuMF(*n, [4]), Caser])
+@pytest.mark.parametrize(("less", "what"), [((1, 0), "2 users"), ((0, 1), "5 items")])
+def test_nets_that_know_too_few(make, less, what):
+    net = make(4, 3 - less[0], 6 - less[1])
+    net.initialize()
+    seq = numpy.zeros((3, 5), dtype="int32") if make is Caser else None
+    with pytest.raises(ValueError, match=f"the net knows {what}, fewer than"):
+        evaluate_ranking(net, {2: [3]}, seq, {2: [1]}, 3, 6)

@@ -170,3 +170,30 @@ def test_the_books_float_sequences(hybrid):
     scores = net(users, seq, items).asnumpy()
     floats = [x.astype("float32") for x in (users, seq, items)]
     assert (net(*floats).asnumpy() == scores).all()
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("length", [2, 5])
+@pytest.mark.parametrize("branch", [{}, {"d": 0}, {"d_prime": 0}])
+def test_sequences_of_another_length(hybridize, length, branch):
+    net = Caser(4, 3, ITEMS, L=3, **branch)
+    net.initialize()
+    if hybridize:
+        net.hybridize()
+    ids = np.zeros(2, dtype="int32")
+    with pytest.raises(ValueError, match=r"not \(B, 3\): make the net and the SeqData"):
+        net(ids, np.zeros((2, length), dtype="int32"), ids)
+
+
+def test_no_length():
+    with pytest.raises(ValueError, match="L must be at least 1, not 0"):
+        Caser(4, 3, ITEMS, L=0)
+
+
+def test_a_user_goes_with_many_items():
+    net = Caser(4, 3, ITEMS, L=2)
+    net.initialize(mx.init.Normal(1))
+    user, seq = np.array([1], dtype="int32"), np.array([[4, 5]], dtype="int32")
+    items = np.arange(ITEMS, dtype="int32")
+    singles = [net(user, seq, items[k : k + 1]).item() for k in range(ITEMS)]
+    assert net(user, seq, items).asnumpy() == pytest.approx(singles, rel=1e-5)

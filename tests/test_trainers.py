@@ -55,7 +55,7 @@ def test_a_net_initialised_again_is_not_trained_in_vain():
     net = net_of_two_layers()
     trainer = FlatTrainer(net, ADAM)
     net.initialize(force_reinit=True)
-    with pytest.raises(ValueError, match="weight was initialised again.*make a new"):
+    with pytest.raises(ValueError, match=r"initialised again, .* make a new"):
         step(net, trainer)
 
 
@@ -119,3 +119,36 @@ def test_other_optimizers_are_gluons():
     # Nadam keeps a number that its steps for all parameters share.
     assert type(make_trainer(net_of_two_layers(), "nadam", {})) is gluon.Trainer
     assert type(make_trainer(net_of_two_layers(), "adam", {})) is FlatTrainer
+
+
+@pytest.mark.parametrize("make", [make_trainer, gluon.Trainer])
+def test_values_set_between_steps_reach_all_devices(make):
+    """On several devices MXNet keeps weights in a store of its own besides."""
+    devices = [mx.cpu(0), mx.cpu(1)]
+    net = net_of_two_layers(ctx=devices)
+    of_what = net if make is make_trainer else net.collect_params()
+    trainer = make(of_what, "adam", ADAM)
+    for set_to in (None, 100):
+        if set_to:
+            net[0].weight.set_data(np.full((3, 2), set_to))
+        with autograd.record():
+            losses = [net(np.array([[1.0, 2.0]], ctx=d)).sum() for d in devices]
+        autograd.backward(losses)
+        trainer.step(2)
+    for device in devices:
+        # Adam's first steps are as long as the learning rate.
+        assert abs(net[0].weight.data(device).asnumpy() - 100).max() < 0.2
+
+
+@pytest.mark.parametrize("what", ["lr_mult", "wd_mult", "grad_req", "cast"])
+def test_what_is_changed_after_the_trainer_was_made_is_not_overlooked(what):
+    net = net_of_two_layers()
+    trainer = FlatTrainer(net, ADAM)
+    step(net, trainer)
+    if what == "cast":
+        net.cast("float32")
+    else:
+        value = "add" if what == "grad_req" else 0.5
+        net.collect_params(".*weight").setattr(what, value)
+    with pytest.raises(ValueError, match=r"weight was .* make a new trainer"):
+        step(net, trainer)

@@ -3,9 +3,15 @@ import time
 import numpy
 import pytest
 
-from d2l_recsys.backend import gluon, mx, nn
+from d2l_recsys.backend import gluon, mx, nn, np
 from d2l_recsys.batching import BatchLoader
-from d2l_recsys.training import BestEpoch, NonFiniteLoss, examples_per_sec, fit
+from d2l_recsys.training import (
+    BestEpoch,
+    NonFiniteLoss,
+    examples_per_sec,
+    fit,
+    make_step,
+)
 
 X = numpy.arange(7, dtype="float32").reshape(7, 1)
 Y = 3 * X
@@ -211,3 +217,51 @@ class TestBestEpoch:
     def test_patience_below_one(self):
         with pytest.raises(ValueError, match="patience must be at least 1, not 0"):
             BestEpoch(nn.Dense(1), "test", 0)
+
+
+def net_of_one():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1))
+    net.initialize(mx.init.One())
+    net.hybridize(static_alloc=True)
+    return net
+
+
+def trained_on(net, loss, devices=None):
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    step = make_step(lambda F, net, loss, x, y: loss(net(x), y), net, loss)
+    loader, devices = BatchLoader((X, Y), 3), devices or [mx.cpu()]
+    return fit(net, loader, trainer, 2, devices, step, lambda _: {})
+
+
+class WrittenByTheReader(gluon.loss.Loss):
+    """A loss with ``forward`` alone, as the book writes BPR: it can't be in a graph."""
+
+    def __init__(self):
+        super().__init__(1, 0)
+
+    def forward(self, pred, label):
+        return np.square(pred - label).mean(axis=1) / 2
+
+
+def test_a_hybridized_net_trains_with_a_loss_that_is_not():
+    plain = gluon.loss.L2Loss()
+    graph = trained_on(net_of_one(), plain)
+    assert not plain._active  # the reader's own stays as it is
+    own = trained_on(net_of_one(), WrittenByTheReader())
+    for a, b in zip(graph, own):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
+
+
+def test_gradients_of_other_batches_are_refused():
+    adding, elsewhere = net_of_one(), net_of_one()
+    adding.collect_params(".*weight").setattr("grad_req", "add")
+    with pytest.raises(ValueError, match="weight adds its gradients up: set grad_req"):
+        trained_on(adding, gluon.loss.L2Loss())
+    with pytest.raises(ValueError, match=r"on \[cpu\(0\)\], not on \[cpu\(1\)\]"):
+        trained_on(elsewhere, gluon.loss.L2Loss(), [mx.cpu(1)])
+
+
+def test_nan_in_the_data_is_not_put_down_to_the_learning_rate():
+    with pytest.raises(NonFiniteLoss, match="before any step: look for NaN in the da"):
+        fitted([mx.cpu()], labels=Y * numpy.nan)
