@@ -52,7 +52,7 @@ def _options():
     options.add_argument(
         "--report",
         action="store_true",
-        help="run all with several seeds and write docs/results.md",
+        help="run all with several seeds; write docs/results.md and README.md's table",
     )
     options.add_argument(
         "--seeds", type=positive, metavar="N", help="0 to N - 1, with --report: 5"

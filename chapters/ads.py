@@ -37,6 +37,8 @@ def load_ads(folder, data_name: str, seed: int = 0, valid_share: float = 0) -> A
     if folder.is_file():
         with open(folder, "rb") as file:
             num_feat = file.readline().count(b"\t")
+        if not num_feat:
+            raise ValueError(f"{folder}, line 1: no tab; tabs separate the fields")
         train, test = _cut(read_table(folder, tabbed(num_feat)), 1 / 6, rng)
     else:
         layout = LAYOUTS.get(data_name, tabbed(34))
@@ -56,5 +58,7 @@ def load_ads(folder, data_name: str, seed: int = 0, valid_share: float = 0) -> A
 def _cut(table, share, rng):
     """Return the other rows, and `share` of the rows (at least one) drawn at random."""
     order = rng.permutation(len(table.labels))
+    if len(order) < 2:
+        raise ValueError("one row of data is too few to train and test with")
     size = max(1, round(share * len(order)))
     return table.rows(numpy.sort(order[size:])), table.rows(numpy.sort(order[:size]))

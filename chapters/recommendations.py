@@ -11,7 +11,7 @@ def print_recommendations(
     titles = _titles(run.folder, data.attrs["item_ids"])
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     print(f"user {user} saw last:")
-    for item in candidates[user][-5:]:
+    for item in candidates.get(user, [])[-5:]:
         print(f"    {titles[item]}")
     print("and may like:")
     for item, score in best:

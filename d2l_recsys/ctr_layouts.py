@@ -38,8 +38,10 @@ def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
     """Return the book's layout: a label, then `num_feat` fields, tabs between.
 
     `numeric` are the numbers, from 1, of fields that hold numbers. Raises ValueError
-    naming one that is no field.
+    naming one that is no field, and for no fields.
     """
+    if num_feat < 1:
+        raise ValueError(f"num_feat must be at least 1, not {num_feat}")
     for number in numeric:
         if number not in range(1, num_feat + 1):
             raise ValueError(

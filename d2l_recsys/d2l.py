@@ -39,14 +39,13 @@ def download_extract(name: str, folder: Optional[str] = None) -> str:
     """Return the folder with the files of a data set, ending in a separator.
 
     So ``data_dir + 'u.data'``, as the first edition has it, and
-    ``os.path.join(data_dir, 'u.data')`` are the same. 'ml-100k', 'ctr' and the larger
-    sets of MovieLens are found or downloaded by :func:`d2l_recsys.datasets.fetch`,
+    ``os.path.join(data_dir, 'u.data')`` are the same. 'ml-100k', 'ctr' and the others
+    that this package knows come from :func:`d2l_recsys.datasets.fetch`,
     unless ``DATA_HUB`` has another archive for the name; all others by d2l's function.
     """
     known = datasets.DATASETS.get(name)
     hub = book.DATA_HUB.get(name)
-    ours = isinstance(known, datasets.Download)
-    if ours and (hub is None or known.hash == f"sha1:{hub[1]}"):
+    if known and (hub is None or getattr(known, "hash", "") == f"sha1:{hub[1]}"):
         path = datasets.fetch(name)
     else:
         path = book.download_extract(name)

@@ -209,7 +209,10 @@ def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
             from d2l_recsys import datasets  # needs NumPy and pooch
 
             folder = datasets.find(name)
-        except (ImportError, OSError, ValueError) as error:
+        except ValueError as error:  # every script would end with it
+            yield FAULT, f"data: {error}"
+            return
+        except (ImportError, OSError) as error:
             yield otherwise, f"data {name}: can't be looked for: {error}"
             continue
         if folder:

@@ -253,3 +253,15 @@ def test_a_folder_that_takes_no_file_is_found_out_before_the_training():
     result = chapter("chapters.mf", "--smoke", "--out", "/proc")
     assert result.returncode == 2
     assert "error: argument --out: /proc: " in result.stderr
+
+
+def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
+    lines = (smoke_data / "u.data").read_text().splitlines()
+    of_user = [line for line in lines if line.startswith("1\t")]
+    lines = [line for line in lines if line not in of_user[1:]]  # one, to be held out
+    (tmp_path / "u.data").write_text("\n".join(lines))
+    result = chapter(
+        "chapters.neumf", "--epochs", "1", "--data-dir", tmp_path, "--out", tmp_path
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "user 0 saw last:\nand may like:\n" in result.stdout

@@ -1,6 +1,7 @@
 """The scripts `ctr`, `fm` and `deepfm` on data other than the default."""
 
 import json
+import re
 
 import numpy
 import pytest
@@ -117,3 +118,21 @@ def test_in_the_runner_a_section_that_does_not_know_the_data_uses_auto(tmp_path)
     assert used == {"mf": "auto", "fm": "criteo"}
     assert "criteo" not in MOVIELENS.names
     assert set(FAMILY_OF) == {"ctr", "fm", "deepfm"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,a,b\n0,c,d\n", r"ads\.csv, line 1: no tab; tabs separate the fields"),
+        ("1\ta\tb\n", "one row of data is too few"),
+    ],
+)
+@pytest.mark.parametrize("slug", ["ctr", "fm"])
+def test_files_that_are_none_of_ads(tmp_path, slug, content, message):
+    (tmp_path / "ads.csv").write_text(content)
+    result = chapter(
+        f"chapters.{slug}", "--data", tmp_path / "ads.csv", "--out", tmp_path
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.search(message, line)

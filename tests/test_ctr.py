@@ -161,6 +161,10 @@ class TestErrors:
         ):
             CTRDataset(file(TRAIN), layout="movielens")
 
+    def test_no_fields(self, file):
+        with pytest.raises(ValueError, match="num_feat must be at least 1, not 0"):
+            CTRDataset(file("1\n"), num_feat=0)
+
     def test_no_bins(self, file):
         with pytest.raises(ValueError, match="num_bins must be at least 1, not 0"):
             CTRDataset(file("1\t1\n"), num_feat=1, numeric=[1], num_bins=0)

@@ -115,3 +115,12 @@ def test_the_first_editions_name_of_the_devices(book_data, capsys):
     net.bias.set_data(np.array([5.0]))
     d2l.train_ch13(net, rows, rows, loss, trainer, 1, ctx_list=devices[::-1])
     assert "examples/sec on [cpu(1), cpu(0)]" in capsys.readouterr().out
+
+
+def test_other_sets_of_the_package_come_through_fetch(book_data):
+    for name in ("criteo", "avazu"):
+        (book_data / name).mkdir(exist_ok=True)
+        for member in ("train.csv", "test.csv"):
+            (book_data / name / member).touch()
+        assert d2l.download_extract(name) == f"{book_data}/{name}/"
+    assert d2l.download_extract("ctr-smoke") == f"{datasets.fetch('ctr-smoke')}/"
