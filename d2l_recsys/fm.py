@@ -86,9 +86,11 @@ def evaluate_ctr(
 ) -> Dict[str, float]:
     """Return acc, log_loss (in nats) and auc of the logits of `net` on `data_iter`.
 
-    Differs from the book: every row counts once (E46).
+    Raises ValueError for a label other than 0 and 1. Differs from the book: every row
+    counts once (E46).
     """
     logits, labels = predict(net, data_iter, devices)
+    _check_clicks(labels)
     if not numpy.isfinite(logits).all():
         raise NonFiniteLoss("the logits became NaN or infinite at the end")
     return {
@@ -96,6 +98,16 @@ def evaluate_ctr(
         "log_loss": log_loss(logits, labels),
         "auc": roc_auc(logits, labels),
     }
+
+
+def _check_clicks(labels):
+    """Raise ValueError for ratings and the like: of them the metrics make nonsense."""
+    other = labels[(labels != 0) & (labels != 1)]
+    if len(other):
+        raise ValueError(
+            f"labels are 0 or 1, not {float(other[0])}: for ratings use "
+            "train_recsys_rating"
+        )
 
 
 def train_ch13(
@@ -129,9 +141,9 @@ def train_ch13(
     Differs from the book: accuracies are of logits (E45), any number of batches of any
     size will do (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
 
-    Raises ValueError for one of `patience` and `valid_iter` without the other, for a
-    patience below 1, and for `patience` with `checkpoint`, which does not hold the
-    parameters of the best epoch.
+    Raises ValueError for a label other than 0 and 1, for one of `patience` and
+    `valid_iter` without the other, for a patience below 1, and for `patience` with
+    `checkpoint`, which does not hold the parameters of the best epoch.
     """
     if patience is not None and checkpoint is not None:
         raise ValueError("patience= and checkpoint= cannot be used together")
@@ -220,6 +232,7 @@ class _Tally:
         right = rows = 0
         for logits, labels in self.pieces:
             logits, labels = logits.asnumpy().ravel(), labels.asnumpy().ravel()
+            _check_clicks(labels)
             right += round(accuracy(logits, labels) * len(labels))
             rows += len(labels)
         right, rows = worker.sum([right, rows])

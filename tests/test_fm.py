@@ -291,3 +291,10 @@ class TestEvaluation:
             "log_loss": log_loss(logits, labels),
             "auc": roc_auc(logits, labels),
         }
+
+    @pytest.mark.parametrize("part", ["train", "test"])
+    def test_ratings_are_no_labels(self, part):
+        x, y = clicks()
+        parts = [(x, y + 3.0 * (part == name)) for name in ("train", "test")]
+        with pytest.raises(ValueError, match=r"^labels are 0 or 1, not [34]\.0: for "):
+            train(made(), *parts)
