@@ -18,7 +18,7 @@ from typing import Callable, Dict, Optional, Tuple
 
 import d2l_recsys
 from d2l_recsys import datasets, fm, mf, neumf
-from d2l_recsys.backend import gluon
+from d2l_recsys.backend import gluon, np
 from d2l_recsys.devices import try_all_gpus
 from d2l_recsys.plotting import Curves, in_notebook
 
@@ -72,7 +72,12 @@ def _as_in_the_book(train: Callable, labels: Dict[str, str], ylim: Tuple[float, 
         call = parameters.bind(*args, **kwargs)
         if call.arguments.get("on_epoch") is None and in_notebook():
             num_epochs = call.arguments["num_epochs"]
-            call.arguments["on_epoch"] = Curves(num_epochs, labels, ylim)
+            shown = {
+                name: label
+                for name, label in labels.items()
+                if call.arguments["test_iter"] is not None or "test" not in name
+            }
+            call.arguments["on_epoch"] = Curves(num_epochs, shown, ylim)
         return QuietHistory(train(*call.args, **call.kwargs))
 
     return train_and_draw
@@ -131,8 +136,9 @@ def train_ch13(
         )
     finally:
         hook.detach()
-    scores = last[0].asnumpy()
-    if scores.min() >= 0 and scores.max() <= 1:
+    # Without a test set, a hybridized net was called with symbols at most.
+    arrays = [scores for scores in last if isinstance(scores, np.ndarray)]
+    if arrays and arrays[0].min() >= 0 and arrays[0].max() <= 1:
         warnings.warn(
             f"{type(net).__name__} seems to return probabilities, but the loss and the "
             "accuracy take logits: return x, not npx.sigmoid(x) (E44)",

@@ -78,6 +78,11 @@ def predict(
         if parts:
             scores[-1][own] = numpy.concatenate(parts).ravel()
         labels.append(y.asnumpy().ravel())
+    if not labels:
+        raise ValueError(
+            "no batch to evaluate on: the iterator is empty; pass test_iter=None to "
+            "train without a test set"
+        )
     return worker.merge(numpy.concatenate(scores)), numpy.concatenate(labels)
 
 
@@ -128,7 +133,8 @@ def train_ch13(
     A batch is [indices (B, fields), labels (B, 1)]; `net` returns logits (B,) or
     (B, 1). The history holds train_loss and train_acc, both of the predictions that
     the batches of the epoch were trained on, and test_acc, test_log_loss and test_auc
-    after the epoch. The third line tells the last two.
+    after the epoch. The third line tells the last two. With None for `test_iter` there
+    are none of these three, neither in the history nor in what is printed.
 
     With `patience`, training ends when the log loss on `valid_iter` has not fallen for
     so many epochs; the net gets the parameters of its best epoch back, and this epoch
@@ -241,15 +247,16 @@ class _Tally:
 
 def _report(history, devices):
     shown = kept_epoch(history)
-    print(
-        f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}, "
-        f"test acc {shown['test_acc']:.3f}"
-    )
+    test = "test_acc" in shown
+    line = f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}"
+    print(line + (f", test acc {shown['test_acc']:.3f}" if test else ""))
     print(f"{examples_per_sec(history):.1f} examples/sec on {devices}")
     kept = ""
     if "valid_log_loss" in shown:
         kept = f" (epoch {shown['epoch']} of {len(history)}, the best in validation)"
-    print(
-        f"test log loss {shown['test_log_loss']:.3f}, "
-        f"test AUC {shown['test_auc']:.3f}{kept}"
-    )
+    part = "test" if test else "valid"
+    if test or kept:
+        print(
+            f"{part} log loss {shown[f'{part}_log_loss']:.3f}, "
+            f"{part} AUC {shown[f'{part}_auc']:.3f}{kept}"
+        )

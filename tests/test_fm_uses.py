@@ -5,10 +5,10 @@ from contextlib import redirect_stdout
 
 import numpy
 import pytest
-from test_fm import made
+from test_fm import clicks, made
 
 from chapters.ads import load_ads
-from d2l_recsys import datasets
+from d2l_recsys import d2l, datasets
 from d2l_recsys.backend import autograd, gluon, mx, np, npx
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.ctr import CTRDataset
@@ -64,6 +64,55 @@ class TestOtherLosses:
             loss.backward()
             trainer.step(len(gap))
         assert (net(positive) > net(negative)).all()
+
+
+class TestWithoutTestSet:
+    def fit(self, test_iter, function=train_ch13, hybridize=False, **more):
+        net = made()
+        if hybridize:
+            net.hybridize()
+        trainer = gluon.Trainer(net.collect_params(), "adam")
+        loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
+        rows = BatchLoader(clicks(), 16)
+        return function(net, rows, test_iter, loss, trainer, 2, **more)
+
+    @pytest.mark.filterwarnings("ignore:(?s).*hooks will not take effect")
+    @pytest.mark.parametrize("hybridize", [False, True])
+    @pytest.mark.parametrize("function", [train_ch13, d2l.train_ch13])
+    def test_prints_the_rest(self, function, hybridize, printed):
+        history = self.fit(None, function, hybridize)
+        assert [epoch["epoch"] for epoch in history] == [1, 2]
+        assert "test_acc" not in history[-1]
+        number = r"(\d\.\d{3})"
+        speed = r"[\d.]+ examples/sec on \[cpu\(0\)\]"
+        loss, acc = printed(rf"loss {number}, train acc {number}\n{speed}\n")
+        assert loss == round(history[-1]["train_loss"], 3)
+        assert acc == round(history[-1]["train_acc"], 3)
+
+    def test_a_notebook_draws_the_rest(self, monkeypatch):
+        monkeypatch.setattr("d2l_recsys.d2l.in_notebook", lambda: True)
+        curves = []
+        monkeypatch.setattr(
+            "d2l_recsys.d2l.Curves",
+            lambda epochs, labels, ylim: curves.append([*labels]) or print,
+        )
+        self.fit(None, d2l.train_ch13)
+        self.fit(BatchLoader(clicks(), 16), d2l.train_ch13)
+        rest = ["train_loss", "train_acc"]
+        assert curves == [rest, [*rest, "test_acc"]]
+
+    def test_with_patience_tells_of_validation(self, capsys):
+        valid = BatchLoader(clicks(seed=1), 16)
+        kept = kept_epoch(self.fit(None, patience=2, valid_iter=valid))
+        assert capsys.readouterr().out.splitlines()[-1] == (
+            f"valid log loss {kept['valid_log_loss']:.3f}, "
+            f"valid AUC {kept['valid_auc']:.3f} "
+            f"(epoch {kept['epoch']} of 2, the best in validation)"
+        )
+
+    def test_an_empty_one_is_named(self):
+        with pytest.raises(ValueError, match=r"^no batch to evaluate on: .*=None"):
+            self.fit([])
 
 
 @pytest.mark.parametrize(
