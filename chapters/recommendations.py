@@ -10,8 +10,9 @@ def print_recommendations(
     """Print the last five movies that `user` saw and the ten best he has not."""
     titles = _titles(run.folder, data.attrs["item_ids"])
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
-    print(f"user {user} saw last:")
-    for item in candidates.get(user, [])[-5:]:
+    seen = candidates.get(user, [])
+    print(f"user {user} saw last:" if seen else f"user {user} saw nothing in training")
+    for item in seen[-5:]:
         print(f"    {titles[item]}")
     print("and may like:")
     for item, score in best:

@@ -37,7 +37,7 @@ class BatchLoader:
             )
         if isinstance(dataset, (tuple, list)):
             dataset = Arrays(dataset)
-        elif isinstance(dataset, np.ndarray):
+        elif isinstance(dataset, np.ndarray) or hasattr(dataset, "to_numpy"):
             dataset = _array(dataset)
         if len(dataset) == 0:
             raise ValueError("there are no rows to make batches of")

@@ -203,16 +203,17 @@ def _try(kind, number, otherwise) -> Finding:
 
 
 def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
+    place = os.environ.get("D2L_RECSYS_DATA")
+    if place and not os.path.isdir(place):  # every script ends with that
+        yield FAULT, f"data: D2L_RECSYS_DATA names {place!r}, which is not a folder"
+        return
     for name in (*DATA, *LARGER):
         otherwise = FAULT if name == asked else NOTE
         try:
             from d2l_recsys import datasets  # needs NumPy and pooch
 
             folder = datasets.find(name)
-        except ValueError as error:  # every script would end with it
-            yield FAULT, f"data: {error}"
-            return
-        except (ImportError, OSError) as error:
+        except (ImportError, OSError, ValueError) as error:
             yield otherwise, f"data {name}: can't be looked for: {error}"
             continue
         if folder:

@@ -107,6 +107,8 @@ def test_columns_are_taken_by_position():
     shuffled = pd.Series([0, 1, 2, 3]).sample(frac=1, random_state=0)
     (batch,) = BatchLoader((shuffled, [5, 6, 7, 8]), 4)
     assert [a.tolist() for a in batch] == [shuffled.tolist(), [5, 6, 7, 8]]
+    (batch,) = BatchLoader(shuffled, 4)
+    assert batch.tolist() == shuffled.tolist()
 
 
 def test_blocks_of_wide_rows_are_small(monkeypatch):

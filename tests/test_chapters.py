@@ -264,4 +264,4 @@ def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
         "chapters.neumf", "--epochs", "1", "--data-dir", tmp_path, "--out", tmp_path
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert "user 0 saw last:\nand may like:\n" in result.stdout
+    assert "user 0 saw nothing in training\nand may like:\n" in result.stdout

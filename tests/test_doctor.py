@@ -92,6 +92,16 @@ def test_a_folder_that_is_none_is_said_to_be_none(tmp_path):
         )
 
 
+@mxnet_works
+def test_an_archive_that_is_damaged_is_a_fault_where_it_is_asked_for(tmp_path):
+    (tmp_path / "ml-10m.zip").write_bytes(b"no zip")
+    for asked, mark, code in (([], "note ", 0), (["--data", "ml-10m"], "FAULT", 1)):
+        report = lines(consult(*asked, D2L_RECSYS_DATA=tmp_path), code)
+        (line,) = [line for line in report if "ml-10m" in line]
+        assert line.startswith(f"{mark}  data ml-10m: can't be looked for: ")
+        assert "is not the published archive" in line
+
+
 def test_the_data_that_is_looked_for_is_all_that_is_not_made_up():
     real = [
         name
