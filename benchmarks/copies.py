@@ -41,12 +41,12 @@ class Copies:
         return tuple(x + (copy * shift).astype(x.dtype) for x, shift in columns)
 
 
-def prepared(net, init, lr, copies, seed):
-    """Initialise a net; return it and its trainer."""
+def prepared(net, init, lr, scale, seed=0):
+    """Initialise a net; return it with the trainer that the scripts would take."""
     mx.random.seed(seed)
     net.initialize(init)
     net.hybridize(static_alloc=True, static_shape=True)
-    settings = {"learning_rate": lr, "wd": 1e-5 / copies}
+    settings = {"learning_rate": lr, "wd": 1e-5 / scale}
     return net, make_trainer(net, "adam", settings)
 
 

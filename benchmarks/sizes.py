@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy
 import pandas as pd
 
+from benchmarks.copies import prepared
 from chapters.data import times_the_books
 from d2l_recsys.backend import gluon, mx
 from d2l_recsys.batching import BatchLoader
@@ -30,7 +31,6 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.plotting import new_figure
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.trainers import make_trainer
 
 SIZES = {  # ratings, users, items, as those of the MovieLens set of that name
     "ml-100k": (100_000, 943, 1_682),
@@ -39,6 +39,7 @@ SIZES = {  # ratings, users, items, as those of the MovieLens set of that name
     "ml-25m": (25_000_095, 162_541, 59_047),
 }
 RANKED_USERS = 10_000
+SETTINGS = mx.init.Normal(0.01), 0.002  # initial weights and learning rate
 
 
 def write_ratings(path, num_ratings, num_users, num_items, seed=0):
@@ -119,17 +120,9 @@ def work_on(folder):
     print(json.dumps({"ratings": ratings, "stages": stage.measured}))
 
 
-def prepared(net, scale):
-    """Initialise a net; return it with the trainer that the scripts would take."""
-    net.initialize(mx.init.Normal(0.01))
-    net.hybridize(static_alloc=True, static_shape=True)
-    settings = {"learning_rate": 0.002, "wd": 1e-5 / scale}
-    return net, make_trainer(net, "adam", settings)
-
-
 def train_mf(train, test, sizes, scale):
     """Train and evaluate MF for an epoch."""
-    net, trainer = prepared(MF(30, *sizes), scale)
+    net, trainer = prepared(MF(30, *sizes), *SETTINGS, scale)
     loss = gluon.loss.L2Loss(weight=2)
     loaders = BatchLoader(train, 512 * scale, shuffle=True), BatchLoader(test, 8192)
     train_recsys_rating(net, *loaders, loss, trainer, 1)
@@ -137,7 +130,7 @@ def train_mf(train, test, sizes, scale):
 
 def train_neumf(train, test, sizes, scale):
     """Train NeuMF for an epoch without evaluation; return it."""
-    net, trainer = prepared(NeuMF(10, *sizes, [10, 10, 10]), scale)
+    net, trainer = prepared(NeuMF(10, *sizes, [10, 10, 10]), *SETTINGS, scale)
     pairs = PRDataset(*train[:2], train.inter, sizes[1])
     loader = BatchLoader(pairs, 1024 * scale, shuffle=True)
     arguments = loader, test, BPRLoss(), trainer, None, *sizes, 1, None
