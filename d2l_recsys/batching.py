@@ -57,8 +57,8 @@ class BatchLoader:
         order = self._order()
         # A matrix's rows may be long: of an array, no more at a time than _BLOCK_BYTES.
         width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
-        rows = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, width))
-        block = self.batch_size * max(1, rows // self.batch_size)
+        most = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, width))
+        block = self.batch_size * max(1, most // self.batch_size)
         for start in range(0, len(order), block):
             rows = self.dataset[order[start : start + block]]
             single = not isinstance(rows, (tuple, list))

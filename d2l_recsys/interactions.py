@@ -1,7 +1,7 @@
 """Who had to do with what: one container, compressed by user, linear in the data."""
 
 from itertools import chain
-from typing import Dict, Iterable, Mapping, Union
+from typing import Dict, Iterable, Mapping, Optional, Union
 
 import numpy
 
@@ -123,16 +123,23 @@ def id_pairs(users, items, num_users: int, num_items: int):
     return _integers(users, num_users, "user"), _integers(items, num_items, "item")
 
 
-def _integers(ids, limit, what):
-    ids = ids.asnumpy() if hasattr(ids, "asnumpy") else numpy.asarray(ids)
+def row_outside(ids: numpy.ndarray, first: int, last: int, what: str) -> Optional[int]:
+    """Return the first row of `ids` (n,) that is no integer in first..last, if any.
+
+    Raises ValueError where the ids of `what` are no numbers.
+    """
     if ids.dtype.kind not in "iuf":
         raise ValueError(f"{what} ids are numbers, not of type {ids.dtype}")
-    inside = (ids >= 0) & (ids < limit)
+    inside = (ids >= first) & (ids <= last)
     if ids.dtype.kind == "f":
         inside &= ids == numpy.floor(ids)
-    outside = numpy.flatnonzero(~inside)
-    if len(outside):
-        row = outside[0]
+    return None if inside.all() else int(inside.argmin())
+
+
+def _integers(ids, limit, what):
+    ids = ids.asnumpy() if hasattr(ids, "asnumpy") else numpy.asarray(ids)
+    row = row_outside(ids, 0, limit - 1, what)
+    if row is not None:
         raise ValueError(
             f"row {row}: {what} {ids[row]} is not in 0..{limit - 1}; load_data_ml100k "
             "gives ids from 0"

@@ -123,10 +123,7 @@ def train_recsys_rating(
         test = (test_iter,) if inter_mat is None else (test_iter, inter_mat)
         return {"test_rmse": evaluator(net, *test, devices)}
 
-    arrays = getattr(getattr(train_iter, "dataset", None), "arrays", [])
-    if isinstance(net, MF) and len(arrays) == 3:
-        # MXNet would take the last id for one that is too high.
-        id_pairs(*arrays[:2], net.num_users, net.num_items)
+    _check_ids(net, train_iter)
     step = make_step(_losses, net, loss)
     count = None if inter_mat is None else rated_share
     history = fit(
@@ -145,6 +142,13 @@ def train_recsys_rating(
     print(f"train loss {last['train_loss']:.3f}, test RMSE {last['test_rmse']:.3f}")
     print(f"{examples_per_sec(history):.1f} examples/sec on {devices}")
     return history
+
+
+def _check_ids(net, loader):
+    """Raise ValueError for ids above those of MF: MXNet would take its last one."""
+    arrays = getattr(getattr(loader, "dataset", None), "arrays", [])
+    if isinstance(net, MF) and len(arrays) == 3:
+        id_pairs(*arrays[:2], net.num_users, net.num_items)
 
 
 def _losses(F, net, loss, *piece):

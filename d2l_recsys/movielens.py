@@ -9,6 +9,7 @@ import pandas as pd
 from d2l_recsys.backend import np
 from d2l_recsys.batching import BatchLoader
 from d2l_recsys.datasets import DATASETS, fetch
+from d2l_recsys.interactions import row_outside
 from d2l_recsys.ratings import LAYOUTS, read_ratings
 
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -130,7 +131,8 @@ def _hold_out_last(data):
 def _by_user_and_time(users, times):
     """Return the stable order: rows of a user's one moment stay as they are."""
     users, times = (
-        x.astype("int64") if x.dtype.kind in "iu" else x for x in (users, times)
+        x.astype("int64", copy=False) if x.dtype.kind in "iu" else x
+        for x in (users, times)
     )  # a product of narrower ones would overflow
     first, last = int(times.min()), int(times.max())
     span = last - first + 1
@@ -215,12 +217,8 @@ def _load_arrays(data, num_users, num_items, feedback):
     ids = []
     for column, limit, what in ((0, num_users, "user"), (1, num_items, "item")):
         values = data.iloc[:, column].to_numpy()
-        if values.dtype.kind not in "iuf":
-            raise ValueError(f"{what} ids are numbers, not of type {values.dtype}")
-        whole = values == numpy.floor(values)  # what is missing is not
-        outside = numpy.flatnonzero(~((values >= 1) & (values <= limit) & whole))
-        if len(outside):
-            row = outside[0]
+        row = row_outside(values, 1, limit, what)
+        if row is not None:
             raise ValueError(
                 f"row {row} of data: {what} id {values[row]} is not in 1..{limit}; ids "
                 "count from 1 without gaps, as read_data_ml100k returns them"

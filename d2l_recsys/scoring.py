@@ -32,7 +32,7 @@ def scores_of_all_items(
     part once; another net as the book's, with flat ids of shape (B * n,).
 
     Raises NonFiniteLoss naming a user with a score that is NaN, and ValueError for a
-    net with ``score_all`` that knows fewer items.
+    net that knows fewer users or items.
     """
     users = numpy.asarray(users, dtype="int32")
     check_sizes(net, users.max(initial=-1) + 1, num_items)
@@ -68,11 +68,9 @@ def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
     MXNet would take the last one it knows for those beyond.
     """
     for what, number in (("users", num_users), ("items", num_items)):
-        if getattr(net, f"num_{what}", number) < number:
-            raise ValueError(
-                f"the net knows {getattr(net, f'num_{what}')} {what}, fewer than "
-                f"{number}"
-            )
+        known = getattr(net, f"num_{what}", number)
+        if known < number:
+            raise ValueError(f"the net knows {known} {what}, fewer than {number}")
 
 
 def held_out_ranks(
@@ -90,7 +88,7 @@ def held_out_ranks(
     counted against the held-out item, and the numbers of items ranked. Of several
     workers each scores its share of the users, and all get the same result.
     """
-    ranks, ranked = numpy.zeros((2, len(users)), dtype="float32")
+    ranks, ranked = found = numpy.zeros((2, len(users)), dtype="float32")
     due = numpy.arange(worker.rank, len(users), worker.num_workers)
     for chunk, scores in scores_of_all_items(
         net, users[due], seq, seen.num_items, devices, pairs
@@ -101,8 +99,7 @@ def held_out_ranks(
         unseen[seen_cells(seen, chunk)] = False
         ranks[now] = (unseen & (scores >= goal)).sum(axis=1)
         ranked[now] = unseen.sum(axis=1)
-    ranks, ranked = worker.merge(numpy.stack([ranks, ranked])).astype("int64")
-    return ranks, ranked
+    return tuple(worker.merge(found).astype("int64"))
 
 
 def seen_cells(seen: Interactions, users: numpy.ndarray):
@@ -142,10 +139,11 @@ def recommend(
 
 def _scores_all(net):
     """Tell whether `net` has a ``score_all``, and no newer forward of a subclass."""
-    owners = [c for c in type(net).__mro__ if "score_all" in vars(c)]
-    names = ("forward", "hybrid_forward") if owners else ()
-    same = (getattr(type(net), x, None) is getattr(owners[0], x, None) for x in names)
-    return bool(owners) and all(same)
+    owner = next((c for c in type(net).__mro__ if "score_all" in vars(c)), None)
+    return owner is not None and all(
+        getattr(type(net), name, None) is getattr(owner, name, None)
+        for name in ("forward", "hybrid_forward")
+    )
 
 
 def _call(net, inputs, devices):
