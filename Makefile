@@ -11,7 +11,7 @@ test: $(READY)
 	$(PYTHON) -m pytest $(ARGS)
 
 notebooks: $(READY)
-	$(PYTHON) -m chapters.notebooks $(ARGS)
+	$(PYTHON) -m chapters.runner.notebooks $(ARGS)
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="d2l-recsys",
@@ -11,8 +11,9 @@ setup(
     "Dive into Deep Learning (MXNet)",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    packages=["d2l_recsys", "chapters"],
-    package_data={"chapters": ["printed.csv"]},
+    packages=find_packages(include=["d2l_recsys*", "chapters*"]),
+    package_data={"chapters.runner": ["printed.csv"]},
+    entry_points={"console_scripts": ["d2l-recsys=d2l_recsys.__main__:main"]},
     python_requires=">=3.8,<3.12",
     install_requires=[
         "d2l==1.0.3",  # pins numpy 1.23.5, pandas 2.0.3, matplotlib 3.7.2, scipy 1.10.1

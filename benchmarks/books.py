@@ -6,7 +6,7 @@ import time
 
 from d2l import mxnet as d2l
 
-from d2l_recsys import datasets
+from d2l_recsys.data import catalog
 
 
 class _NoAnimator:
@@ -21,7 +21,7 @@ class _NoAnimator:
 
 def prepare():
     """Let d2l read the data from where this package finds it, and draw nothing."""
-    folder = datasets.fetch("ml-100k")
+    folder = catalog.fetch("ml-100k")
     d2l.download_extract = lambda name, folder_=None: str(folder)
     d2l.Animator = _NoAnimator
     return d2l

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy
 
-from chapters.ads import load_ads
-from d2l_recsys import datasets
-from d2l_recsys.backend import gluon, mx
+from chapters.runner.ctr_data import load_ctr
+from d2l_recsys.data import catalog
+from d2l_recsys.data.synthetic_ctr import write_ctr
 from d2l_recsys.deepfm import DeepFM
-from d2l_recsys.devices import seed_everything
+from d2l_recsys.engine.metrics import accuracy, log_loss, roc_auc
 from d2l_recsys.fm import FM, kept_epoch, train_ch13
-from d2l_recsys.metrics import accuracy, log_loss, roc_auc
-from d2l_recsys.synthetic_ads import write_ads
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.devices import seed_everything
 
 MODELS = {
     "logistic regression": lambda dims: FM(dims, 0),
@@ -26,11 +26,11 @@ BOOKS = {"logistic regression": 0.02, "FM": 0.02, "DeepFM": 0.01}  # learning ra
 SEEDS = range(3)
 
 
-def trained(model, ads, seed, lr, batch_size, epochs, patience=None, wd=0.0):
+def trained(model, parts, seed, lr, batch_size, epochs, patience=None, wd=0.0):
     """Return the epoch that `train_ch13` keeps."""
     seed_everything(seed)
-    train_iter, test_iter, valid_iter = ads.loaders(batch_size, seed)
-    net = MODELS[model](ads.train.field_dims)
+    train_iter, test_iter, valid_iter = parts.loaders(batch_size, seed)
+    net = MODELS[model](parts.train.field_dims)
     net.initialize(mx.init.Xavier())
     net.hybridize(static_alloc=True)
     settings = {"learning_rate": lr, "wd": wd}
@@ -50,10 +50,10 @@ def trained(model, ads, seed, lr, batch_size, epochs, patience=None, wd=0.0):
     return kept_epoch(history)
 
 
-def constant(ads):
+def constant(parts):
     """Return the metrics of the logit of the mean label."""
-    labels = ads.test.labels.ravel()
-    mean = float(ads.train.labels.mean())
+    labels = parts.test.labels.ravel()
+    mean = float(parts.train.labels.mean())
     logits = numpy.full(len(labels), numpy.log(mean / (1 - mean)))
     return {
         "test_log_loss": log_loss(logits, labels),
@@ -75,13 +75,13 @@ def show(model, epochs):
 
 def real(name, patience=5, **settings):
     """Print the table of a real sample: epochs are chosen on a tenth of the rows."""
-    folder = datasets.fetch(name)
-    runs = [load_ads(folder, name, seed, valid_share=0.1) for seed in SEEDS]
-    show("constant", [constant(ads) for ads in runs])
+    folder = catalog.fetch(name)
+    runs = [load_ctr(folder, name, seed, valid_share=0.1) for seed in SEEDS]
+    show("constant", [constant(parts) for parts in runs])
     for model in MODELS:
         epochs = [
-            trained(model, ads, seed, patience=patience, **settings)
-            for seed, ads in zip(SEEDS, runs)
+            trained(model, parts, seed, patience=patience, **settings)
+            for seed, parts in zip(SEEDS, runs)
         ]
         show(model, epochs)
 
@@ -91,13 +91,13 @@ def made_up():
     runs = []
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
-            write_ads(folder, seed=seed)
-            runs.append(load_ads(Path(folder), "synthetic"))
-    show("constant", [constant(ads) for ads in runs])
+            write_ctr(folder, seed=seed)
+            runs.append(load_ctr(Path(folder), "synthetic"))
+    show("constant", [constant(parts) for parts in runs])
     for model, lr in BOOKS.items():
         epochs = [
-            trained(model, ads, seed, lr, batch_size=2048, epochs=30)
-            for seed, ads in zip(SEEDS, runs)
+            trained(model, parts, seed, lr, batch_size=2048, epochs=30)
+            for seed, parts in zip(SEEDS, runs)
         ]
         show(model, epochs)
         print("  test AUC by seed:", [round(e["test_auc"], 3) for e in epochs])

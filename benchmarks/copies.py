@@ -10,8 +10,8 @@ import io
 
 import numpy
 
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.batching import Arrays, BatchLoader
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.batching import Arrays, BatchLoader
 from d2l_recsys.mf import MF, train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -20,7 +20,7 @@ from d2l_recsys.movielens import (
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.runtime.backend import gluon, mx
 
 SEEDS = range(5)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy
 
 from benchmarks.books import prepare, timed
-from d2l_recsys.backend import gluon, mx, nn, np, npx
-from d2l_recsys.batching import BatchLoader
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.devices import seed_everything
+from d2l_recsys.data.synthetic_ctr import write_ctr
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.fm import FM, train_ch13
-from d2l_recsys.synthetic_ads import write_ads
+from d2l_recsys.runtime.backend import gluon, mx, nn, np, npx
+from d2l_recsys.runtime.devices import seed_everything
 
 MANY_ROWS, MANY_FIELDS = 1_000_000, 39
 
@@ -72,7 +72,7 @@ def rows():
     """Yield (what, our seconds, the book's seconds, remark)."""
     d2l = prepare()
     with tempfile.TemporaryDirectory() as folder:
-        write_ads(folder)
+        write_ctr(folder)
         path = f"{folder}/train.csv"
         mine, _ = timed(encoded, CTRDataset, path, repeat=5)
         books, _ = timed(encoded, d2l.CTRDataset, path)

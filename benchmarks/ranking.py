@@ -7,10 +7,9 @@ import sys
 import numpy
 
 from benchmarks.books import prepare, timed
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.batching import BatchLoader
-from d2l_recsys.devices import seed_everything
-from d2l_recsys.interactions import Interactions
+from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.sampling import NegativeSampler
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,
@@ -18,7 +17,8 @@ from d2l_recsys.movielens import (
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.sampling import NegativeSampler
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.devices import seed_everything
 
 CPU = [mx.cpu()]
 

@@ -1,8 +1,6 @@
 """MovieLens and matrix factorization."""
 
 from benchmarks.books import prepare, timed
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.devices import seed_everything
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -10,6 +8,8 @@ from d2l_recsys.movielens import (
     split_and_load_ml100k,
     split_data_ml100k,
 )
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.devices import seed_everything
 
 
 def reading(read, split, load, feedback):

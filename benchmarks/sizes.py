@@ -19,9 +19,8 @@ import numpy
 import pandas as pd
 
 from benchmarks.copies import prepared
-from chapters.data import times_the_books
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.batching import BatchLoader
+from chapters.runner.data import times_the_books
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import MF, train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -29,8 +28,9 @@ from d2l_recsys.movielens import (
     split_data_ml100k,
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
-from d2l_recsys.plotting import new_figure
 from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.tools.curves import new_figure
 
 SIZES = {  # ratings, users, items, as those of the MovieLens set of that name
     "ml-100k": (100_000, 943, 1_682),

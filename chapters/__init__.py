@@ -2,7 +2,7 @@
 
 import sys
 
-from chapters import failures
+from chapters.runner import failures
 
 if sys.argv[:1] == ["-m"]:  # a script of ours is being started, not merely imported
     sys.excepthook = failures.report

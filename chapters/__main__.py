@@ -5,10 +5,10 @@ import runpy
 import sys
 import time
 
-from chapters.data import arguments_for
-from chapters.options import Options
-from chapters.printed import in_brief
-from d2l_recsys.command_line import positive
+from chapters.runner.data import arguments_for
+from chapters.runner.options import Options
+from chapters.runner.printed import in_brief
+from d2l_recsys.tools.command_line import positive
 
 SECTIONS = [
     "movielens",
@@ -28,7 +28,7 @@ def main() -> None:
     args = _options()
     arguments = sys.argv[1:]
     if args.report:
-        from chapters.report import write_report
+        from chapters.runner.report import write_report
 
         write_report(args)
         return

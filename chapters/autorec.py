@@ -5,19 +5,19 @@
 # themselves; what it puts into the empty places are its predictions.
 
 # %%
-from chapters.options import Options
+from chapters.runner.options import Options
 from d2l_recsys import mf
 from d2l_recsys.autorec import AutoRec, arrange, evaluator
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.batching import BatchLoader
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,
     split_data_ml100k,
 )
-from d2l_recsys.plotting import Curves
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.tools.curves import Curves
 
 options = Options("autorec", epochs=25, batch_size=256)
 options.add_argument(

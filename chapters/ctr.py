@@ -8,16 +8,16 @@
 # %%
 import numpy
 
-from chapters.ads import load_ads
-from chapters.options import Options
-from d2l_recsys.plotting import new_figure
+from chapters.runner.ctr_data import load_ctr
+from chapters.runner.options import Options
+from d2l_recsys.tools.curves import new_figure
 
 run = Options("ctr").parse()
 
 # %% [markdown]
 # ## A Data Set of Advertisements
 #
-# The files are encoded once. With the book's files, `load_ads` does no more than
+# The files are encoded once. With the book's files, `load_ctr` does no more than
 #
 # ```python
 # train_data = CTRDataset(folder / "train.csv")
@@ -30,7 +30,7 @@ run = Options("ctr").parse()
 # that it holds fewer than four times, and all others, share each field's last index.
 
 # %%
-train_data, test_data, _ = load_ads(run.folder, run.data_name, run.seed)
+train_data, test_data, _ = load_ctr(run.folder, run.data_name, run.seed)
 num_fields, num_values = len(train_data.field_dims), int(train_data.field_dims.sum())
 clicks = float(train_data.labels.mean())
 print(f"{len(train_data)} training and {len(test_data)} test rows")

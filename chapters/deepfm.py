@@ -6,13 +6,13 @@
 # together. Both parts share the vectors, and their logits are added.
 
 # %%
-from chapters.ads import load_ads
-from chapters.options import Options
-from d2l_recsys.backend import gluon, mx
+from chapters.runner.ctr_data import load_ctr
+from chapters.runner.options import Options
 from d2l_recsys.deepfm import DeepFM
+from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.fm import kept_epoch, train_ch13
-from d2l_recsys.plotting import Curves
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.tools.curves import Curves
 
 options = Options("deepfm", epochs=30, batch_size=2048)
 options.add_patience()
@@ -27,10 +27,10 @@ run = options.parse()
 
 # %%
 valid_share = 0.1 if run.args.patience else 0
-ads = load_ads(run.folder, run.data_name, run.seed, valid_share)
-train_iter, test_iter, valid_iter = ads.loaders(run.batch_size, run.seed)
+parts = load_ctr(run.folder, run.data_name, run.seed, valid_share)
+train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
 devices = run.devices
-net = DeepFM(ads.train.field_dims, 10, mlp_dims=[30, 20, 10], drop_rate=0.1)
+net = DeepFM(parts.train.field_dims, 10, mlp_dims=[30, 20, 10], drop_rate=0.1)
 net.initialize(mx.init.Xavier(), ctx=devices)
 net.hybridize(static_alloc=True)
 lr, num_epochs, optimizer = 0.01, run.epochs, "adam"

@@ -8,13 +8,13 @@
 # over the indices $i$ of the row.
 
 # %%
-from chapters.ads import load_ads
-from chapters.options import Options
-from d2l_recsys.backend import gluon, mx
-from d2l_recsys.devices import seed_everything
+from chapters.runner.ctr_data import load_ctr
+from chapters.runner.options import Options
+from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.fm import FM, kept_epoch, train_ch13
-from d2l_recsys.plotting import Curves
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.devices import seed_everything
+from d2l_recsys.tools.curves import Curves
 
 options = Options("fm", epochs=30, batch_size=2048)
 options.add_patience()
@@ -25,7 +25,7 @@ run = options.parse()
 
 # %%
 valid_share = 0.1 if run.args.patience else 0
-ads = load_ads(run.folder, run.data_name, run.seed, valid_share)
+parts = load_ctr(run.folder, run.data_name, run.seed, valid_share)
 
 # %% [markdown]
 # ## Train the Model
@@ -46,8 +46,8 @@ curves = Curves(
 def train(name, num_factors, on_epoch=None):
     """Train a machine with so many factors, and return the history."""
     seed_everything(run.seed)
-    train_iter, test_iter, valid_iter = ads.loaders(run.batch_size, run.seed)
-    net = FM(ads.train.field_dims, num_factors)
+    train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
+    net = FM(parts.train.field_dims, num_factors)
     net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True)
     lr, num_epochs, optimizer = 0.02, run.epochs, "adam"

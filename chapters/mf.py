@@ -6,12 +6,12 @@
 # usual for each of them.
 
 # %%
-from chapters.options import Options
-from d2l_recsys.backend import gluon, mx, np
+from chapters.runner.options import Options
+from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.mf import MF, BiasBaseline, evaluator, train_recsys_rating
 from d2l_recsys.movielens import split_and_load_ml100k
-from d2l_recsys.plotting import Curves
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.tools.curves import Curves
 
 options = Options("mf", epochs=20, batch_size=512, of_ratings=True)
 options.add_argument(

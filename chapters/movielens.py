@@ -5,9 +5,9 @@
 # all sections up to `seqrec`.
 
 # %%
-from chapters.options import Options
+from chapters.runner.options import Options
 from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
-from d2l_recsys.plotting import histogram
+from d2l_recsys.tools.curves import histogram
 
 run = Options("movielens").parse()
 

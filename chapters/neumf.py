@@ -6,19 +6,19 @@
 # what he has not.
 
 # %%
-from chapters.options import Options
-from chapters.recommendations import print_recommendations
-from d2l_recsys.backend import mx
-from d2l_recsys.batching import BatchLoader
+from chapters.runner.options import Options
+from chapters.runner.recommendations import print_recommendations
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
-from d2l_recsys.plotting import Curves
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.runtime.backend import mx
+from d2l_recsys.tools.curves import Curves
 
 MODELS = {  # the arguments that make NeuMF one of its parts
     "neumf": {"nums_hiddens": [10, 10, 10]},

@@ -7,10 +7,10 @@
 # %%
 import numpy
 
-from chapters.options import Options
-from d2l_recsys.backend import autograd, np
-from d2l_recsys.plotting import new_figure
+from chapters.runner.options import Options
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
+from d2l_recsys.runtime.backend import autograd, np
+from d2l_recsys.tools.curves import new_figure
 
 run = Options("ranking").parse()
 

@@ -5,20 +5,20 @@
 # these items mean together, for the item that comes next.
 
 # %%
-from chapters.options import Options
-from chapters.recommendations import print_recommendations
-from d2l_recsys.backend import mx
-from d2l_recsys.batching import BatchLoader
+from chapters.runner.options import Options
+from chapters.runner.recommendations import print_recommendations
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.neumf import evaluate_ranking, train_ranking
-from d2l_recsys.plotting import Curves
 from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.runtime.backend import mx
 from d2l_recsys.seqrec import Caser, SeqDataset
-from d2l_recsys.trainers import make_trainer
+from d2l_recsys.tools.curves import Curves
 
 options = Options("seqrec", epochs=8, batch_size=4096, of_ratings=True)
 options.add_argument(

@@ -15,18 +15,11 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 ``deepfm``     DeepFM
 =============  =======================================================================
 
-Below them lie ``datasets`` and ``downloads`` (where data comes from), ``synthetic`` and
-``synthetic_ads`` (made-up data), ``ratings``, ``movies``, ``rating_fields``,
-``ctr_files``, ``ctr_layouts`` (reading files), ``interactions``, ``sampling``
-(negatives), ``metrics``; ``backend`` (MXNet), ``cuda``, ``devices`` and
-``device_names``, ``batching``, ``distributed`` (several workers), ``trainers`` (Adam,
-faster), ``checkpoint``, ``training`` (the epoch loop) and ``scoring`` (all items for
-many users, ``recommend``); above them ``plotting`` and ``d2l``, the namespace in which
-the book's own cells run: ``from d2l_recsys import d2l``. ``python -m`` runs ``doctor``,
-which tells what can work on this machine, and ``launch``, which starts workers;
-``command_line`` is what their options have in common. The book's names can be imported
-from here as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked
-for.
+What lies flat here is the book; what lies in a folder is machinery: ``data`` (files,
+frames and arrays), ``engine`` (training and evaluation), ``runtime`` (MXNet and the
+machine) and ``tools`` (curves and commands). ``from d2l_recsys import d2l`` gives the
+namespace in which the book's own cells run. The book's names can be imported from here
+as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
 """
 
 from importlib import import_module
@@ -47,7 +40,7 @@ _HOME_OF = {
     "SeqDataset": "seqrec",
     "evaluate_ranking": "neumf",
     "hit_and_auc": "neumf",
-    "recommend": "scoring",
+    "recommend": "engine.full_ranking",
     "train_ranking": "neumf",
     "train_ch13": "fm",
     "train_recsys_rating": "mf",
@@ -55,8 +48,8 @@ _HOME_OF = {
     "read_data_ml100k": "movielens",
     "split_and_load_ml100k": "movielens",
     "split_data_ml100k": "movielens",
-    "try_all_gpus": "devices",
-    "try_gpu": "devices",
+    "try_all_gpus": "runtime.devices",
+    "try_gpu": "runtime.devices",
 }
 __all__ = sorted(_HOME_OF)
 

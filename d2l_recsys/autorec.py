@@ -4,10 +4,10 @@ from typing import Optional, Sequence
 
 import numpy
 
-from d2l_recsys.backend import autograd, gluon, mx, nn, np
-from d2l_recsys.devices import devices_of, split_and_load
-from d2l_recsys.distributed import worker
 from d2l_recsys.mf import finite_rmse
+from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
+from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.workers import worker
 
 
 class AutoRec(nn.HybridBlock):

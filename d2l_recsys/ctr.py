@@ -7,8 +7,8 @@ from typing import Dict, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from d2l_recsys.ctr_files import Table, read_table
-from d2l_recsys.ctr_layouts import LAYOUTS, Layout, tabbed
+from d2l_recsys.data.ctr_files import Table, read_table
+from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -40,7 +40,7 @@ class CTRDataset:
 
     A line of `data_path`, one file or a list of files, is a label 0 or 1 and `num_feat`
     fields, with tabs between. `layout` is 'criteo', 'avazu' or a
-    :class:`~d2l_recsys.ctr_layouts.Layout`, which then tells the number of fields.
+    :class:`~d2l_recsys.data.ctr_layouts.Layout`, which then tells the number of fields.
     `numeric` are the numbers, from 1, of those fields in the book's layout that hold
     numbers: these are binned at `num_bins` quantiles.
 

@@ -17,10 +17,11 @@ from inspect import signature
 from typing import Callable, Dict, Optional, Tuple
 
 import d2l_recsys
-from d2l_recsys import datasets, fm, mf, neumf
-from d2l_recsys.backend import gluon, np
-from d2l_recsys.devices import try_all_gpus
-from d2l_recsys.plotting import Curves, in_notebook
+from d2l_recsys import fm, mf, neumf
+from d2l_recsys.data import catalog
+from d2l_recsys.runtime.backend import gluon, np
+from d2l_recsys.runtime.devices import try_all_gpus
+from d2l_recsys.tools.curves import Curves, in_notebook
 
 # Not by an import statement, which has to stand above: the backend is to be the first
 # to load MXNet.
@@ -40,13 +41,13 @@ def download_extract(name: str, folder: Optional[str] = None) -> str:
 
     So ``data_dir + 'u.data'``, as the first edition has it, and
     ``os.path.join(data_dir, 'u.data')`` are the same. 'ml-100k', 'ctr' and the others
-    that this package knows come from :func:`d2l_recsys.datasets.fetch`,
+    that this package knows come from :func:`d2l_recsys.data.catalog.fetch`,
     unless ``DATA_HUB`` has another archive for the name; all others by d2l's function.
     """
-    known = datasets.DATASETS.get(name)
+    known = catalog.DATASETS.get(name)
     hub = book.DATA_HUB.get(name)
     if known and (hub is None or getattr(known, "hash", "") == f"sha1:{hub[1]}"):
-        path = datasets.fetch(name)
+        path = catalog.fetch(name)
     else:
         path = book.download_extract(name)
     if folder:  # as d2l has it, beside the one that is called like the archive

@@ -2,8 +2,8 @@
 
 from typing import Sequence
 
-from d2l_recsys.backend import nn
 from d2l_recsys.fm import pairwise
+from d2l_recsys.runtime.backend import nn
 
 
 class DeepFM(nn.HybridBlock):

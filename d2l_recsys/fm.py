@@ -4,12 +4,8 @@ from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.backend import gluon, mx, nn
-from d2l_recsys.checkpoint import Checkpoint
-from d2l_recsys.devices import devices_of, split_and_load
-from d2l_recsys.distributed import worker
-from d2l_recsys.metrics import accuracy, log_loss, roc_auc
-from d2l_recsys.training import (
+from d2l_recsys.engine.checkpoint import Checkpoint
+from d2l_recsys.engine.loop import (
     BestEpoch,
     History,
     NonFiniteLoss,
@@ -17,6 +13,10 @@ from d2l_recsys.training import (
     fit,
     make_step,
 )
+from d2l_recsys.engine.metrics import accuracy, log_loss, roc_auc
+from d2l_recsys.runtime.backend import gluon, mx, nn
+from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.workers import worker
 
 
 class FM(nn.HybridBlock):

@@ -5,19 +5,19 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy
 
-from d2l_recsys.backend import gluon, mx, nn
-from d2l_recsys.batching import side_by_side
-from d2l_recsys.checkpoint import Checkpoint
-from d2l_recsys.devices import devices_of, split_and_load
-from d2l_recsys.distributed import worker
-from d2l_recsys.interactions import id_pairs
-from d2l_recsys.training import (
+from d2l_recsys.data.ids import id_pairs
+from d2l_recsys.engine.batching import side_by_side
+from d2l_recsys.engine.checkpoint import Checkpoint
+from d2l_recsys.engine.loop import (
     History,
     NonFiniteLoss,
     examples_per_sec,
     fit,
     make_step,
 )
+from d2l_recsys.runtime.backend import gluon, mx, nn
+from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.workers import worker
 
 
 class MF(nn.HybridBlock):

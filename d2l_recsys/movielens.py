@@ -6,11 +6,11 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 import numpy
 import pandas as pd
 
-from d2l_recsys.backend import np
-from d2l_recsys.batching import BatchLoader
-from d2l_recsys.datasets import DATASETS, fetch
-from d2l_recsys.interactions import row_outside
-from d2l_recsys.ratings import LAYOUTS, read_ratings
+from d2l_recsys.data.catalog import DATASETS, fetch
+from d2l_recsys.data.ids import row_outside
+from d2l_recsys.data.ratings import FORMATS, read_ratings
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.runtime.backend import np
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -45,19 +45,19 @@ def read_data_ml100k(
     renumbered in their order, and ``data.attrs['item_ids'][i - 1]`` is what the file
     calls item `i` (``'user_ids'`` likewise).
 
-    `data_dir` is passed to :func:`d2l_recsys.datasets.fetch`. A user who rated an item
-    twice is an error, unless `duplicates` is 'first' or 'last': the row to keep, in
-    file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m', 'ml-32m' or
-    'ml-latest-small'; with all but the first two there are half stars.
+    `data_dir` is passed to :func:`d2l_recsys.data.catalog.fetch`. A user who rated an
+    item twice is an error, unless `duplicates` is 'first' or 'last': the row to keep,
+    in file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m', 'ml-32m'
+    or 'ml-latest-small'; with all but the first two there are half stars.
 
     Raises ValueError for another name, and naming file and line for a line without four
     fields, a field that is no number, an id below 1 or a rating that cannot be: see
-    :func:`d2l_recsys.ratings.read_ratings`.
+    :func:`d2l_recsys.data.ratings.read_ratings`.
 
     Differs from the book: ids with gaps are renumbered (E06). Section: ``movielens``.
     """
-    if name not in LAYOUTS:
-        raise ValueError(f"no MovieLens {name!r}: choose from {', '.join(LAYOUTS)}")
+    if name not in FORMATS:
+        raise ValueError(f"no MovieLens {name!r}: choose from {', '.join(FORMATS)}")
     path = fetch(name, data_dir) / DATASETS[name].members[0]
     data = read_ratings(path, duplicates, name)
     for column in ("user_id", "item_id"):

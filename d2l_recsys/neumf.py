@@ -6,20 +6,16 @@ from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys import metrics
-from d2l_recsys.backend import gluon, mx, nn, np, npx
-from d2l_recsys.batching import side_by_side
-from d2l_recsys.checkpoint import Checkpoint
-from d2l_recsys.devices import devices_of
-from d2l_recsys.interactions import (
-    Interactions,
-    id_pairs,
-    num_users_of,
-    single_items,
-)
-from d2l_recsys.sampling import Candidates, NegativeSampler
-from d2l_recsys.scoring import PAIRS, check_sizes, held_out_ranks
-from d2l_recsys.training import History, examples_per_sec, fit, make_step
+from d2l_recsys.data.ids import id_pairs, single_items
+from d2l_recsys.data.interactions import Interactions, num_users_of
+from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.engine import metrics
+from d2l_recsys.engine.batching import side_by_side
+from d2l_recsys.engine.checkpoint import Checkpoint
+from d2l_recsys.engine.full_ranking import PAIRS, check_sizes, held_out_ranks
+from d2l_recsys.engine.loop import History, examples_per_sec, fit, make_step
+from d2l_recsys.runtime.backend import gluon, mx, nn, np, npx
+from d2l_recsys.runtime.devices import devices_of
 
 
 class NeuMF(nn.HybridBlock):

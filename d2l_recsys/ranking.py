@@ -4,8 +4,8 @@ from typing import Optional
 
 import numpy
 
-from d2l_recsys.backend import gluon, np
-from d2l_recsys.training import NonFiniteLoss
+from d2l_recsys.engine.loop import NonFiniteLoss
+from d2l_recsys.runtime.backend import gluon, np
 
 
 class _PairwiseLoss(gluon.loss.Loss):

@@ -5,10 +5,10 @@ from typing import Optional, Sequence
 
 import numpy
 
-from d2l_recsys.backend import gluon, nn, np
-from d2l_recsys.batching import side_by_side
-from d2l_recsys.interactions import Interactions
-from d2l_recsys.sampling import Candidates, NegativeSampler
+from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.engine.batching import side_by_side
+from d2l_recsys.runtime.backend import gluon, nn, np
 
 
 class Caser(nn.HybridBlock):

@@ -11,7 +11,8 @@ import numpy
 import pandas as pd
 import pytest
 
-from d2l_recsys import cuda, datasets
+from d2l_recsys.data import catalog
+from d2l_recsys.runtime import cuda
 
 cuda.load()  # before a test file imports MXNet
 
@@ -19,7 +20,7 @@ cuda.load()  # before a test file imports MXNet
 @pytest.fixture(autouse=True)
 def _seeds():
     """Seed what a reader's own code draws from, so that the order of tests is free."""
-    from d2l_recsys.devices import seed_everything  # some tests need no MXNet
+    from d2l_recsys.runtime.devices import seed_everything  # some tests need no MXNet
 
     seed_everything(0)
 
@@ -39,7 +40,7 @@ def _cache_of_its_own(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ml100k(_cache_of_its_own) -> Path:
     """Return the folder of the real MovieLens 100K."""
-    folder = datasets.find("ml-100k")
+    folder = catalog.find("ml-100k")
     if folder is None:
         pytest.skip("MovieLens 100K is not in the folder that D2L_RECSYS_DATA names")
     return folder
@@ -48,14 +49,14 @@ def ml100k(_cache_of_its_own) -> Path:
 @pytest.fixture(scope="session")
 def smoke_data(_cache_of_its_own) -> Path:
     """Return the folder of the small made-up MovieLens."""
-    return datasets.fetch("ml-100k-smoke")
+    return catalog.fetch("ml-100k-smoke")
 
 
 @pytest.fixture
 def book_data(smoke_data, tmp_path, monkeypatch) -> Path:
     """Have the small made-up data found under the names of the book's."""
     (tmp_path / "ml-100k").symlink_to(smoke_data)
-    (tmp_path / "ctr").symlink_to(datasets.fetch("ctr-smoke"))
+    (tmp_path / "ctr").symlink_to(catalog.fetch("ctr-smoke"))
     monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path))
     return tmp_path
 
@@ -77,7 +78,7 @@ def empty_cache(tmp_path, monkeypatch) -> Path:
     """Point the cache to an empty folder, and D2L_RECSYS_DATA nowhere."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("D2L_RECSYS_DATA", raising=False)
-    return datasets.cache_dir()
+    return catalog.cache_dir()
 
 
 @pytest.fixture
@@ -85,10 +86,10 @@ def published(monkeypatch, empty_cache):
     """Return a function that makes an archive the published one, at an address."""
 
     def publish(content, url="http://127.0.0.1:9/ml-100k.zip"):
-        source = datasets.DATASETS["ml-100k"]._replace(
+        source = catalog.DATASETS["ml-100k"]._replace(
             url=url, hash=f"sha1:{hashlib.sha1(content).hexdigest()}"
         )
-        monkeypatch.setitem(datasets.DATASETS, "ml-100k", source)
+        monkeypatch.setitem(catalog.DATASETS, "ml-100k", source)
 
     return publish
 

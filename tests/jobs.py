@@ -18,7 +18,7 @@ class Job:
         self.mark = uuid.uuid4().hex
         environment = {"OMP_NUM_THREADS": "1", **environment, _MARK: self.mark}
         self.launcher = subprocess.Popen(
-            [sys.executable, "-m", "d2l_recsys.launch", *map(str, arguments)],
+            [sys.executable, "-m", "d2l_recsys", "launch", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy
 
-from d2l_recsys import autorec, fm, mf, scoring
-from d2l_recsys.backend import gluon, mx, nn, np
-from d2l_recsys.batching import BatchLoader
-from d2l_recsys.distributed import worker
-from d2l_recsys.interactions import Interactions
+from d2l_recsys import autorec, fm, mf
+from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.engine import full_ranking
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.loop import NonFiniteLoss, fit
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.training import NonFiniteLoss, fit
+from d2l_recsys.runtime.backend import gluon, mx, nn, np
+from d2l_recsys.runtime.workers import worker
 
 USERS, ITEMS, ROWS = 12, 9, 46
 RNG = numpy.random.default_rng(5)
@@ -121,7 +122,7 @@ def full_ranks():
     items = numpy.array([item for (item,) in HELD_OUT.values()])
     found = {}
     for n in (1, 2, len(users)):
-        ranks, ranked = scoring.held_out_ranks(
+        ranks, ranked = full_ranking.held_out_ranks(
             net, users[:n], items[:n], None, seen, [mx.cpu()], pairs=2 * ITEMS
         )
         found[f"ranks {n}"], found[f"ranked {n}"] = ranks, ranked
@@ -164,7 +165,7 @@ def evaluated():
     fm.predict(nets[2], loader, devices)
     seen = Interactions.of(CANDIDATES, USERS, ITEMS)
     users = numpy.arange(USERS)
-    scoring.held_out_ranks(nets[3], users, users % ITEMS, None, seen, devices)
+    full_ranking.held_out_ranks(nets[3], users, users % ITEMS, None, seen, devices)
     return {"rows": [net.rows for net in nets]}
 
 

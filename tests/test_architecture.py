@@ -8,39 +8,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND_A = [  # NumPy and pandas, no MXNet
-    "synthetic",
-    "synthetic_ads",
-    "downloads",
-    "datasets",
-    "ratings",
-    "movies",
-    "rating_fields",
-    "ctr_layouts",
-    "ctr_files",
-    "interactions",
-    "sampling",
-    "metrics",
-    "cuda",
-    "device_names",
-]
-GROUND_B = [
-    "backend",
-    "devices",
-    "distributed",
-    "batching",
-    "checkpoint",
-    "trainers",
-    "training",
-    "scoring",
-]  # Gluon
 SECTIONS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-TOP = ["command_line", "plotting", "d2l", "doctor", "launch"]
+# What a module in each place may import from the package, besides its own folder.
+FLAT = {"__init__", "__main__", "d2l", *SECTIONS}
+BELOW = {
+    "data": (),
+    "runtime": (),
+    "engine": ("data", "runtime"),
+    "sections": ("data", "runtime", "engine"),
+    "tools": ("data", "runtime", "engine"),
+}
 # The imports between sections that the plan allows.
 BACKWARDS = {("autorec", "mf"), ("seqrec", "neumf"), ("deepfm", "fm")}
+# What works without MXNet: to tell why MXNet doesn't, or to start what will import it.
+WITHOUT_MXNET = {
+    "runtime.cuda",
+    "tools.command_line",
+    "tools.doctor",
+    "tools.launch",
+}
 
-MODULES = {p.stem: ast.parse(p.read_text()) for p in ROOT.glob("d2l_recsys/*.py")}
+
+def dotted(path, folder):
+    """Return the name of a module, from its folder on: ``engine.loop``."""
+    parts = path.relative_to(folder).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
+
+
+PACKAGE = ROOT / "d2l_recsys"
+MODULES = {dotted(p, PACKAGE): ast.parse(p.read_text()) for p in PACKAGE.rglob("*.py")}
 FILES = [
     path
     for folder in ("d2l_recsys", "chapters", "tests", "benchmarks")
@@ -62,45 +59,63 @@ def imports(tree):
 
 
 def own_imports(tree):
-    return {n.split(".")[1] for n in imports(tree) if n.startswith("d2l_recsys.")} & {
-        *MODULES
-    }
+    """Return the modules of the package that a module imports, without folders."""
+    names = {n.partition(".")[2] for n in imports(tree) if n.startswith("d2l_recsys.")}
+    return {name for name in names if name in MODULES and name not in BELOW}
+
+
+def place(module):
+    """Return the folder of a module; ``sections`` for those that lie flat."""
+    return module.split(".")[0] if "." in module else "sections"
 
 
 def test_every_module_has_a_place_in_the_plan():
-    assert {*MODULES} == {"__init__", *GROUND_A, *GROUND_B, *SECTIONS, *TOP}
+    places = {place(module) for module in MODULES if module not in BELOW}
+    assert places == {*BELOW}
+    flat = {m for m in MODULES if "." not in m and m not in BELOW}
+    assert flat == FLAT
 
 
-@pytest.mark.parametrize("module", GROUND_A)
-def test_ground_floor_a_knows_no_mxnet(module):
-    assert own_imports(MODULES[module]) <= {*GROUND_A}
-    assert not any(
-        n.split(".")[0] in ("mxnet", "d2l") for n in imports(MODULES[module])
-    )
+def strays(module):
+    """Return what `module` imports that the plan does not allow."""
+    found, floor = own_imports(MODULES[module]), place(module)
+    allowed = {n for n in found if place(n) in BELOW[floor]}
+    if floor == "sections":
+        allowed |= {into for who, into in BACKWARDS if who == module}
+    else:
+        allowed |= {n for n in found if place(n) == floor}
+    return found - allowed
 
 
-@pytest.mark.parametrize("module", GROUND_B)
-def test_ground_floor_b_knows_no_section(module):
-    assert own_imports(MODULES[module]) <= {*GROUND_A, *GROUND_B}
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"__init__", "__main__", "d2l"}))
+def test_imports_point_down(module):
+    assert strays(module) == set()
 
 
-@pytest.mark.parametrize("module", SECTIONS)
-def test_sections_import_down_and_backwards_only(module):
-    others = own_imports(MODULES[module]) - {*GROUND_A, *GROUND_B}
-    allowed = {into for who, into in BACKWARDS if who == module}
-    assert others <= allowed
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_needs_no_mxnet_does_not_import_it(module):
+    if place(module) != "data" and module not in WITHOUT_MXNET:
+        return
+    reached, due = set(), [module]
+    while due:
+        name = due.pop()
+        if name not in reached:
+            reached.add(name)
+            due += own_imports(MODULES[name])
+    roots = {n.split(".")[0] for name in reached for n in imports(MODULES[name])}
+    assert not roots & {"mxnet", "d2l"}
 
 
-def test_plotting_is_imported_by_chapters_and_the_drop_in_only():
+def test_pictures_and_command_lines_are_in_tools():
     for module, tree in MODULES.items():
-        if module not in TOP:
-            assert "d2l" not in own_imports(tree)
-            assert "plotting" not in own_imports(tree)
-            assert not any(n.split(".")[0] == "matplotlib" for n in imports(tree))
-            assert "argparse" not in imports(tree)
+        if place(module) == "tools" or module in ("d2l", "__main__"):
+            continue
+        assert not any(n.startswith("tools.") for n in own_imports(tree)), module
+        assert not any(n.split(".")[0] == "matplotlib" for n in imports(tree)), module
+        assert "argparse" not in imports(tree), module
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m != "backend"])
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"runtime.backend"}))
 def test_mxnet_comes_through_the_backend(module):
     assert not any(n.split(".")[0] == "mxnet" for n in imports(MODULES[module]))
 
@@ -121,13 +136,16 @@ def global_draws(tree):
     return found
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m != "devices"])
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"runtime.devices"}))
 def test_no_global_random_state(module):
     assert global_draws(MODULES[module]) == []
 
 
 def test_only_seed_everything_touches_it():
-    assert global_draws(MODULES["devices"]) == ["numpy.random.seed", "random.seed"]
+    assert global_draws(MODULES["runtime.devices"]) == [
+        "numpy.random.seed",
+        "random.seed",
+    ]
 
 
 def test_global_draws_are_seen():
@@ -169,7 +187,7 @@ def test_importing_the_package_loads_next_to_nothing():
 def test_importing_touches_no_seed_logging_or_file():
     code = """
 import logging, os, random, sys
-from d2l_recsys import cuda
+from d2l_recsys.runtime import cuda
 cuda.load()
 import mxnet, numpy
 mxnet.npx.set_np()  # logs, and by that gives the root logger a handler
@@ -184,14 +202,14 @@ assert "matplotlib.pyplot" not in sys.modules, "pyplot"
 assert "requests" not in sys.modules or "pooch" not in sys.modules, "pooch"
 """
     # The drop-in loads d2l itself, whose imports are d2l's own.
-    result = run(code % sorted({*MODULES} - {"d2l"}))
+    result = run(code % sorted({*MODULES} - {"d2l", "__main__"}))
     assert (result.stdout, result.stderr) == ("", "")
 
 
 def test_what_mxnet_need_not_import_is_there_when_it_is_used():
     code = """
 import sys
-from d2l_recsys.backend import mx
+from d2l_recsys.runtime.backend import mx
 late = [name for name in ("sklearn", "scipy.stats", "requests") if name in sys.modules]
 assert not late, late
 assert abs(mx.test_utils.ss.norm.cdf(0) - 0.5) < 1e-9
@@ -232,7 +250,7 @@ def other():
     from requests.adapters import HTTPAdapter
 thread = threading.Thread(target=other)
 thread.start()
-import d2l_recsys.backend
+import d2l_recsys.runtime.backend
 thread.join()
 """
     assert run(code).stderr == ""

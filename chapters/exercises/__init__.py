@@ -1,0 +1,1 @@
+"""The book's exercises, worked, by section."""

@@ -1,0 +1,1 @@
+"""What the scripts share: options, data, the run folder, the report, notebooks."""

@@ -1,0 +1,168 @@
+"""The data sets that scripts know: what they are called, where they are found."""
+
+import argparse
+import hashlib
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import List, NamedTuple, Tuple
+
+from d2l_recsys.data import catalog
+from d2l_recsys.data.ratings import FORMATS, count_ratings
+
+ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.data
+
+
+class Family(NamedTuple):
+    """The data sets that a script can train on."""
+
+    real: str  # the book's, next to which lie real-synthetic and real-smoke
+    others: Tuple[str, ...] = ()
+    files: bool = False  # whether --data may name a file
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """What --data may be."""
+        return ("auto", self.real, *self.others, "synthetic")
+
+
+MOVIELENS = Family("ml-100k", tuple(name for name in FORMATS if name != "ml-100k"))
+CTR = Family("ctr", ("criteo", "avazu"), files=True)
+FAMILY_OF = {"ctr": CTR, "fm": CTR, "deepfm": CTR}  # all others: MOVIELENS
+DATA_TITLES = {
+    "ml-100k": "MovieLens 100K",
+    "ml-1m": "MovieLens 1M",
+    "ml-10m": "MovieLens 10M",
+    "ml-20m": "MovieLens 20M",
+    "ml-25m": "MovieLens 25M",
+    "ml-32m": "MovieLens 32M",
+    "ml-latest-small": "MovieLens Latest Small",
+    "ctr": "the book's CTR data",
+    "criteo": "Criteo's advertisements",
+    "avazu": "Avazu's advertisements",
+    "synthetic": "made-up data",
+    "smoke": "tiny made-up data",
+    "custom": "data of your own",
+}
+NOT_THE_BOOKS = """\
+*******************************************************************************
+***  {reason}
+***  THE FIGURES BELOW ARE NOT THE BOOK'S.
+*******************************************************************************"""
+
+
+def find_data(args, family):
+    """Return the folder of the data and what to call it; warn where need be."""
+    real, title = family.real, DATA_TITLES[family.real]
+    if args.smoke:
+        return catalog.fetch(f"{real}-smoke"), "smoke"
+    if args.data == "synthetic":
+        _warn(f"Made-up data in place of {title}, as asked for (--data synthetic).")
+        return catalog.fetch(f"{real}-synthetic"), "synthetic"
+    if args.data not in family.names:
+        _warn(f"{args.data} in place of {title}, as asked for.")
+        return Path(args.data), "custom"
+    if args.data in family.others:
+        return _find_other(args, title)
+    if args.data == real:
+        folder = catalog.fetch(real, args.data_dir)
+    else:
+        folder = _fetch_once(real, args.data_dir)
+    if folder is None:
+        _warn(
+            f"{title[0].upper()}{title[1:]} is not here and could not be downloaded: "
+            f"MADE-UP DATA in its\n***  place. `--data {real}` says what is needed "
+            "for the real data."
+        )
+        return catalog.fetch(f"{real}-synthetic"), "synthetic"
+    if family is MOVIELENS and _sha1(folder / "u.data") != ML_100K_SHA1:
+        _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
+        return folder, "custom"
+    return folder, real
+
+
+def _find_other(args, title):
+    """Find a set that is not the book's; tell where its size is not the published."""
+    folder, name = catalog.fetch(args.data, args.data_dir), args.data
+    reason = f"{DATA_TITLES[name]} in place of {title}, as asked for."
+    published = getattr(catalog.DATASETS[name], "ratings", None)
+    if published:
+        path, count = _count(folder, name)
+        if count != published:
+            reason += f"\n***  {path} has {count} ratings, the published {published}."
+            name = "custom"
+    _warn(reason)
+    return folder, name
+
+
+@lru_cache(maxsize=None)
+def _fetch_once(real, data_dir):
+    """Return the folder or None; a run of all sections tries to download only once."""
+    try:
+        return catalog.fetch(real, data_dir)
+    except catalog.DatasetUnavailable:
+        return None
+
+
+def times_the_books(folder: Path, name: str) -> int:
+    """Return how many times 100,000 ratings a set of MovieLens has: 1 for less."""
+    _, ratings = _count(folder, name)
+    return max(1, round(ratings / 100_000))
+
+
+@lru_cache(maxsize=None)
+def _count(folder, name):
+    """Return the file of ratings and how many it holds; a large one is read once."""
+    path = folder / catalog.DATASETS[name].members[0]
+    return path, count_ratings(path, name)
+
+
+@lru_cache(maxsize=None)
+def fingerprint(source: Path) -> str:
+    """Return a hash of a file, or of the files in a folder with their names."""
+    if source.is_file():
+        return _sha1(source)
+    digest = hashlib.sha1()
+    for path in sorted(source.iterdir()):
+        if path.is_file():
+            digest.update(f"{path.name} {_sha1(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _sha1(path):
+    import pooch
+
+    return pooch.file_hash(str(path), alg="sha1")
+
+
+def _warn(reason):
+    print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+
+
+def data_argument(slug, family):
+    """Return what argparse needs to know of --data."""
+    if slug == "__main__":
+        families = [MOVIELENS, *FAMILY_OF.values()]
+        return {"choices": sorted({name for f in families for name in f.names})}
+    if not family.files:
+        return {"choices": list(family.names)}
+    return {
+        "type": partial(_name_or_file, family.names),
+        "metavar": f"{{{','.join(family.names)}}}|FILE",
+    }
+
+
+def _name_or_file(names, text):
+    if text in names or Path(text).is_file():
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither {', '.join(names)} nor a file"
+    )
+
+
+def arguments_for(slug: str, given: List[str]) -> List[str]:
+    """Return the runner's arguments for a section: without a --data it doesn't know."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--data")
+    args, rest = parser.parse_known_args(given)
+    known = args.data in FAMILY_OF.get(slug, MOVIELENS).names
+    return given if known else rest

@@ -1,0 +1,84 @@
+"""Execute scripts as notebooks: ``python -m chapters.runner.notebooks mf --smoke``.
+
+First come the sections, all of them if there are none, then options that all have.
+Notebooks, metrics and pictures go to the folder ``notebooks``, or to that of --out.
+"""
+
+import os
+import shlex
+import sys
+from itertools import takewhile
+from pathlib import Path
+from typing import Sequence
+
+import jupytext
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from chapters.__main__ import SECTIONS
+from chapters.runner.data import arguments_for
+from chapters.runner.options import Options
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts kernels in the interpreter running, whatever is installed elsewhere."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The specification of the kernel."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f"]
+        command += ["{connection_file}", "--log-level=ERROR"]
+        return KernelSpec(argv=command, **KERNEL)
+
+
+def execute(notebook: nbformat.NotebookNode, options: Sequence[str] = ()) -> None:
+    """Run `notebook` in place, in a kernel of its own with the options of a script.
+
+    Raises nbclient's CellExecutionError; the notebook then shows the error as well.
+    """
+    notebook.metadata["kernelspec"] = KERNEL
+    client = NotebookClient(notebook, kernel_manager_class=ThisPython, timeout=None)
+    environment = {
+        **os.environ,
+        "D2L_RECSYS_ARGS": " ".join(map(shlex.quote, options)),
+        # The kernel's own choice; another, made for scripts, may draw nothing.
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    client.execute(env=environment)
+
+
+def main() -> int:
+    """Execute the notebooks that the command line names; return the exit code."""
+    slugs = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    given = sys.argv[1 + len(slugs) :]
+    options = Options("__main__")
+    options.prog = "python -m chapters.runner.notebooks"
+    options.usage = "%(prog)s [SECTION ...] [OPTION ...]"
+    options.description = "Sections of the chapter as notebooks, executed."
+    options.set_defaults(out=Path("notebooks"))
+    out = options.parse_args(given).out
+    unknown = [slug for slug in slugs if slug not in SECTIONS]
+    if unknown:
+        options.error(f"no section {unknown[0]!r}: choose from {', '.join(SECTIONS)}")
+    out.mkdir(parents=True, exist_ok=True)
+    for slug in slugs or SECTIONS:
+        path = out / f"{slug}.ipynb"
+        notebook = jupytext.read(Path(__file__).parents[1] / f"{slug}.py")
+        try:
+            execute(notebook, [*arguments_for(slug, given), "--out", str(out)])
+        except CellExecutionError as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            return 1
+        finally:
+            nbformat.write(notebook, path)
+        print(path, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

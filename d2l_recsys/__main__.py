@@ -1,0 +1,31 @@
+"""The package's own commands: ``python -m d2l_recsys doctor`` and ``... launch``."""
+
+import sys
+
+from d2l_recsys.tools import doctor, launch
+
+COMMANDS = {
+    "doctor": (doctor.main, "tell what of the chapter can work on this machine"),
+    "launch": (launch.main, "start a training of several workers"),
+}
+USAGE = "usage: python -m d2l_recsys COMMAND [OPTIONS]\n\n" + "\n".join(
+    f"  {name}  {what}" for name, (_, what) in COMMANDS.items()
+)
+
+
+def main() -> int:
+    """Run the command that the command line names; return its exit code."""
+    name, arguments = (sys.argv[1:] or ["--help"])[0], sys.argv[2:]
+    if name in ("-h", "--help"):
+        print(f"{USAGE}\n\nEach takes --help.")
+        return 0
+    if name not in COMMANDS:
+        known = " or ".join(COMMANDS)
+        print(f"python -m d2l_recsys: no command {name!r}: {known}", file=sys.stderr)
+        return 2
+    run, _ = COMMANDS[name]
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Files, frames and arrays. NumPy and pandas only, never MXNet."""

@@ -1,0 +1,1 @@
+"""Training and evaluation with Gluon. Knows no section of the book."""

@@ -1,0 +1,1 @@
+"""MXNet and the machine it runs on."""

@@ -1,0 +1,1 @@
+"""What people run or look at: curves, the doctor, the launcher."""

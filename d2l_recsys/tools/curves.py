@@ -1,0 +1,117 @@
+"""Curves and figures: live in a notebook, a progress bar and saved files in a script.
+
+Figures are made without pyplot, so that a script needs no display and no backend, and
+leaves matplotlib's global state alone.
+"""
+
+import sys
+from io import BytesIO
+from typing import Dict, Optional, Tuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from tqdm import tqdm
+
+from d2l_recsys.engine.loop import History
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is the kernel of a Jupyter notebook."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as a picture though pyplot knows nothing of it."""
+
+    def _repr_png_(self):
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
+
+
+class Curves:
+    """Follow the training: pass it as ``on_epoch``.
+
+    `labels` maps keys of the history to what the legend calls them. In a notebook the
+    book's Animator draws after each epoch, in a terminal a progress bar moves on
+    stderr, in a log nothing is shown.
+    """
+
+    def __init__(
+        self, num_epochs: int, labels: Dict[str, str], ylim: Tuple[float, float]
+    ):
+        self.num_epochs, self.labels, self.ylim = num_epochs, labels, ylim
+        self.history: History = []
+        self.animator = self.bar = None
+        if in_notebook():
+            from d2l import mxnet as d2l
+
+            self.animator = d2l.Animator(
+                xlabel="epoch",
+                xlim=[1, max(num_epochs, 2)],
+                ylim=list(ylim),
+                legend=list(labels.values()),
+            )
+        elif sys.stderr.isatty():
+            self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
+
+    def __call__(self, history: History) -> None:
+        """Show the newest epoch of `history`."""
+        self.history = list(history)
+        last = history[-1]
+        values = [last[key] for key in self.labels]
+        if self.animator is not None:
+            self.animator.add(last["epoch"], values)
+        if self.bar is not None:
+            pairs = zip(self.labels.values(), values)
+            self.bar.set_postfix_str(", ".join(f"{k} {v:.3f}" for k, v in pairs))
+            self.bar.update(len(history) - self.bar.n)
+            if last["epoch"] == self.num_epochs:
+                self.bar.close()
+
+    def figure(self, title: str, ylabel: Optional[str] = None) -> Figure:
+        """Draw the curves of the whole training."""
+        figure, axes = new_figure(title, "epoch", ylabel)
+        epochs = [epoch["epoch"] for epoch in self.history]
+        for (key, label), style in zip(self.labels.items(), ("-", "--", "-.", ":")):
+            axes.plot(epochs, [e[key] for e in self.history], style, label=label)
+        marker_for_one_point(axes)
+        axes.set_xlim(1, max(self.num_epochs, 2))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(*self.ylim)
+        axes.legend()
+        return figure
+
+
+def marker_for_one_point(axes) -> None:
+    """Put markers on lines of a single point, which would not be seen else."""
+    for line in axes.get_lines():
+        if len(line.get_xdata()) == 1:
+            line.set_marker("o")
+
+
+def new_figure(title: str, xlabel: str, ylabel: Optional[str] = None):
+    """Return a figure and its axes, with a grid and labels in place."""
+    figure = NotebookFigure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.set_xlabel(xlabel)
+    if ylabel:
+        axes.set_ylabel(ylabel)
+    axes.grid(True, alpha=0.4)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def histogram(values: pd.Series, title: str, xlabel: str) -> Figure:
+    """Draw how often each of a few distinct values occurs, a bar for each."""
+    counts = values.value_counts().sort_index()
+    figure, axes = new_figure(title, xlabel, "Count")
+    step = min([1, *counts.index.to_series().diff().dropna()])  # 0.5 with half stars
+    bars = axes.bar(counts.index, counts, width=0.9 * step, edgecolor="black")
+    axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
+    return figure

@@ -1,0 +1,267 @@
+"""The scripts as a reader runs them: in processes of their own, without a network."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import pytest
+
+from chapters.runner.data import times_the_books
+from d2l_recsys.data.movies import read_movies
+from d2l_recsys.movielens import read_data_ml100k
+
+ROOT = Path(__file__).parents[2]
+SLUGS = [
+    "movielens",
+    "mf",
+    "autorec",
+    "ranking",
+    "neumf",
+    "seqrec",
+    "ctr",
+    "fm",
+    "deepfm",
+]
+
+
+def chapter(*arguments, cwd=ROOT, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return chapter("chapters", "--smoke", "--out", str(out)), out
+
+
+def test_all_sections_run_in_smoke_mode(smoke):
+    result, out = smoke
+    assert (result.returncode, result.stderr) == (0, "")  # in a log no progress bar
+    assert [s for s in SLUGS if f"=== {s} ===" in result.stdout] == SLUGS
+    summary = result.stdout.split("=== summary")[1]
+    assert "NOT the book's data everywhere" in summary
+    for slug in SLUGS:
+        assert re.search(rf"^{slug} ", summary, re.MULTILINE)
+        assert (out / f"{slug}.json").is_file()
+        assert (out / f"{slug}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_are_the_printed_figures(smoke):
+    result, out = smoke
+    record = json.loads((out / "mf.json").read_text())
+    assert record["data"] == "smoke"
+    rmse = record["metrics"]["test_rmse"]
+    assert record["history"][-1]["test_rmse"] == rmse
+    assert f"test RMSE {rmse:.3f}" in result.stdout
+
+
+def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
+    data, *_ = read_data_ml100k(smoke_data)
+    mine = data[data["user_id"] == 1].sort_values("timestamp", kind="stable")
+    held_out = mine[mine["timestamp"] == mine["timestamp"].max()].index[0]
+    item_ids = data.attrs["item_ids"]
+    seen = [item_ids[i - 1] for i in mine["item_id"].drop(held_out)]
+    titles = read_movies(smoke_data)["title"]
+    told = smoke[0].stdout.split("user 0 saw last:\n")[1].split("and may like")[0]
+    assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
+
+
+def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
+    result = chapter("chapters.movielens", "--data", "synthetic", "--out", tmp_path)
+    assert "***  THE FIGURES BELOW ARE NOT THE BOOK'S." in result.stdout
+    assert "number of users: 943, number of items: 1682" in result.stdout
+
+
+def test_without_network_or_data_the_made_up_set_is_used(tmp_path):
+    """The host of MovieLens is looked for through a proxy that refuses connections."""
+    closed = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")
+    closed.update(D2L_RECSYS_DATA="", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    result = chapter("chapters.movielens", "--out", tmp_path, **closed)
+    assert result.returncode == 0
+    assert "MADE-UP DATA" in result.stdout
+    result = chapter(
+        "chapters.movielens", "--out", tmp_path, "--data", "ml-100k", **closed
+    )
+    assert result.returncode == 2
+    *notice, last = result.stderr.splitlines()
+    assert [line.split()[0] for line in notice] == ["Downloading"]
+    assert "error: ml-100k could not be downloaded" in last
+
+
+def test_data_of_ones_own_is_not_taken_for_the_published(tmp_path, smoke_data):
+    result = chapter(
+        "chapters.movielens", "--out", tmp_path, "--data-dir", str(smoke_data)
+    )
+    assert "u.data is not the published MovieLens 100K" in result.stdout
+    assert "number of users: 200" in result.stdout
+
+
+def test_the_statistics_of_the_book(tmp_path, ml100k):
+    result = chapter("chapters.movielens", "--out", tmp_path, "--data-dir", str(ml100k))
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "number of users: 943, number of items: 1682"
+    assert lines[1] == "matrix sparsity: 0.936953"
+    assert [line.split() for line in lines[2:8]] == [
+        ["user_id", "item_id", "rating", "timestamp"],
+        ["0", "196", "242", "3", "881250949"],
+        ["1", "186", "302", "3", "891717742"],
+        ["2", "22", "377", "1", "878887116"],
+        ["3", "244", "51", "2", "880606923"],
+        ["4", "166", "346", "1", "886397596"],
+    ]
+
+
+def figures(text):
+    """Return the lines without the speed, which is another each time."""
+    return [line for line in text.splitlines() if "examples/sec" not in line]
+
+
+def test_the_same_seed_prints_the_same_figures_and_another_others(tmp_path):
+    runs = [
+        figures(
+            chapter("chapters.mf", "--smoke", "--out", tmp_path, "--seed", s).stdout
+        )
+        for s in ("3", "3", "4")
+    ]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_two_devices(tmp_path):
+    one, two = (
+        chapter("chapters.mf", "--smoke", "--out", tmp_path, "--devices", d).stdout
+        for d in ("cpu", "cpu:2")
+    )
+    assert "examples/sec on [cpu(0), cpu(1)]" in two
+    assert figures(two)[0] == figures(one)[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--epochs", "0", "argument --epochs: '0' is not a whole number from 1 on"),
+        ("--batch-size", "-3", "argument --batch-size: '-3' is not a whole number"),
+        ("--seed", "x", "argument --seed: 'x' is not a whole number from 0 on"),
+        ("--devices", "tpu", "argument --devices: 'tpu' is neither cpu"),
+        ("--devices", "cpu:0", "argument --devices: 'cpu:0' is neither cpu"),
+        ("--devices", "gpu:7", "argument --devices: gpu(7) is not here, MXNet sees"),
+        ("--data", "netflix", "argument --data: invalid choice: 'netflix'"),
+        ("--data-dir", "nowhere", "argument --data-dir: 'nowhere' is not a folder"),
+        ("--out", "setup.py", "argument --out: setup.py: File exists"),
+        ("--split", "half", "argument --split: invalid choice: 'half'"),
+        ("--nonsense", "1", "unrecognized arguments: --nonsense 1"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(option, value, message):
+    result = chapter("chapters.mf", option, value)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"python -m chapters.mf: error: {message}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_runner_refuses_options_before_it_begins():
+    result = chapter("chapters", "--epochs", "none")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("python -m chapters: error: argument --epochs")
+
+
+def test_seeds_are_for_the_report():
+    result = chapter("chapters", "--seeds", "2")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line == "python -m chapters: error: argument --seeds: goes with --report"
+
+
+@pytest.mark.parametrize("other", ["--smoke", "--epochs=2", "--batch-size=9"])
+def test_the_report_is_at_the_books_settings(other):
+    result = chapter("chapters", "--report", other)
+    name = other.split("=")[0]
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"python -m chapters: error: argument --report: goes without {name}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("slug", "option", "value"),
+    [
+        ("autorec", "--by", "movie"),
+        ("neumf", "--model", "svd"),
+        ("seqrec", "-L", "0"),
+        ("seqrec", "--without", "both"),
+        ("fm", "--patience", "0"),
+        ("deepfm", "--data", "nowhere.csv"),
+        ("ctr", "--data", "ml-100k"),
+        ("movielens", "--data", "ctr"),
+        ("ranking", "--epochs", "-1"),
+    ],
+)
+def test_wrong_options_of_other_scripts(slug, option, value):
+    result = chapter(f"chapters.{slug}", option, value)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"python -m chapters.{slug}: error: argument {option}: ")
+
+
+@pytest.mark.parametrize("slug", ["__main__", *SLUGS])
+def test_help(slug):
+    name = "chapters" if slug == "__main__" else f"chapters.{slug}"
+    text = chapter(name, "--help").stdout
+    options = "epochs batch-size seed devices data data-dir out smoke checkpoint resume"
+    assert all(f"--{option}" in text for option in options.split(" "))
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_scripts_open_as_notebooks(slug):
+    notebook = jupytext.read(ROOT / "chapters" / f"{slug}.py")
+    kinds = [cell.cell_type for cell in notebook.cells]
+    assert kinds[0] == "markdown"
+    assert kinds.count("code") >= 3
+    assert notebook.cells[0].source.startswith("# ")
+
+
+def test_a_run_of_all_sections_goes_on_where_it_was_ended(tmp_path):
+    options = ["--smoke", "--out", tmp_path, "--checkpoint", tmp_path / "points"]
+    none = chapter("chapters", *options, "--resume")
+    assert none.returncode == 2
+    assert none.stderr.endswith("points holds no checkpoint\n")
+    chapter("chapters.mf", *options)
+    result = chapter("chapters", *options, "--resume")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {x.name for x in (tmp_path / "points").iterdir()} >= {"mf", "deepfm"}
+
+
+@pytest.mark.parametrize(("ratings", "times"), [(9, 1), (149_999, 1), (250_001, 3)])
+def test_batches_grow_with_the_ratings(ratings, times, tmp_path):
+    (tmp_path / "ratings.dat").write_text("1::1::5::0\n" * ratings)
+    assert times_the_books(tmp_path, "ml-1m") == times
+
+
+def test_a_folder_that_takes_no_file_is_found_out_before_the_training():
+    result = chapter("chapters.mf", "--smoke", "--out", "/proc")
+    assert result.returncode == 2
+    assert "error: argument --out: /proc: " in result.stderr
+
+
+def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
+    lines = (smoke_data / "u.data").read_text().splitlines()
+    of_user = [line for line in lines if line.startswith("1\t")]
+    lines = [line for line in lines if line not in of_user[1:]]  # one, to be held out
+    (tmp_path / "u.data").write_text("\n".join(lines))
+    result = chapter(
+        "chapters.neumf", "--epochs", "1", "--data-dir", tmp_path, "--out", tmp_path
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "user 0 saw nothing in training\nand may like:\n" in result.stdout

@@ -1,0 +1,121 @@
+"""The scripts as executed notebooks, and the drop-in namespace in one."""
+
+import base64
+import json
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from test_chapters import ROOT, chapter
+
+from chapters.runner import notebooks
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return {cell: [type of message or of picture, ...]}, filled as cells run."""
+    monkeypatch.chdir(ROOT)
+    process, seen = NotebookClient.process_message, {}
+
+    def watch(client, message, cell, index):
+        kinds = seen.setdefault(index, [])
+        if message["msg_type"] == "display_data":
+            kinds += [k for k in message["content"]["data"] if k.startswith("image/")]
+        elif message["msg_type"] == "clear_output":
+            kinds.append("clear_output")
+        return process(client, message, cell, index)
+
+    monkeypatch.setattr(NotebookClient, "process_message", watch)
+    return seen
+
+
+def run_main(monkeypatch, *arguments):
+    monkeypatch.setattr(notebooks.sys, "argv", ["notebooks", *map(str, arguments)])
+    return notebooks.main()
+
+
+def check_outputs(notebook):
+    """Nothing failed, and a figure is a picture, not the name of an object."""
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        assert output.output_type != "error"
+        if output.output_type == "stream":
+            assert output.name == "stdout"
+            assert "<Figure" not in output.text
+        elif "Figure" in output.data["text/plain"]:
+            assert any(kind.startswith("image/") for kind in output.data)
+
+
+def cell_with(notebook, text):
+    (index,) = [i for i, cell in enumerate(notebook.cells) if text in cell.source]
+    return index
+
+
+def test_mf_with_live_curves(drawn, tmp_path, monkeypatch, capsys):
+    assert run_main(monkeypatch, "mf", "--smoke", "--seed", "3", "--out", tmp_path) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'mf.ipynb'}\n"
+    notebook = nbformat.read(tmp_path / "mf.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    check_outputs(notebook)
+    # Two epochs were drawn, each in place of the last, and the picture stayed.
+    training = cell_with(notebook, "history = train_recsys_rating(")
+    picture, cleared = "image/svg+xml", "clear_output"
+    assert drawn[training] == [picture, cleared, picture, cleared, picture]
+    line, plot = notebook.cells[training].outputs
+    assert line.text.startswith("train loss ")
+    for label in ("train loss", "test RMSE"):
+        assert f"<!-- {label} -->" in plot.data["image/svg+xml"]
+    (last,) = notebook.cells[-1].outputs
+    assert base64.b64decode(last.data["image/png"]).startswith(b"\x89PNG")
+    # The options of the command line were those of the kernel.
+    record = json.loads((tmp_path / "mf.json").read_text())
+    assert (record["data"], record["settings"]["seed"]) == ("smoke", "3")
+    assert (tmp_path / "mf.png").is_file()
+
+
+def test_figures_without_training_are_pictures_too(drawn, tmp_path, monkeypatch):
+    assert run_main(monkeypatch, "ranking", "--out", tmp_path, "--smoke") == 0
+    notebook = nbformat.read(tmp_path / "ranking.ipynb", as_version=4)
+    check_outputs(notebook)
+    (last,) = notebook.cells[-1].outputs
+    assert base64.b64decode(last.data["image/png"]).startswith(b"\x89PNG")
+
+
+def test_the_drop_in_draws_in_a_notebook(drawn, book_data):
+    source = """
+from mxnet import gluon
+from d2l_recsys import d2l
+num_users, num_items, train_iter, test_iter = d2l.split_and_load_ml100k()
+net = d2l.MF(4, num_users, num_items)
+net.initialize(ctx=d2l.try_all_gpus())
+trainer = gluon.Trainer(net.collect_params(), "adam")
+loss = gluon.loss.L2Loss()
+d2l.train_recsys_rating(net, train_iter, test_iter, loss, trainer, 2)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebooks.execute(notebook)
+    check_outputs(notebook)
+    assert drawn[0].count("image/svg+xml") == 3
+    line, plot = notebook.cells[0].outputs  # and not the history
+    assert line.text.startswith("train loss ")
+    assert "<!-- test RMSE -->" in plot.data["image/svg+xml"]
+
+
+def test_a_failure_is_told_and_the_notebook_shows_it(
+    drawn, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path / "nowhere"))
+    assert run_main(monkeypatch, "movielens", "--out", tmp_path) == 1
+    assert "which is not a folder" in capsys.readouterr().err
+    assert "which is not a folder" in (tmp_path / "movielens.ipynb").read_text()
+
+
+def test_a_section_that_is_none(monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_main(monkeypatch, "mf", "nonsense", "--smoke")
+    message = "python -m chapters.runner.notebooks: error: no section 'nonsense'"
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_scripts_do_not_read_the_options_of_notebooks(tmp_path):
+    arguments = "chapters.ranking", "--smoke", "--out", str(tmp_path)
+    assert chapter(*arguments, D2L_RECSYS_ARGS="--nonsense").returncode == 0

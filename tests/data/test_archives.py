@@ -1,0 +1,192 @@
+"""Archives that misbehave, and caches that can't be written to."""
+
+import contextlib
+import io
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_catalog import MEMBERS, U_DATA, files_in, packed
+
+from d2l_recsys.data import catalog, downloads
+from d2l_recsys.data.catalog import DatasetUnavailable, fetch
+
+CONTENT = packed(**{"ml-100k/u1.base": b"x" * 100_000})
+
+
+def damaged(content, old, new):
+    assert content.count(old) == 2  # before the member, and in the directory at the end
+    return content.replace(old, new)
+
+
+def zip_with(*infos):
+    """Return a zip of (ZipInfo or name, content) pairs and the members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for info, content in infos:
+            file.writestr(info, content)
+        for member in MEMBERS:
+            if f"ml-100k/{member}" not in file.namelist():
+                file.writestr(f"ml-100k/{member}", U_DATA)
+    return buffer.getvalue()
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+def lying_bomb():
+    """Return a zip whose u.data is 50 MB, and is said to be 54321 bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in MEMBERS[1:]:
+            file.writestr(name, b"")
+        file.writestr("u.data", bytes(50_000_000))
+    size = (50_000_000).to_bytes(4, "little")
+    return damaged(buffer.getvalue(), size, (54321).to_bytes(4, "little"))
+
+
+ENTRY = b"PK\1\2\x14\3\x14\0"  # of the directory at the end; flags, packing follow
+ARCHIVES = {
+    "a link in place of the ratings": (
+        zip_with((link("ml-100k/u.data"), "/etc/passwd")),
+        "member 'ml-100k/u.data' is a link",
+    ),
+    "a link that is not needed": (zip_with((link("ml-100k/x"), "/")), "is a link"),
+    "backslashes upwards": (zip_with(("..\\..\\u.data", "")), "would leave"),
+    "an absolute name": (zip_with(("/tmp/u.data", "")), "would leave"),
+    "a bomb": (zip_with(("ml-100k/u.data", bytes(50_000_001))), "over 50000000"),
+    "a bomb that lies": (lying_bomb(), "Bad CRC|bad CRC"),
+    "no zip": (b"PK\3\4 and then nothing", "not a zip"),
+    "a zip cut off": (CONTENT[:-30], "not a zip"),
+    "a member changed": (CONTENT.replace(U_DATA, b"2" + U_DATA[1:]), "Bad CRC"),
+    "another packing": (
+        packed().replace(
+            b"PK\1\2\x14\3\x14\0\0\0\0\0", b"PK\1\2\x14\3\x14\0\0\0\x63\0"
+        ),
+        "packed in an unknown way",
+    ),
+    "a password": (
+        packed().replace(ENTRY + b"\0\0", ENTRY + b"\1\0"),
+        "encrypted",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ARCHIVES)
+def test_an_archive_that_misbehaves(what, published, empty_cache, tmp_path):
+    """The hash is that of the archive: this is the second line of defence."""
+    content, match = ARCHIVES[what]
+    published(content)
+    (tmp_path / "ml-100k.zip").write_bytes(content)
+    with pytest.raises(DatasetUnavailable, match=rf"ml-100k\.zip: .*{match}"):
+        fetch("ml-100k", tmp_path)
+    assert files_in(tmp_path) == ["ml-100k.zip"]
+
+
+def test_members_of_deeper_folders_are_not_taken(tmp_path):
+    archive = tmp_path / "deep.zip"
+    archive.write_bytes(zip_with(("ml-100k/old/u.data", b"of another day")))
+    downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
+    assert (tmp_path / "u.data").read_bytes() == U_DATA
+    archive.write_bytes(zip_with()[:0] + packed(["a/b/u.data"]))
+    with pytest.raises(DatasetUnavailable, match=r"no u\.data"):
+        downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
+
+
+def test_a_bomb_that_lies_writes_no_more_than_it_says(tmp_path):
+    archive = tmp_path / "bomb.zip"
+    archive.write_bytes(lying_bomb())
+    with pytest.raises(DatasetUnavailable):
+        downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
+    assert (tmp_path / "u.data").stat().st_size <= 54321
+
+
+@contextlib.contextmanager
+def nobody():
+    """Be a user whom permissions bind: for the time being nobody, if root."""
+    if os.name != "posix":
+        pytest.skip("needs the permissions of POSIX")
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only_cache(monkeypatch):
+    """Return a cache folder; it is read-only once its mode is 0o555."""
+    # In tmp_path nobody could not even look.
+    with tempfile.TemporaryDirectory() as place:
+        monkeypatch.setenv("XDG_CACHE_HOME", place)
+        monkeypatch.delenv("D2L_RECSYS_DATA", raising=False)
+        cache = catalog.cache_dir()
+        cache.mkdir()
+        for folder in (Path(place), cache):
+            folder.chmod(0o555)
+        yield cache
+        for folder in (Path(place), cache):
+            folder.chmod(0o755)
+
+
+class TestACacheThatCannotBeWrittenTo:
+    @pytest.mark.parametrize("name", ["ml-100k", "ml-100k-smoke"])
+    def test_says_what_to_set(self, name, published, read_only_cache):
+        published(CONTENT)  # at a port where nobody listens
+        with nobody(), pytest.raises(DatasetUnavailable) as error:
+            fetch(name)
+        for part in (str(read_only_cache), "Permission denied", "XDG_CACHE_HOME"):
+            assert part in str(error.value)
+
+    def test_still_gives_what_is_in_it(self, read_only_cache):
+        read_only_cache.chmod(0o755)
+        (read_only_cache / "ml-100k").mkdir()
+        (read_only_cache / "ml-100k" / "u.data").write_bytes(U_DATA)
+        read_only_cache.chmod(0o555)
+        with nobody():
+            assert fetch("ml-100k") == read_only_cache / "ml-100k"
+
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_because_something_is_in_the_way(self, kind, empty_cache):
+        target = empty_cache / "ml-100k-smoke"
+        if kind == "file":
+            empty_cache.mkdir(parents=True)
+            target.write_text("")
+        else:
+            (target / "something").mkdir(parents=True)
+        with pytest.raises(DatasetUnavailable, match=r"ml-100k-smoke .*delete what"):
+            fetch("ml-100k-smoke")
+        assert [p.name for p in empty_cache.iterdir()] == ["ml-100k-smoke"]
+
+    def test_because_the_disk_is_full(self, tmp_path, published, empty_cache):
+        """No file may grow beyond 50 kB in the process, as if there were no room."""
+        pytest.importorskip("resource")
+        (tmp_path / "ml-100k.zip").write_bytes(
+            zip_with(("ml-100k/u.data", bytes(10**6)))
+        )
+        code = (
+            "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (50_000, 50_000));"
+            "from d2l_recsys.data import catalog as d; d._check_hash = lambda *_: None;"
+            f"d.fetch('ml-100k', {str(tmp_path)!r})"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        last = result.stderr.strip().splitlines()[-1]
+        assert "DatasetUnavailable: ml-100k cannot be written to" in last
+        assert list(empty_cache.iterdir()) == []

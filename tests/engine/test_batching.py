@@ -1,0 +1,125 @@
+import numpy
+import pandas as pd
+import pytest
+
+from d2l_recsys.engine import batching
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.runtime.backend import gluon, np
+
+ROWS = numpy.arange(7, dtype="int32")
+
+
+def epochs(loader, number):
+    return [[b.asnumpy().tolist() for b in loader] for _ in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("last_batch", "drawn"),
+    [
+        ("keep", [[[0, 1, 2], [3, 4, 5], [6]]] * 3),
+        ("discard", [[[0, 1, 2], [3, 4, 5]]] * 3),
+        (
+            "rollover",
+            [
+                [[0, 1, 2], [3, 4, 5]],
+                [[6, 0, 1], [2, 3, 4]],
+                [[5, 6, 0], [1, 2, 3], [4, 5, 6]],
+            ],
+        ),
+    ],
+)
+def test_batches_as_drawn_by_hand_and_as_gluon_makes_them(last_batch, drawn):
+    loader = BatchLoader(ROWS, 3, last_batch=last_batch)
+    theirs = gluon.data.DataLoader(ROWS, 3, last_batch=last_batch)
+    for expected in drawn:
+        assert len(loader) == len(expected)
+        assert epochs(loader, 1)[0] == expected
+        assert epochs(theirs, 1)[0] == expected
+
+
+def test_yields_what_gluon_yields():
+    columns = ROWS, (ROWS * 0.5).astype("float32")
+    ours = BatchLoader(columns, 4)
+    theirs = gluon.data.DataLoader(gluon.data.ArrayDataset(*columns), 4)
+    for mine, other in zip(ours, theirs):
+        assert type(mine) is type(other) is list
+        for a, b in zip(mine, other):
+            assert type(a) is type(b)
+            assert a.dtype == b.dtype
+            assert a.asnumpy().tolist() == b.asnumpy().tolist()
+
+
+def test_large_ids_keep_their_value():
+    (ids,) = BatchLoader(numpy.array([2**24 + 1]), 1)
+    assert ids.asnumpy().tolist() == [16777217]
+
+
+def test_an_epoch_shuffles_all_rows_and_keeps_columns_together():
+    loader = BatchLoader((ROWS, ROWS * 10), 3, shuffle=True)
+    orders = []
+    for _ in range(2):
+        a, b = (numpy.concatenate([x.asnumpy() for x in c]) for c in zip(*loader))
+        assert sorted(a) == ROWS.tolist()
+        assert (b == a * 10).all()
+        orders.append(a.tolist())
+    assert orders[0] != orders[1]
+
+
+def test_seed_decides_the_order_and_global_state_does_not():
+    def order(seed):
+        return epochs(BatchLoader(ROWS, 3, shuffle=True, seed=seed), 2)
+
+    first = order(1)
+    numpy.random.random(3)
+    assert order(1) == first
+    assert order(2) != first
+
+
+def test_rows_beyond_one_block(monkeypatch):
+    monkeypatch.setattr("d2l_recsys.engine.batching._BLOCK_ROWS", 4)
+    assert epochs(BatchLoader(ROWS, 2), 1)[0] == [[0, 1], [2, 3], [4, 5], [6]]
+    assert epochs(BatchLoader(ROWS, 6), 1)[0] == [[0, 1, 2, 3, 4, 5], [6]]
+
+
+def test_takes_mxnet_arrays():
+    matrix = np.array([[1, 2], [3, 4], [5, 6]])
+    assert epochs(BatchLoader(matrix, 2), 1)[0] == [[[1, 2], [3, 4]], [[5, 6]]]
+    ((a, b),) = BatchLoader((matrix, ROWS[:3]), 3)
+    assert a.asnumpy().tolist() == matrix.asnumpy().tolist()
+    assert b.asnumpy().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ROWS, 0), "batch_size must be at least 1, not 0"),
+        ((ROWS, 1, False, "drop"), "not 'drop'"),
+        (((ROWS, ROWS[1:]), 1), r"differ in length: \[7, 6\]"),
+        ((ROWS[:0], 1), "no rows"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BatchLoader(*arguments)
+
+
+def test_columns_are_taken_by_position():
+    shuffled = pd.Series([0, 1, 2, 3]).sample(frac=1, random_state=0)
+    (batch,) = BatchLoader((shuffled, [5, 6, 7, 8]), 4)
+    assert [a.tolist() for a in batch] == [shuffled.tolist(), [5, 6, 7, 8]]
+    (batch,) = BatchLoader(shuffled, 4)
+    assert batch.tolist() == shuffled.tolist()
+
+
+def test_blocks_of_wide_rows_are_small(monkeypatch):
+    matrix, taken = numpy.arange(600.0).reshape(60, 10), []
+
+    class Watched(numpy.ndarray):
+        def __getitem__(self, index):
+            taken.append(len(index))
+            return numpy.asarray(self)[index]
+
+    monkeypatch.setattr(batching, "_BLOCK_BYTES", 20 * 80)
+    batches = list(BatchLoader(matrix.view(Watched), 7))
+    assert taken == [14, 14, 14, 14, 4]  # whole batches of 20 rows at the most
+    assert (numpy.concatenate([b.asnumpy() for b in batches]) == matrix).all()

@@ -1,0 +1,55 @@
+import numpy
+import pytest
+import sklearn.metrics
+
+from d2l_recsys.engine.metrics import accuracy, log_loss, roc_auc
+
+
+@pytest.fixture(params=range(4))
+def rows(request):
+    """Return logits with and without ties, and labels that go with them somewhat."""
+    rng = numpy.random.default_rng(request.param)
+    logits = rng.normal(0, 2, 500).astype("float32")
+    if request.param % 2:
+        logits = logits.round()
+    labels = (rng.random(500) < 1 / (1 + numpy.exp(-logits))).astype("float32")
+    return logits, labels
+
+
+def test_equal_those_of_scikit_learn(rows):
+    logits, labels = rows
+    probabilities = 1 / (1 + numpy.exp(-logits.astype("float64")))
+    assert accuracy(logits, labels) == sklearn.metrics.accuracy_score(
+        labels, probabilities > 0.5
+    )
+    # both in float64: sums of 500 numbers in another order
+    assert log_loss(logits, labels) == pytest.approx(
+        sklearn.metrics.log_loss(labels, probabilities), rel=1e-12
+    )
+    assert roc_auc(logits, labels) == pytest.approx(
+        sklearn.metrics.roc_auc_score(labels, logits), rel=1e-12
+    )
+
+
+def test_accuracy_by_hand():
+    logits = numpy.array([3.0, -1.0, 0.5, -0.5, 0.0])
+    assert accuracy(logits, numpy.array([1, 0, 0, 1, 0])) == 0.6
+
+
+def test_log_loss_of_logits_that_are_far_off_is_finite():
+    logits = numpy.array([-1000.0, 1000.0], dtype="float32")
+    assert log_loss(logits, numpy.array([1.0, 1.0])) == 500
+    assert log_loss(-logits[::-1], numpy.array([0.0, 0.0])) == 500
+    assert log_loss(numpy.zeros(3), numpy.array([0, 1, 1])) == numpy.log(2)
+
+
+def test_auc_by_hand():
+    # Pairs of (1, 0): 2 > 1, 2 > 0, 1 = 1, 1 > 0: three and a half of four.
+    labels = numpy.array([1, 1, 0, 0])
+    assert roc_auc(numpy.array([2, 1, 1, 0]), labels) == 3.5 / 4
+    assert roc_auc(numpy.array([5, 5, 5, 5]), labels) == 0.5
+    assert roc_auc(numpy.array([0, 0, 1, 1]), labels) == 0
+
+
+def test_auc_of_one_class_is_nan():
+    assert numpy.isnan(roc_auc(numpy.array([1.0, 2.0]), numpy.array([1, 1])))

@@ -1,0 +1,195 @@
+"""Scripts that are killed, interrupted or given what they cannot train with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy
+import pytest
+
+from d2l_recsys.data import catalog
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = ["mf", "autorec", "neumf", "seqrec", "fm", "deepfm"]
+# Small batches make an epoch last long enough to be killed in the middle.
+BATCH = {"mf": 32, "autorec": 2, "neumf": 32, "seqrec": 64, "fm": 16, "deepfm": 16}
+
+
+@pytest.fixture(scope="module")
+def small(_cache_of_its_own):
+    """Return the arguments that name small data for a section."""
+    rated, clicked = (catalog.fetch(f"{name}-smoke") for name in ("ml-100k", "ctr"))
+
+    def arguments(slug):
+        if slug in ("fm", "deepfm"):
+            return ["--data", str(clicked / "train.csv")]
+        return ["--data-dir", str(rated)]
+
+    return arguments
+
+
+def start(slug, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"chapters.{slug}", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+def finish(process, timeout=120):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def wait_for(path, process, seconds=60):
+    """Wait until a file is there, and a bit longer: into the epoch that follows."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.01)
+    time.sleep(0.05)
+
+
+def figures(text):
+    """Return the printed lines but the speed and where the result was put."""
+    lines = text.splitlines()
+    return [x for x in lines if "examples/sec" not in x and not x.startswith("***")]
+
+
+def arrays(folder):
+    """Return the last checkpoints of a script: all arrays but the description."""
+    found = {}
+    for path in sorted(folder.rglob("epoch-*.npz"))[-1:]:
+        with numpy.load(path) as file:
+            found.update({n: file[n] for n in file.files if n != "meta"})
+    return found
+
+
+@pytest.mark.parametrize("slug", SECTIONS)
+def test_killed_in_an_epoch_and_resumed_it_ends_as_one_left_alone(
+    slug, small, tmp_path
+):
+    common = [*small(slug), "--epochs", 4, "--batch-size", BATCH[slug]]
+    one, two = tmp_path / "alone", tmp_path / "killed"
+    code, printed, _ = finish(
+        start(slug, *common, "--out", one, "--checkpoint", one / "c")
+    )
+    assert code == 0
+    process = start(slug, *common, "--out", two, "--checkpoint", two / "c")
+    wait_for(two / "c" / slug / "main" / "epoch-00002.npz", process)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+    assert not (two / f"{slug}.json").exists()
+    again = [*common, "--out", two, "--checkpoint", two / "c", "--resume"]
+    code, resumed, err = finish(start(slug, *again))
+    assert (code, err) == (0, "")
+    assert figures(resumed) == figures(printed)
+    a, b = (json.loads((d / f"{slug}.json").read_text()) for d in (one, two))
+    assert a["metrics"] == b["metrics"]
+    a, b = arrays(one), arrays(two)
+    assert a.keys() == b.keys()
+    assert all(numpy.array_equal(a[name], b[name]) for name in a)
+
+
+def test_ctrl_c_ends_with_the_metrics_so_far(small, tmp_path):
+    common = [*small("mf"), "--epochs", 500, "--out", tmp_path]
+    process = start("mf", *common, "--checkpoint", tmp_path)
+    wait_for(tmp_path / "mf" / "main" / "epoch-00003.npz", process)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    code, _, err = finish(process)
+    assert time.monotonic() - begin < 2
+    assert code == 130
+    (line,) = err.strip().splitlines()
+    assert line.startswith("interrupted; after epoch ")
+    assert "train loss" in line
+    assert "test rmse" in line
+    assert list((tmp_path / "mf" / "main").glob("epoch-*.npz"))
+
+
+def test_ctrl_c_while_the_script_is_being_loaded(tmp_path):
+    process = start("mf", "--smoke", "--out", tmp_path)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert "Traceback" not in err
+
+
+def metrics_of(folder):
+    """Return all that a run's JSON results hold but times and the place."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text())
+        record["settings"].pop("out")
+        for epoch in record["history"]:
+            epoch.pop("seconds")
+            epoch.pop("examples_per_sec")
+        found[path.stem] = record
+    return found
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_same_seed_gives_the_same_results_bit_for_bit(threads, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+    results = []
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        out = tmp_path / name
+        command = ["-m", "chapters", "--smoke", "--seed", seed, "--out", str(out)]
+        subprocess.run(
+            [sys.executable, *command],
+            check=True,
+            capture_output=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        results.append(metrics_of(out))
+    first, second, other = results
+    assert first == second
+    assert first["mf"]["environment"]["threads"] == threads
+    for slug in SECTIONS:
+        assert first[slug]["metrics"] != other[slug]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume"], "argument --resume: needs --checkpoint DIR"),
+        (["--checkpoint", "setup.py"], "cannot write checkpoints to setup.py/mf/main"),
+        (
+            ["--checkpoint", "nowhere", "--resume"],
+            "nowhere/mf/main holds no sound checkpoint to resume from",
+        ),
+    ],
+)
+def test_checkpoint_options_that_cannot_be(arguments, message, tmp_path):
+    if "nowhere" in arguments:
+        arguments = [str(tmp_path / a) if a == "nowhere" else a for a in arguments]
+    code, out, err = finish(start("mf", "--smoke", "--out", tmp_path, *arguments))
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert message in err
+
+
+def test_patience_keeps_no_checkpoints(tmp_path):
+    more = ["--patience", 2, "--checkpoint", tmp_path, "--out", tmp_path]
+    code, _, err = finish(start("fm", "--smoke", *more))
+    assert code == 2
+    assert "argument --checkpoint: cannot be used with --patience" in err
+
+
+def test_bad_data_is_one_line(tmp_path):
+    (tmp_path / "u.data").write_text("1\t2\tfive\t4\n")
+    code, _, err = finish(start("mf", "--data-dir", tmp_path, "--out", tmp_path))
+    assert code == 1
+    (line,) = err.splitlines()
+    assert line.startswith("python -m chapters.mf: error: ")
+    assert line.endswith("u.data, line 1: rating 'five' is not a number")

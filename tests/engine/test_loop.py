@@ -1,0 +1,267 @@
+import time
+
+import numpy
+import pytest
+
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.loop import (
+    BestEpoch,
+    NonFiniteLoss,
+    examples_per_sec,
+    fit,
+    make_step,
+)
+from d2l_recsys.runtime.backend import gluon, mx, nn, np
+
+X = numpy.arange(7, dtype="float32").reshape(7, 1)
+Y = 3 * X
+
+
+def fitted(devices, batch_size=3, epochs=3, lr=0.01, labels=Y, evaluate=None, **more):
+    mx.random.seed(0)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1))
+    net.initialize(mx.init.Normal(0.1), ctx=devices)
+    loss = gluon.loss.L2Loss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
+    history = fit(
+        net,
+        BatchLoader((X, labels), batch_size),
+        trainer,
+        epochs,
+        devices,
+        step=lambda x, y: loss(net(x), y),
+        evaluate=evaluate or (lambda epoch: {"test": epoch * 10}),
+        **more,
+    )
+    return net, history
+
+
+def parameters(net):
+    return numpy.concatenate(
+        [p.list_data()[0].asnumpy().ravel() for p in net.collect_params().values()]
+    )
+
+
+def by_hand(batch_size=3, epochs=3, lr=0.01):
+    """Return parameters and mean losses of the same descent, in NumPy."""
+    w, b = parameters(fitted([mx.cpu()], lr=0, epochs=1)[0]).astype("float64")
+    losses = []
+    for _ in range(epochs):
+        total = 0
+        for at in range(0, 7, batch_size):
+            x, y = X[at : at + batch_size, 0], Y[at : at + batch_size, 0]
+            error = w * x + b - y
+            total += (error**2 / 2).sum()
+            w, b = w - lr * (error * x).mean(), b - lr * error.mean()
+        losses.append(total / 7)
+    return [w, b], losses
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
+def test_any_number_of_devices_and_any_batch_size_do_what_is_done_by_hand(
+    number, batch_size
+):
+    net, history = fitted([mx.cpu(i) for i in range(number)], batch_size)
+    expected, losses = by_hand(batch_size)
+    # float32 over 3 epochs of at most 7 steps: a few units in the last place
+    assert parameters(net) == pytest.approx(expected, rel=1e-5)
+    assert [e["train_loss"] for e in history] == pytest.approx(losses, rel=1e-5)
+
+
+def test_history():
+    seen = []
+    _, history = fitted([mx.cpu()], on_epoch=lambda h: seen.append(len(h)))
+    assert [e["epoch"] for e in history] == [1, 2, 3]
+    assert [e["test"] for e in history] == [10, 20, 30]
+    assert seen == [1, 2, 3]
+    rows = [e["seconds"] * e["examples_per_sec"] for e in history]
+    assert rows == pytest.approx([7, 7, 7])
+    seconds = sum(e["seconds"] for e in history)
+    assert examples_per_sec(history) == pytest.approx(21 / seconds)
+
+
+def test_speed_leaves_evaluation_out():
+    _, history = fitted([mx.cpu()], epochs=1, evaluate=lambda _: time.sleep(0.5) or {})
+    assert history[0]["seconds"] < 0.5
+
+
+def test_count_weighs_the_loss():
+    _, one = fitted([mx.cpu()], epochs=1)
+    _, half = fitted([mx.cpu()], epochs=1, count=lambda batch: 2 * len(batch[0]))
+    assert half[0]["train_loss"] == pytest.approx(one[0]["train_loss"] / 2)
+
+
+@pytest.mark.parametrize("bad", [numpy.nan, numpy.inf])
+def test_a_loss_that_is_not_finite_stops_the_training(bad):
+    labels = Y.copy()
+    labels[4] = bad
+    with pytest.raises(
+        NonFiniteLoss, match=r"in batch 2 of epoch 1, with learning rate 0\.01: lower"
+    ):
+        fitted([mx.cpu()], labels=labels)
+
+
+def test_parameters_of_the_last_sound_epoch_are_kept():
+    devices = [mx.cpu(0), mx.cpu(1)]
+    mx.random.seed(0)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1))
+    net.initialize(ctx=devices)
+    loss = gluon.loss.L2Loss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    after = []
+
+    def step(x, y):
+        return loss(net(x), y) * (numpy.nan if len(after) == 2 else 1)
+
+    with pytest.raises(NonFiniteLoss, match="batch 1 of epoch 3"):
+        fit(
+            net,
+            BatchLoader((X, Y), 3),
+            trainer,
+            5,
+            devices,
+            step,
+            evaluate=lambda _: after.append(parameters(net)) or {},
+        )
+    assert len(after) == 2
+    assert numpy.array_equal(parameters(net), after[-1])
+    for parameter in net.collect_params().values():
+        first, second = (d.asnumpy() for d in parameter.list_data())
+        assert numpy.array_equal(first, second)
+
+
+def test_no_epochs():
+    with pytest.raises(ValueError, match="num_epochs must be at least 1, not 0"):
+        fitted([mx.cpu()], epochs=0)
+
+
+def test_fewer_rows_than_a_batch_are_an_error_where_none_comes_of_them():
+    loader = gluon.data.DataLoader(
+        gluon.data.ArrayDataset(X, Y), batch_size=8, last_batch="rollover"
+    )
+    net = nn.Dense(1, in_units=1)
+    net.initialize()
+    trainer = gluon.Trainer(net.collect_params(), "sgd")
+    with pytest.raises(ValueError, match=r"train_iter gave no batch: .* batch_size"):
+        fit(net, loader, trainer, 1, [mx.cpu()], net, lambda epoch: {})
+
+
+def test_a_batch_of_one_array():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1, use_bias=False))
+    net.initialize(mx.init.One(), ctx=mx.cpu())
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.0})
+    (epoch,) = fit(
+        net, BatchLoader(X, 3), trainer, 1, [mx.cpu()], net, evaluate=lambda _: {}
+    )
+    assert epoch["train_loss"] == 3  # the mean of 0..6
+
+
+def test_stop_ends_the_training_after_the_epoch():
+    seen = []
+    _, history = fitted(
+        [mx.cpu()],
+        epochs=5,
+        on_epoch=lambda h: seen.append(len(h)),
+        stop=lambda h: len(h) == 2,
+    )
+    assert [e["epoch"] for e in history] == [1, 2]
+    assert seen == [1, 2]
+
+
+class TestBestEpoch:
+    @pytest.mark.parametrize(
+        ("values", "patience", "best", "epochs"),
+        [
+            ([3, 2, 1, 2, 3, 0], 2, 3, 5),
+            ([3, 2, 1, 2, 3, 0], 3, 6, 6),
+            ([1, 1, 1, 1], 1, 1, 2),  # as low is not lower
+            ([1, 2, 0, 5], 1, 1, 2),
+            ([numpy.nan, 2, 1], 2, 3, 3),
+        ],
+    )
+    @pytest.mark.parametrize("devices", [[mx.cpu()], [mx.cpu(0), mx.cpu(1)]])
+    def test_gives_its_parameters_back(self, values, patience, best, epochs, devices):
+        mx.random.seed(0)
+        net = nn.HybridSequential()
+        net.add(nn.Dense(1, in_units=1))
+        net.initialize(ctx=devices)
+        loss = gluon.loss.L2Loss()
+        trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+        keeper, after = BestEpoch(net, "test", patience), []
+
+        def evaluate(epoch):
+            after.append(parameters(net))
+            return {"test": values[epoch - 1]}
+
+        history = fit(
+            net,
+            BatchLoader((X, Y), 3),
+            trainer,
+            len(values),
+            devices,
+            lambda x, y: loss(net(x), y),
+            evaluate,
+            stop=keeper,
+        )
+        assert (keeper.epoch, len(history)) == (best, epochs)
+        keeper.restore()
+        for parameter in net.collect_params().values():
+            first, last = parameter.list_data()[0], parameter.list_data()[-1]
+            assert numpy.array_equal(first.asnumpy(), last.asnumpy())
+        assert numpy.array_equal(parameters(net), after[best - 1])
+
+    def test_patience_below_one(self):
+        with pytest.raises(ValueError, match="patience must be at least 1, not 0"):
+            BestEpoch(nn.Dense(1), "test", 0)
+
+
+def net_of_one():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1))
+    net.initialize(mx.init.One())
+    net.hybridize(static_alloc=True)
+    return net
+
+
+def trained_on(net, loss, devices=None):
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    step = make_step(lambda F, net, loss, x, y: loss(net(x), y), net, loss)
+    loader, devices = BatchLoader((X, Y), 3), devices or [mx.cpu()]
+    return fit(net, loader, trainer, 2, devices, step, lambda _: {})
+
+
+class WrittenByTheReader(gluon.loss.Loss):
+    """A loss with ``forward`` alone, as the book writes BPR: it can't be in a graph."""
+
+    def __init__(self):
+        super().__init__(1, 0)
+
+    def forward(self, pred, label):
+        return np.square(pred - label).mean(axis=1) / 2
+
+
+def test_a_hybridized_net_trains_with_a_loss_that_is_not():
+    plain = gluon.loss.L2Loss()
+    graph = trained_on(net_of_one(), plain)
+    assert not plain._active  # the reader's own stays as it is
+    own = trained_on(net_of_one(), WrittenByTheReader())
+    for a, b in zip(graph, own):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
+
+
+def test_gradients_of_other_batches_are_refused():
+    adding, elsewhere = net_of_one(), net_of_one()
+    adding.collect_params(".*weight").setattr("grad_req", "add")
+    with pytest.raises(ValueError, match="weight adds its gradients up: set grad_req"):
+        trained_on(adding, gluon.loss.L2Loss())
+    with pytest.raises(ValueError, match=r"on \[cpu\(0\)\], not on \[cpu\(1\)\]"):
+        trained_on(elsewhere, gluon.loss.L2Loss(), [mx.cpu(1)])
+
+
+def test_nan_in_the_data_is_not_put_down_to_the_learning_rate():
+    with pytest.raises(NonFiniteLoss, match="before any step: look for NaN in the da"):
+        fitted([mx.cpu()], labels=Y * numpy.nan)
