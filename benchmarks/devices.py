@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy
 
 SECTIONS = ["mf", "autorec", "neumf", "seqrec", "fm", "deepfm"]
-LAUNCH = ["d2l_recsys.tools.launch", "-n", "2", "-s", "1", "--", sys.executable, "-m"]
+LAUNCH = ["d2l_recsys", "launch", "-n", "2", "-s", "1", "--", sys.executable, "-m"]
 WAYS = {
     "one device": ([], ["--devices", "cpu"]),
     "two devices": ([], ["--devices", "cpu:2"]),

@@ -7,7 +7,7 @@
 # %%
 from chapters.runner.options import Options
 from d2l_recsys import mf
-from d2l_recsys.autorec import AutoRec, arrange, evaluator
+from d2l_recsys.autorec import AutoRec, evaluator
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import train_recsys_rating
@@ -41,8 +41,9 @@ df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, seed=run.seed)
 train = load_data_ml100k(train_data, num_users, num_items)
 test = load_data_ml100k(test_data, num_users, num_items)
-train_inter_mat = arrange(train.inter, run.args.by)
-test_inter_mat = arrange(test.inter, run.args.by)
+by_item = run.args.by == "item"
+train_inter_mat = train.inter if by_item else train.inter.T
+test_inter_mat = test.inter if by_item else test.inter.T
 train_iter = BatchLoader(train_inter_mat, run.batch_size, shuffle=True, seed=run.seed)
 test_iter = BatchLoader(train_inter_mat, batch_size=1024)
 

@@ -8,7 +8,8 @@
 # %%
 from chapters.runner.options import Options
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.mf import MF, BiasBaseline, evaluator, train_recsys_rating
+from d2l_recsys.engine.baseline import BiasBaseline
+from d2l_recsys.mf import MF, evaluator, train_recsys_rating
 from d2l_recsys.movielens import split_and_load_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.tools.curves import Curves

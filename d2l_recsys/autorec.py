@@ -4,9 +4,10 @@ from typing import Optional, Sequence
 
 import numpy
 
-from d2l_recsys.mf import finite_rmse
+from d2l_recsys.engine.metrics import rmse
+from d2l_recsys.engine.predict import predictions
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
-from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
 
@@ -14,8 +15,8 @@ class AutoRec(nn.HybridBlock):
     """An autoencoder of rows of the rating matrix: ``W sigmoid(V r + mu) + b``.
 
     Item based, as in the book, a row holds the ratings of an item by all `num_users`
-    users, 0 where there is none. User based it holds those of a user, and the second
-    argument is the number of items: see :func:`arrange`.
+    users, 0 where there is none. User based, a row holds the ratings of a user: pass
+    the transposed matrix, and the number of items as the second argument.
 
     Sedhain et al., "AutoRec: autoencoders meet collaborative filtering", WWW 2015.
     Section: ``autorec``.
@@ -42,13 +43,6 @@ class AutoRec(nn.HybridBlock):
         return self.decoder(self.dropout(self.encoder(input)))
 
 
-def arrange(inter_mat: np.ndarray, by: str = "item") -> np.ndarray:
-    """Return the matrix (num_items, num_users) with a row for each 'item' or 'user'."""
-    if by not in ("item", "user"):
-        raise ValueError(f"by is 'item' or 'user', not {by!r}")
-    return inter_mat if by == "item" else inter_mat.T
-
-
 def evaluator(
     network: gluon.Block,
     inter_matrix,
@@ -61,14 +55,24 @@ def evaluator(
     `test_data`, of shape (rows, n), holds the held-out ratings, 0 where there is none.
 
     Raises ValueError where their shapes differ, where no rating is held out, or for a
-    loader that shuffles.
-    Section: ``autorec``.
+    loader that shuffles. Section: ``autorec``.
     """
-    devices = devices_of(network, devices)
     if getattr(inter_matrix, "shuffle", False):
         raise ValueError("inter_matrix shuffles its rows: test_data is in their order")
     held_out = test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
-    squared_error, num_ratings, rows = 0.0, 0, 0
+    batches = _tested_rows(inter_matrix, held_out)
+    squared_error, num_ratings = 0.0, 0
+    for recons, ratings in predictions(network, batches, devices_of(network, devices)):
+        rated = numpy.flatnonzero(ratings)
+        error = ratings.ravel()[rated] - recons.ravel()[rated]
+        squared_error += numpy.square(error, dtype="float64").sum()
+        num_ratings += len(rated)
+    return rmse(*worker.sum([squared_error, num_ratings]))
+
+
+def _tested_rows(inter_matrix, held_out):
+    """Yield the rows of a batch that have a held-out rating, and those ratings."""
+    rows = 0
     for batch in inter_matrix:
         if batch.shape[1:] != held_out.shape[1:]:
             raise ValueError(
@@ -77,20 +81,11 @@ def evaluator(
             )
         ratings = held_out[rows : rows + len(batch)]
         rows += len(batch)
-        own = worker.rows(len(batch))
-        tested = own.start + numpy.flatnonzero(ratings[own].any(axis=1))
-        ratings = ratings[tested]  # the other rows need no reconstruction
-        batch = batch[np.array(tested, ctx=batch.ctx)]
-        for piece in split_and_load(batch, devices):
-            recons = network(piece).asnumpy()
-            expected, ratings = ratings[: len(recons)], ratings[len(recons) :]
-            rated = numpy.flatnonzero(expected != 0)
-            error = expected.ravel()[rated] - recons.ravel()[rated]
-            squared_error += numpy.square(error, dtype="float64").sum()
-            num_ratings += len(rated)
+        tested = numpy.flatnonzero(ratings.any(axis=1))
+        if len(tested):
+            yield batch[np.array(tested, ctx=batch.ctx)], ratings[tested]
     if rows != len(held_out):
         raise ValueError(
             f"inter_matrix has {rows} rows and test_data {len(held_out)}: both must "
             "hold a row for each item, in one order"
         )
-    return finite_rmse(*worker.sum([squared_error, num_ratings]))

@@ -2,6 +2,7 @@
 
 from typing import Sequence
 
+from d2l_recsys.engine.layers import sum_over_fields
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
 
@@ -14,8 +15,9 @@ class DeepFM(nn.HybridBlock):
     (fields,) are the numbers of values of the fields.
 
     Guo et al., "DeepFM: A Factorization-Machine based Neural Network for CTR
-    Prediction", IJCAI 2017. Differs from the book: the linear part has a bias and no
-    second weight (E54); returns logits in all editions (E44). Section: ``deepfm``.
+    Prediction", IJCAI 2017. As in the book, the linear part has a weight more than the
+    formula (E54). Differs from the book's classic edition: returns logits (E44).
+    Section: ``deepfm``.
     """
 
     def __init__(
@@ -28,9 +30,9 @@ class DeepFM(nn.HybridBlock):
     ):
         super().__init__(**kwargs)
         num_inputs = int(sum(field_dims))
-        self.linear = nn.Embedding(num_inputs, 1)
-        self.bias = self.params.get("bias", shape=(1,), init="zeros")
         self.embedding = nn.Embedding(num_inputs, num_factors)
+        self.fc = nn.Embedding(num_inputs, 1)
+        self.linear_layer = nn.Dense(1, in_units=1)
         self.mlp = nn.HybridSequential()
         width = len(field_dims) * num_factors
         for units in mlp_dims:
@@ -39,9 +41,9 @@ class DeepFM(nn.HybridBlock):
             width = units
         self.mlp.add(nn.Dense(1, in_units=width))
 
-    def hybrid_forward(self, F, x, bias):
-        """Return the logits (B,) of rows of indices `x` (B, fields), int."""
-        vectors = self.embedding(x)  # (B, fields, k)
-        linear = F.np.sum(self.linear(x), axis=(1, 2)) + bias
-        deep = self.mlp(F.npx.batch_flatten(vectors))  # (B, 1)
-        return linear + pairwise(F, vectors) + F.np.squeeze(deep, axis=1)
+    def hybrid_forward(self, F, x):
+        """Return the logits (B, 1) of rows of indices `x` (B, fields), int."""
+        embed_x = self.embedding(x)  # (B, fields, k)
+        linear = self.linear_layer(sum_over_fields(F, self.fc(x)))
+        deep = self.mlp(F.npx.batch_flatten(embed_x))
+        return linear + pairwise(F, embed_x) + deep

@@ -4,7 +4,7 @@ from typing import Optional
 
 import numpy
 
-from d2l_recsys.engine.loop import NonFiniteLoss
+from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.runtime.backend import gluon, np
 
 

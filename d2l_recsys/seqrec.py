@@ -1,33 +1,34 @@
 """Sequence-aware recommendation: Caser and its data set. Section: ``seqrec``."""
 
-from functools import reduce
 from typing import Optional, Sequence
 
 import numpy
 
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates, NegativeSampler
-from d2l_recsys.engine.batching import side_by_side
+from d2l_recsys.engine.layers import (
+    HorizontalConv,
+    PaddedEmbedding,
+    RankingModel,
+    VerticalConv,
+)
 from d2l_recsys.runtime.backend import gluon, nn, np
 
 
-class Caser(nn.HybridBlock):
+class Caser(RankingModel):
     """Convolutional sequence embedding recommendation.
 
     The embeddings of the last `L` items, an image of size (L, k), pass `d_prime`
     vertical filters of size (L, 1) and, for each height h of 1..L, `d` horizontal ones
     of size (h, k) with ReLU and a maximum over time. From these comes z, the user's
     intent; the score is ``v_i . [z ; p_u] + b_i``. ``d=0`` or ``d_prime=0`` leaves its
-    branch out; with both, p_u stands alone.
+    branch out; with both, p_u stands alone. Item id `num_items` in a sequence is
+    padding: a zero vector.
 
     Tang and Wang, "Personalized top-n sequential recommendation via convolutional
     sequence embedding", WSDM 2018. Section: ``seqrec``. Differs from the book: a branch
-    can be left out (E37); item id `num_items` in a sequence is padding, which counts as
-    nothing (E38).
+    can be left out (E37), short sequences are padded (E38).
     """
-
-    scores_lists = True  # item_id may be (B, n): scoring and train_ranking ask
-    heavy_user_part = True  # train_ranking scores positive and negative in one call
 
     def __init__(
         self,
@@ -46,68 +47,49 @@ class Caser(nn.HybridBlock):
         self.num_users, self.num_items = num_users, num_items
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
+        branches = d_prime * num_factors + d * L  # what the filters give
+        if branches:
+            self.Q = PaddedEmbedding(num_items, num_factors)
         if d_prime:
-            self.conv_v = nn.Dense(d_prime, in_units=L, flatten=False)
+            self.conv_v = VerticalConv(d_prime, L)
         if d:
             self.conv_h = nn.HybridSequential()
             for h in range(1, L + 1):
-                self.conv_h.add(nn.Dense(d, in_units=h * num_factors))
-        has_branch = bool(d or d_prime)
-        if has_branch:
-            self.Q = nn.Embedding(num_items + 1, num_factors)
-            self.fc = nn.Dense(
-                num_factors,
-                activation="relu",
-                in_units=d_prime * num_factors + d * L,
-            )
-            self.dropout = nn.Dropout(drop_ratio)
-        self.Q_prime = nn.Embedding(num_items, num_factors * (1 + has_branch))
+                self.conv_h.add(HorizontalConv(d, h, num_factors, L))
+        if branches:
+            self.fc = nn.Dense(num_factors, activation="relu", in_units=branches)
+        self.Q_prime = nn.Embedding(num_items, num_factors * (2 if branches else 1))
         self.b = nn.Embedding(num_items, 1)
+        self.dropout = nn.Dropout(drop_ratio)
 
     def forward(self, user_id, seq, item_id):
-        """Score items; a single user with his sequence goes with all of them."""
+        """Score items; a single user and sequence goes with all of them."""
         if isinstance(seq, np.ndarray) and seq.shape[1:] != (self.L,):
             raise ValueError(
                 f"seq has shape {seq.shape}, not (B, {self.L}): make the net and the "
                 "SeqDataset with the same L"
             )
-        return super().forward(*side_by_side(user_id, seq, item_id))
+        return super().forward(user_id, seq, item_id)
 
     def hybrid_forward(self, F, user_id, seq, item_id):
         """Score `item_id` (B,) or (B, n) for `user_id` (B,) after `seq` (B, L).
 
         Returns the shape of `item_id`.
         """
-        x = self.P(user_id)  # (B, k)
+        x = user_emb = self.P(user_id)  # (B, k)
+        out = []
         if self.d or self.d_prime:
-            x = F.np.concatenate([self.intent(F, seq), x], axis=1)  # (B, 2k)
+            item_embs = F.np.expand_dims(self.Q(seq), 1)  # (B, 1, L, k)
+        if self.d_prime:
+            out.append(F.npx.batch_flatten(self.conv_v(item_embs)))  # (B, d' * k)
+        if self.d:
+            out += [conv(item_embs) for conv in self.conv_h]  # (B, d) each
+        if out:
+            z = self.fc(self.dropout(F.np.concatenate(out, axis=1)))  # (B, k)
+            x = F.np.concatenate([z, user_emb], axis=1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         scores = F.npx.batch_dot(self.Q_prime(items), F.np.expand_dims(x, 2))
         return F.npx.reshape_like(scores + self.b(items), item_id)
-
-    def intent(self, F, seq):
-        """Return z (B, k), what `seq` (B, L) says of the user's intent.
-
-        A filter is a dense layer here, which it equals and several times outruns: a
-        horizontal one of the rows side by side, a vertical one of each column.
-        """
-        out, seq = [], seq.astype("int32")  # the book's SeqDataset has float ids
-        seq = F.npx.reshape(seq, (-2, self.L))  # fails where it is longer
-        if self.d_prime:
-            columns = F.np.transpose(self.rows(F, seq, 0, self.L), (0, 2, 1))
-            out.append(F.npx.batch_flatten(self.conv_v(columns)))  # (B, k * d')
-        if self.d:
-            for h, conv in enumerate(self.conv_h, 1):
-                starts = range(self.L - h + 1)
-                over_time = [conv(self.rows(F, seq, t, t + h)) for t in starts]
-                out.append(F.npx.relu(reduce(F.np.maximum, over_time)))  # (B, d)
-        return self.fc(self.dropout(F.np.concatenate(out, axis=1)))
-
-    def rows(self, F, seq, start, stop):
-        """Return the embeddings (B, stop - start, k) of a part of `seq`."""
-        # Ids have no gradient. MXNet 1.9.1 asks the embedding for one all the same when
-        # many slices of one array are looked up, unless something breaks the chain.
-        return self.Q(F.np.bitwise_or(seq[:, start:stop], 0))
 
 
 class SeqDataset(gluon.data.Dataset):

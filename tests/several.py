@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy
 
 from d2l_recsys import autorec, fm, mf
-from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.engine import full_ranking
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.loop import NonFiniteLoss, fit
+from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.loop import Step, fit
+from d2l_recsys.engine.predict import predict
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
@@ -117,13 +118,11 @@ def full_ranks():
     mx.random.seed(1)
     net = NeuMF(3, USERS, ITEMS, [4])
     net.initialize(mx.init.Normal(0.3))
-    seen = Interactions.of(CANDIDATES, USERS, ITEMS)
-    users = numpy.array([*HELD_OUT])
-    items = numpy.array([item for (item,) in HELD_OUT.values()])
-    found = {}
-    for n in (1, 2, len(users)):
-        ranks, ranked = full_ranking.held_out_ranks(
-            net, users[:n], items[:n], None, seen, [mx.cpu()], pairs=2 * ITEMS
+    found, sizes = {}, (USERS, ITEMS)
+    for n in (1, 2, len(HELD_OUT)):
+        test = dict([*HELD_OUT.items()][:n])
+        ranks, ranked = full_ranking.rank_held_out(
+            net, test, None, CANDIDATES, sizes, [mx.cpu()], pairs=2 * ITEMS
         )
         found[f"ranks {n}"], found[f"ranked {n}"] = ranks, ranked
     return found
@@ -135,12 +134,12 @@ def masks():
     net.add(nn.Dropout(0.5), nn.Dense(1, in_units=64, use_bias=False))
     trainer, seen = started(net, mx.init.One(), [mx.cpu()], "sgd", 0.0), []
 
-    def step(x):
+    def losses(F, net, loss, x):
         seen.append(net[0](x).asnumpy())
         return net(x)
 
-    fit(net, BatchLoader(numpy.ones((6, 64), "float32"), 6), trainer, 2, [mx.cpu()],
-        step, lambda _: {})  # fmt: skip
+    step, loader = Step(net, None, None, losses), BatchLoader(np.ones((6, 64)), 6)
+    fit(step, loader, trainer, 2, lambda *_: {})
     return {"mask": numpy.stack([batch[0] > 0 for batch in seen])}
 
 
@@ -162,10 +161,9 @@ def evaluated():
     autorec.evaluator(nets[1], BatchLoader(matrix, 4), matrix, devices)
     x = numpy.stack(PAIRS, axis=1)
     loader = BatchLoader((x[:, :1], x[:, :1]), 5)
-    fm.predict(nets[2], loader, devices)
-    seen = Interactions.of(CANDIDATES, USERS, ITEMS)
-    users = numpy.arange(USERS)
-    full_ranking.held_out_ranks(nets[3], users, users % ITEMS, None, seen, devices)
+    predict(nets[2], loader, devices)
+    test = {user: [user % ITEMS] for user in range(USERS)}
+    full_ranking.rank_held_out(nets[3], test, None, {}, (USERS, ITEMS), devices)
     return {"rows": [net.rows for net in nets]}
 
 

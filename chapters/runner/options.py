@@ -22,8 +22,7 @@ from chapters.runner.data import (
     fingerprint,
     times_the_books,
 )
-from d2l_recsys.engine.checkpoint import Checkpoint
-from d2l_recsys.engine.loop import History
+from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.devices import contexts, seed_everything, try_all_gpus
 from d2l_recsys.runtime.workers import worker

@@ -4,7 +4,8 @@ from typing import Iterator, List, Union
 
 import numpy
 
-from d2l_recsys.runtime.backend import np
+from d2l_recsys.data.ids import id_pairs
+from d2l_recsys.runtime.backend import gluon, np
 
 _BLOCK_BYTES = 2**26
 _BLOCK_ROWS = 2**18  # rows gathered at a time: memory stays small, Python seldom runs
@@ -132,6 +133,17 @@ def side_by_side(*ids):
         shapes = " and ".join(str(x.shape) for x in ids)
         raise ValueError(f"ids of shapes {shapes} do not go together")
     return [x if len(x) == rows else np.repeat(x, rows, axis=0) for x in ids]
+
+
+def check_ids(net: gluon.Block, loader) -> None:
+    """Raise ValueError for ids of `loader` that `net` does not have.
+
+    MXNet would clip them silently. They are known where the net tells its `num_users`
+    and `num_items`, and the loader holds arrays of users, items and scores.
+    """
+    arrays = getattr(getattr(loader, "dataset", None), "arrays", [])
+    if hasattr(net, "num_users") and len(arrays) == 3:
+        id_pairs(*arrays[:2], net.num_users, net.num_items)
 
 
 def _array(values):

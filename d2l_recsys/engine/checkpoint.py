@@ -13,6 +13,7 @@ from typing import Dict, List, Union
 
 import numpy
 
+from d2l_recsys.engine.errors import CheckpointError
 from d2l_recsys.runtime.backend import gluon, np
 from d2l_recsys.runtime.workers import worker
 
@@ -21,10 +22,6 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.er
 
 
 History = List[Dict[str, float]]  # an entry for each epoch
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or there is none to resume from."""
 
 
 class Checkpoint:

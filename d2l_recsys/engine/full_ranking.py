@@ -1,14 +1,16 @@
 """Scores of all items for many users: what full ranking and recommending need."""
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys.data.ids import single_items
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
-from d2l_recsys.engine.loop import NonFiniteLoss
+from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.predict import forward
 from d2l_recsys.runtime.backend import gluon, mx, np
-from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
 PAIRS = 2**16  # pairs of user and item scored at a time
@@ -26,10 +28,9 @@ def scores_of_all_items(
 
     Scored are the items 0..num_items-1, which may be fewer than the net knows.
 
-    A net with a method ``score_all`` is called as ``net.score_all(user_id (B,))``, one
-    with the attribute ``scores_lists``, as the ranking models of this package have, as
-    ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it computes the user's
-    part once; another net as the book's, with flat ids of shape (B * n,).
+    A net with the attribute ``scores_lists``, as the ranking models of this package
+    have, is called as ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it
+    computes the user's part once; another net as in the book, with flat ids (B * n,).
 
     Raises NonFiniteLoss naming a user with a score that is NaN, and ValueError for a
     net that knows fewer users or items.
@@ -38,22 +39,15 @@ def scores_of_all_items(
     check_sizes(net, users.max(initial=-1) + 1, num_items)
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
     size = max(1, pairs // num_items)
-    at_once = seq is None and _scores_all(net)
+    all_items = numpy.arange(num_items, dtype="int32")
     for start in range(0, len(users), size):
         chunk = users[start : start + size]
-        if at_once:
-            scores = _call(net.score_all, [chunk], devices)[:, :num_items]
-            if scores.shape[1] < num_items:
-                raise ValueError(
-                    f"the net knows {scores.shape[1]} items, fewer than {num_items}"
-                )
-        else:
-            items = numpy.tile(numpy.arange(num_items, dtype="int32"), (len(chunk), 1))
-            inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]
-            if not getattr(net, "scores_lists", False):
-                inputs = [numpy.repeat(x, num_items, axis=0) for x in inputs[:-1]]
-                inputs.append(items.ravel())
-            scores = _call(net, inputs, devices).reshape(len(chunk), num_items)
+        items = numpy.tile(all_items, (len(chunk), 1))
+        inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]
+        if not getattr(net, "scores_lists", False):
+            inputs = [numpy.repeat(x, num_items, axis=0) for x in inputs[:-1]]
+            inputs.append(items.ravel())
+        scores = forward(net, inputs, devices).reshape(len(chunk), num_items)
         bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
         if len(bad):
             raise NonFiniteLoss(
@@ -73,28 +67,44 @@ def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
             raise ValueError(f"the net knows {known} {what}, fewer than {number}")
 
 
-def held_out_ranks(
+def rank_held_out(
     net: gluon.Block,
-    users: numpy.ndarray,
-    held_out: numpy.ndarray,
-    seq: Optional[numpy.ndarray],
-    seen: Interactions,
-    devices: Sequence[mx.Context],
+    test_input: Mapping[int, Sequence[int]],
+    seq,
+    candidates: Candidates,
+    sizes: Tuple[int, int],
+    devices: Optional[Sequence[mx.Context]] = None,
     pairs: int = PAIRS,
 ) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """Rank the held-out item of each user among the items he has not seen.
+    """Rank each user's held-out item among the items that the user has not seen.
 
-    `users` and `held_out` have shape (n,); so have both results, the ranks from 1, ties
-    counted against the held-out item, and the numbers of items ranked. Of several
-    workers each scores its share of the users, and all get the same result.
+    The arguments are those of ``evaluate_ranking``; `sizes` are the numbers of users
+    and items. Returns, for each user of `test_input`, the rank from 1, ties counted
+    against the held-out item, and the number of items ranked. With several workers each
+    scores its share of the users, and all get the same result.
+
+    Raises ValueError naming a user whose held-out item was seen in training, and where
+    there is no user.
     """
+    held_out = single_items(test_input, *sizes)
+    seen = Interactions.of(candidates, *sizes)
+    for user, item in held_out.items():
+        if item in seen.of_user(user):
+            raise ValueError(
+                f"item {item} of user {user} is held out and seen in training: the "
+                "split must keep them apart"
+            )
+    if not held_out:
+        raise ValueError("test_input holds no user: there is nothing to rank")
+    users, items = (numpy.array(list(x)) for x in (held_out, held_out.values()))
     ranks, ranked = found = numpy.zeros((2, len(users)), dtype="float32")
     due = numpy.arange(worker.rank, len(users), worker.num_workers)
+    devices = devices_of(net, devices)
     for chunk, scores in scores_of_all_items(
         net, users[due], seq, seen.num_items, devices, pairs
     ):
         now, due = due[: len(chunk)], due[len(chunk) :]
-        goal = numpy.take_along_axis(scores, held_out[now, None], axis=1)
+        goal = numpy.take_along_axis(scores, items[now, None], axis=1)
         unseen = numpy.ones(scores.shape, dtype=bool)
         unseen[seen_cells(seen, chunk)] = False
         ranks[now] = (unseen & (scores >= goal)).sum(axis=1)
@@ -135,18 +145,3 @@ def recommend(
     unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
     best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
     return [(int(item), float(scores[0, item])) for item in best]
-
-
-def _scores_all(net):
-    """Tell whether `net` has a ``score_all``, and no newer forward of a subclass."""
-    owner = next((c for c in type(net).__mro__ if "score_all" in vars(c)), None)
-    return owner is not None and all(
-        getattr(type(net), name, None) is getattr(owner, name, None)
-        for name in ("forward", "hybrid_forward")
-    )
-
-
-def _call(net, inputs, devices):
-    pieces = zip(*(split_and_load(np.array(x), devices) for x in inputs))
-    outputs = [net(*piece) for piece in pieces]  # all under way before the first read
-    return numpy.concatenate([output.asnumpy() for output in outputs])

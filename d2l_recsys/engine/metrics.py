@@ -1,13 +1,35 @@
-"""Metrics: from ranks for ranking, from logits for click-through rates.
+"""Metrics of ratings and of ranks.
 
 The rank of a held-out item is 1 plus the number of candidates that are scored as high
 as it or higher: ties count against it, so that a model which gives all items one score
 gets no credit (E28).
 """
 
-from typing import Dict, Sequence
+from math import isfinite, sqrt
+from typing import Dict, NamedTuple, Sequence
 
 import numpy
+
+from d2l_recsys.engine.errors import NonFiniteLoss
+
+
+def rmse(squared_error: float, rows: int) -> float:
+    """Return the root of the mean; raise NonFiniteLoss where it is NaN or infinite.
+
+    Raises ValueError where there are no rows.
+    """
+    if not rows:
+        raise ValueError("there is no held-out rating to test with")
+    if not isfinite(squared_error):
+        raise NonFiniteLoss("the test predictions became NaN or infinite at the end")
+    return sqrt(squared_error / rows)
+
+
+class RankingScores(NamedTuple):
+    """What ``evaluate_ranking`` returns, in the book's order."""
+
+    hit_rate: float
+    auc: float
 
 
 def hit_rate(ranks: numpy.ndarray, k: int) -> float:
@@ -42,41 +64,3 @@ def ranking_metrics(ranks: numpy.ndarray, ks: Sequence[int]) -> Dict[str, float]
         metrics[f"ndcg@{k}"] = float(numpy.mean(hit / numpy.log2(1 + ranks)))
         metrics[f"mrr@{k}"] = float(numpy.mean(hit / ranks))
     return metrics
-
-
-def accuracy(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
-    """Return the share of rows on whose side of 0 the logit lies.
-
-    `logits` (rows,) above 0 predict the label 1, all others 0; `labels` (rows,) are 0
-    and 1. Logit 0 is probability 1/2.
-
-    Differs from the book: it compares the output itself with the label (E45).
-    """
-    return float(numpy.mean((logits > 0) == (labels > 0)))
-
-
-def log_loss(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
-    """Return the mean negative log-likelihood in nats of `labels` 0 and 1, (rows,).
-
-    From `logits` (rows,) without a detour over probabilities: it stays finite.
-    """
-    logits = numpy.asarray(logits, dtype="float64")
-    return float(numpy.mean(numpy.logaddexp(0, logits) - logits * labels))
-
-
-def roc_auc(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
-    """Return the probability that a row of label 1 has the higher logit than one of 0.
-
-    `logits` and `labels` have shape (rows,); a tie counts half. NaN where all labels
-    are alike, for then there is nothing to compare.
-    """
-    values, place, counts = numpy.unique(
-        logits, return_inverse=True, return_counts=True
-    )
-    positive = numpy.bincount(place, labels, len(values))  # rows of label 1 by value
-    negative = counts - positive
-    pairs = positive.sum() * negative.sum()
-    if not pairs:
-        return float("nan")
-    lower = numpy.cumsum(negative) - negative / 2  # ties half
-    return float((positive * lower).sum() / pairs)

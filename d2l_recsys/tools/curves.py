@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from d2l_recsys.engine.loop import History
+from d2l_recsys.engine.checkpoint import History
 
 
 def in_notebook() -> bool:

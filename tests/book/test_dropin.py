@@ -113,7 +113,7 @@ def test_the_first_editions_name_of_the_devices(book_data, capsys):
     net.initialize(mx.init.Normal(1), ctx=devices)
     trainer = gluon.Trainer(net.collect_params(), "adam")
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    net.bias.set_data(np.array([5.0]))
+    net.linear_layer.bias.set_data(np.array([5.0]))
     d2l.train_ch13(net, rows, rows, loss, trainer, 1, ctx_list=devices[::-1])
     assert "examples/sec on [cpu(1), cpu(0)]" in capsys.readouterr().out
 

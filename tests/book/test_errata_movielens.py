@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from d2l import mxnet as d2l
 
-from d2l_recsys.mf import BiasBaseline
+from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,

@@ -2,7 +2,7 @@ import numpy
 import pytest
 import sklearn.metrics
 
-from d2l_recsys.engine.metrics import accuracy, log_loss, roc_auc
+from d2l_recsys.engine.clicks import accuracy, log_loss, roc_auc
 
 
 @pytest.fixture(params=range(4))
@@ -49,6 +49,29 @@ def test_auc_by_hand():
     assert roc_auc(numpy.array([2, 1, 1, 0]), labels) == 3.5 / 4
     assert roc_auc(numpy.array([5, 5, 5, 5]), labels) == 0.5
     assert roc_auc(numpy.array([0, 0, 1, 1]), labels) == 0
+
+
+@pytest.mark.parametrize("metric", [accuracy, log_loss, roc_auc])
+class TestWhatIsRefused:
+    def test_a_column_counts_as_rows(self, metric, rows):
+        logits, labels = rows
+        assert metric(logits, labels[:, None]) == metric(logits, labels)
+        assert metric(logits[:, None], labels) == metric(logits, labels)
+
+    def test_other_shapes(self, metric):
+        with pytest.raises(ValueError, match=r"labels have shape \(2,\), not \(3,\)"):
+            metric(numpy.zeros(3), numpy.zeros(2))
+        with pytest.raises(ValueError, match=r"logits have shape \(3, 2\)"):
+            metric(numpy.zeros((3, 2)), numpy.zeros(3))
+
+    def test_labels_that_are_no_clicks(self, metric):
+        with pytest.raises(ValueError, match=r"labels are 0 or 1, not -1\.0"):
+            metric(numpy.zeros(2), numpy.array([1, -1]))
+
+    @pytest.mark.parametrize("bad", [numpy.nan, numpy.inf, -numpy.inf])
+    def test_logits_that_are_not_finite(self, metric, bad):
+        with pytest.raises(ValueError, match="logits are NaN or infinite"):
+            metric(numpy.array([bad, 0.0]), numpy.array([1, 0]))
 
 
 def test_auc_of_one_class_is_nan():

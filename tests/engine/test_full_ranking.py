@@ -3,7 +3,8 @@
 import numpy
 import pytest
 
-from d2l_recsys.engine.full_ranking import recommend
+from d2l_recsys.engine.full_ranking import rank_held_out, recommend
+from d2l_recsys.engine.metrics import auc, hit_rate
 from d2l_recsys.mf import MF
 from d2l_recsys.neumf import NeuMF, evaluate_ranking
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
@@ -90,7 +91,11 @@ class TestEvaluateRanking:
             size=(self.num_users, self.num_items)
         )
         expected = by_brute_force(table.astype("float32"), case[1], case[0], 5)
-        result = self.evaluate(table, case, devices, k=5, pairs=pairs)
+        sizes, rest = (self.num_users, self.num_items), (devices, pairs)
+        ranks, ranked = rank_held_out(
+            Fixed(table), case[1], None, case[0], sizes, *rest
+        )
+        result = hit_rate(ranks, 5), auc(ranks, ranked)
         assert result == pytest.approx(expected)
 
     def test_further_metrics_on_request(self, case):
@@ -155,14 +160,15 @@ class Popular(NeuMF):
         return super().forward(user_id, item_id) + item_id.astype("float32") * 100
 
 
-class AtOnce(gluon.Block):
-    """A reader's net that is no HybridBlock."""
+class Flat(gluon.Block):
+    """A reader's net that is no HybridBlock and knows flat ids only."""
 
-    def score_all(self, user_id):
-        return np.tile(np.arange(6), (len(user_id), 1))
+    def forward(self, user_id, item_id):
+        assert user_id.shape == item_id.shape
+        return item_id.astype("float32")
 
 
-@pytest.mark.parametrize("net", [Popular(4, 3, 6, [4]), AtOnce()])
+@pytest.mark.parametrize("net", [Popular(4, 3, 6, [4]), Flat()])
 def test_nets_of_the_readers_are_scored_as_they_say(net):
     net.initialize()
     best = recommend(net, 0, 6, {}, 3, 6, devices=mx.cpu())

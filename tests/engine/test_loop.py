@@ -4,17 +4,17 @@ import numpy
 import pytest
 
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.loop import (
-    BestEpoch,
-    NonFiniteLoss,
-    examples_per_sec,
-    fit,
-    make_step,
-)
+from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.loop import Step, examples_per_sec, fit
+from d2l_recsys.engine.snapshot import BestEpoch
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 X = numpy.arange(7, dtype="float32").reshape(7, 1)
 Y = 3 * X
+
+
+def losses(F, net, loss, x, y):
+    return loss(net(x), y)
 
 
 def fitted(devices, batch_size=3, epochs=3, lr=0.01, labels=Y, evaluate=None, **more):
@@ -25,13 +25,11 @@ def fitted(devices, batch_size=3, epochs=3, lr=0.01, labels=Y, evaluate=None, **
     loss = gluon.loss.L2Loss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
     history = fit(
-        net,
+        Step(net, loss, devices, losses),
         BatchLoader((X, labels), batch_size),
         trainer,
         epochs,
-        devices,
-        step=lambda x, y: loss(net(x), y),
-        evaluate=evaluate or (lambda epoch: {"test": epoch * 10}),
+        evaluate=evaluate or (lambda entry, _: {"test": entry["epoch"] * 10}),
         **more,
     )
     return net, history
@@ -83,13 +81,17 @@ def test_history():
 
 
 def test_speed_leaves_evaluation_out():
-    _, history = fitted([mx.cpu()], epochs=1, evaluate=lambda _: time.sleep(0.5) or {})
+    _, history = fitted([mx.cpu()], epochs=1, evaluate=lambda *_: time.sleep(0.5) or {})
     assert history[0]["seconds"] < 0.5
 
 
-def test_count_weighs_the_loss():
+def test_the_evaluation_can_weigh_the_loss():
     _, one = fitted([mx.cpu()], epochs=1)
-    _, half = fitted([mx.cpu()], epochs=1, count=lambda batch: 2 * len(batch[0]))
+    _, half = fitted(
+        [mx.cpu()],
+        epochs=1,
+        evaluate=lambda entry, _: {"train_loss": entry["train_loss"] / 2},
+    )
     assert half[0]["train_loss"] == pytest.approx(one[0]["train_loss"] / 2)
 
 
@@ -113,18 +115,16 @@ def test_parameters_of_the_last_sound_epoch_are_kept():
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
     after = []
 
-    def step(x, y):
+    def diverging(F, net, loss, x, y):
         return loss(net(x), y) * (numpy.nan if len(after) == 2 else 1)
 
     with pytest.raises(NonFiniteLoss, match="batch 1 of epoch 3"):
         fit(
-            net,
+            Step(net, loss, devices, diverging),
             BatchLoader((X, Y), 3),
             trainer,
             5,
-            devices,
-            step,
-            evaluate=lambda _: after.append(parameters(net)) or {},
+            evaluate=lambda *_: after.append(parameters(net)) or {},
         )
     assert len(after) == 2
     assert numpy.array_equal(parameters(net), after[-1])
@@ -145,8 +145,9 @@ def test_fewer_rows_than_a_batch_are_an_error_where_none_comes_of_them():
     net = nn.Dense(1, in_units=1)
     net.initialize()
     trainer = gluon.Trainer(net.collect_params(), "sgd")
+    step = Step(net, gluon.loss.L2Loss(), None, losses)
     with pytest.raises(ValueError, match=r"train_iter gave no batch: .* batch_size"):
-        fit(net, loader, trainer, 1, [mx.cpu()], net, lambda epoch: {})
+        fit(step, loader, trainer, 1, lambda *_: {})
 
 
 def test_a_batch_of_one_array():
@@ -154,22 +155,44 @@ def test_a_batch_of_one_array():
     net.add(nn.Dense(1, in_units=1, use_bias=False))
     net.initialize(mx.init.One(), ctx=mx.cpu())
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.0})
-    (epoch,) = fit(
-        net, BatchLoader(X, 3), trainer, 1, [mx.cpu()], net, evaluate=lambda _: {}
-    )
+    step = Step(net, None, None, lambda F, net, loss, x: net(x))
+    (epoch,) = fit(step, BatchLoader(X, 3), trainer, 1, lambda *_: {})
     assert epoch["train_loss"] == 3  # the mean of 0..6
 
 
 def test_stop_ends_the_training_after_the_epoch():
     seen = []
-    _, history = fitted(
-        [mx.cpu()],
-        epochs=5,
-        on_epoch=lambda h: seen.append(len(h)),
-        stop=lambda h: len(h) == 2,
-    )
+
+    def on_epoch(history):
+        seen.append(len(history))
+        return len(history) == 2
+
+    _, history = fitted([mx.cpu()], epochs=5, on_epoch=on_epoch)
     assert [e["epoch"] for e in history] == [1, 2]
     assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("devices", [[mx.cpu()], [mx.cpu(0), mx.cpu(1)]])
+def test_outputs_of_every_row_come_to_the_evaluation_once(devices, hybridize):
+    """The last batch has one row: a second device repeats it, and is not counted."""
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1, in_units=1, use_bias=False))
+    net.initialize(mx.init.One(), ctx=devices)
+    if hybridize:
+        net.hybridize(static_alloc=True)
+
+    def with_outputs(F, net, loss, x, y):
+        return loss(net(x), y), net(x), y
+
+    def evaluate(entry, outputs):
+        pairs = [numpy.hstack([a.asnumpy() for a in pair]) for pair in outputs]
+        return {"seen": numpy.concatenate(pairs).tolist()}
+
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.0})
+    step = Step(net, gluon.loss.L2Loss(), devices, with_outputs)
+    for epoch in fit(step, BatchLoader((X, Y), 3), trainer, 2, evaluate):
+        assert epoch["seen"] == numpy.hstack([X, Y]).tolist()
 
 
 class TestBestEpoch:
@@ -193,20 +216,12 @@ class TestBestEpoch:
         trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
         keeper, after = BestEpoch(net, "test", patience), []
 
-        def evaluate(epoch):
+        def evaluate(entry, _):
             after.append(parameters(net))
-            return {"test": values[epoch - 1]}
+            return {"test": values[entry["epoch"] - 1]}
 
-        history = fit(
-            net,
-            BatchLoader((X, Y), 3),
-            trainer,
-            len(values),
-            devices,
-            lambda x, y: loss(net(x), y),
-            evaluate,
-            stop=keeper,
-        )
+        step, loader = Step(net, loss, devices, losses), BatchLoader((X, Y), 3)
+        history = fit(step, loader, trainer, len(values), evaluate, on_epoch=keeper)
         assert (keeper.epoch, len(history)) == (best, epochs)
         keeper.restore()
         for parameter in net.collect_params().values():
@@ -229,9 +244,8 @@ def net_of_one():
 
 def trained_on(net, loss, devices=None):
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
-    step = make_step(lambda F, net, loss, x, y: loss(net(x), y), net, loss)
-    loader, devices = BatchLoader((X, Y), 3), devices or [mx.cpu()]
-    return fit(net, loader, trainer, 2, devices, step, lambda _: {})
+    step = Step(net, loss, devices or [mx.cpu()], losses)
+    return fit(step, BatchLoader((X, Y), 3), trainer, 2, lambda *_: {})
 
 
 class WrittenByTheReader(gluon.loss.Loss):

@@ -4,7 +4,7 @@ from contextlib import redirect_stdout
 import numpy
 import pytest
 
-from d2l_recsys.autorec import AutoRec, arrange, evaluator
+from d2l_recsys.autorec import AutoRec, evaluator
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.movielens import (
@@ -148,13 +148,6 @@ def test_two_devices_give_the_parameters_of_one(batch_size):
         for y in two._collect_params_with_prefix()[key].list_data():
             # float32 sums in another order, through up to 15 steps of Adam
             assert numpy.allclose(x.data().asnumpy(), y.asnumpy(), atol=2e-5)
-
-
-def test_arrange():
-    assert arrange(MATRIX).shape == (30, 12)
-    assert numpy.array_equal(arrange(MATRIX, "user"), MATRIX.T)
-    with pytest.raises(ValueError, match="not 'row'"):
-        arrange(MATRIX, "row")
 
 
 def test_rmse_on_movielens(ml100k):

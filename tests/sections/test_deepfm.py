@@ -39,18 +39,20 @@ class TestModel:
     def test_is_a_factorization_machine_and_a_network(self, mlp_dims):
         net, fm = made(mlp_dims=mlp_dims), FM(DIMS, 6)
         fm.initialize()
-        net.bias.set_data(np.array([0.3]))
-        for name in ("linear", "embedding"):
+        net.linear_layer.bias.set_data(np.array([0.3]))
+        for name in ("fc", "embedding", "linear_layer"):
             getattr(fm, name).weight.set_data(getattr(net, name).weight.data())
-        fm.bias.set_data(net.bias.data())
+        fm.linear_layer.bias.set_data(net.linear_layer.bias.data())
         x, _ = clicks(9)
-        machine, network = fm(np.array(x)).asnumpy(), by_hand(net, x)
+        machine, network = fm(np.array(x)).asnumpy()[:, 0], by_hand(net, x)
         assert abs(machine).min() > 1e-3
         # float32: a few units in the last place of numbers of size 5
-        assert net(np.array(x)).asnumpy() == pytest.approx(machine + network, abs=1e-5)
+        whole = net(np.array(x)).asnumpy()[:, 0]
+        assert whole == pytest.approx(machine + network, abs=1e-5)
         last = net.mlp[len(net.mlp) - 1]
         zero(last.weight, last.bias)
-        assert net(np.array(x)).asnumpy() == pytest.approx(machine, abs=1e-5)
+        whole = net(np.array(x)).asnumpy()[:, 0]
+        assert whole == pytest.approx(machine, abs=1e-5)
 
     def test_dropout_follows_each_layer(self):
         net = made(drop_rate=0.4, mlp_dims=(8, 4))
@@ -78,9 +80,9 @@ class TestContract:
         net = made()
         x = np.array(clicks(6)[0])
         whole = net(x).asnumpy()
-        assert whole.shape == (6,)
+        assert whole.shape == (6, 1)
         rows = [net(x[i : i + 1]).asnumpy() for i in range(6)]
-        assert {row.shape for row in rows} == {(1,)}
+        assert {row.shape for row in rows} == {(1, 1)}
         # matrix products of other shapes: other orders of float32 sums
         assert numpy.concatenate(rows) == pytest.approx(whole, abs=1e-5)
         net.hybridize(static_alloc=True)

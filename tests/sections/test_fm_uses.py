@@ -5,15 +5,16 @@ from contextlib import redirect_stdout
 
 import numpy
 import pytest
-from test_fm import clicks, made
+from test_fm import CPU, TWO, clicks, made, train
 
 from chapters.runner.ctr_data import load_ctr
 from d2l_recsys import d2l
 from d2l_recsys.data import catalog
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.metrics import log_loss
-from d2l_recsys.fm import FM, kept_epoch, train_ch13
+from d2l_recsys.engine.clicks import kept_epoch, log_loss, roc_auc
+from d2l_recsys.engine.predict import predict
+from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.movielens import load_data_ml100k, read_data_ml100k, split_data_ml100k
 from d2l_recsys.runtime.backend import autograd, gluon, mx, np, npx
@@ -106,6 +107,45 @@ class TestWithoutTestSet:
     def test_an_empty_one_is_named(self):
         with pytest.raises(ValueError, match=r"^no batch to evaluate on: .*=None"):
             self.fit([])
+
+
+class TestPatience:
+    def test_below_one(self):
+        with pytest.raises(ValueError, match="patience must be at least 1, not 0"):
+            self.trained(patience=0)
+
+    def trained(self, patience=2, devices=CPU):
+        rng = numpy.random.default_rng(0)
+        x, y = clicks(60)
+        y = numpy.where(rng.random(y.shape) < 0.3, 1 - y, y)  # there is much to overfit
+        valid, test = clicks(200, seed=1), clicks(100, seed=2)
+        net = made(ctx=devices)
+        history, printed = train(
+            net,
+            (x, y),
+            test,
+            40,
+            devices=devices,
+            patience=patience,
+            valid_iter=BatchLoader(valid, 64),
+        )
+        return net, history, printed, valid, test
+
+    @pytest.mark.parametrize("devices", [CPU, TWO])
+    def test_the_best_epoch_is_kept_on_all_devices(self, devices):
+        net, history, printed, valid, test = self.trained(devices=devices)
+        losses = [epoch["valid_log_loss"] for epoch in history]
+        best = int(numpy.argmin(losses))
+        assert len(history) == best + 1 + 2 < 40
+        kept = kept_epoch(history)
+        assert kept["epoch"] == best + 1
+        for device in devices:
+            scores = net(np.array(valid[0], ctx=device)).asnumpy()
+            assert log_loss(scores, valid[1][:, 0]) == pytest.approx(losses[best])
+        assert f"test acc {kept['test_acc']:.3f}" in printed
+        assert f"(epoch {best + 1} of {best + 3}, the best in valid" in printed
+        logits, labels = predict(net, BatchLoader(test, 7))
+        assert roc_auc(logits, labels) == kept["test_auc"]
 
 
 @pytest.mark.parametrize(

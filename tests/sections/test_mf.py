@@ -6,8 +6,9 @@ import numpy
 import pytest
 from conftest import checkerboard
 
+from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.mf import MF, BiasBaseline, evaluator, train_recsys_rating
+from d2l_recsys.mf import MF, evaluator, train_recsys_rating
 from d2l_recsys.movielens import split_and_load_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 

@@ -64,12 +64,10 @@ def test_neumf_is_the_formula():
         array(block.weight)[i]
         for block, i in zip((net.P, net.Q, net.U, net.V), [1, 4] * 2)
     )
-    weight = numpy.hstack([array(net.mlp_user.weight), array(net.mlp_item.weight)])
-    x = numpy.maximum(weight @ numpy.r_[u, v] + array(net.mlp_item.bias), 0)
-    x = numpy.maximum(array(net.mlp[0].weight) @ x + array(net.mlp[0].bias), 0)
-    h = numpy.r_[
-        array(net.prediction_gmf.weight)[0], array(net.prediction_mlp.weight)[0]
-    ]
+    x = numpy.r_[u, v]
+    for layer in net.mlp:
+        x = numpy.maximum(array(layer.weight) @ x + array(layer.bias), 0)
+    h = array(net.prediction_layer.weight)[0]
     assert score == pytest.approx(h @ numpy.r_[p * q, x], rel=1e-5)
 
 

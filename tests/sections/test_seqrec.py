@@ -128,14 +128,14 @@ class TestCaser:
 
         x = array(net.P.weight)[user]
         if d or d_prime:
-            E = array(net.Q.weight)[seq]  # (L, k)
+            E = numpy.vstack([array(net.Q.weight), numpy.zeros(k)])[seq]  # (L, k)
             out = []
             if d_prime:
                 filters, bias = array(net.conv_v.weight), array(net.conv_v.bias)
-                for column in E.T:
-                    out += [f @ column + b for f, b in zip(filters, bias)]
+                for f, b in zip(filters[:, 0, :, 0], bias):
+                    out += [f @ column + b for column in E.T]
             for h in range(1, L + 1) if d else []:
-                filters = array(net.conv_h[h - 1].weight).reshape(d, h, k)
+                filters = array(net.conv_h[h - 1].weight)[:, 0]  # (d, h, k)
                 bias = array(net.conv_h[h - 1].bias)
                 for f, b in zip(filters, bias):
                     over_time = [(f * E[t : t + h]).sum() + b for t in range(L - h + 1)]
@@ -147,7 +147,7 @@ class TestCaser:
         assert score == pytest.approx(expected, rel=1e-5)
 
     def test_a_long_sequence_trains_hybridized(self):
-        """MXNet 1.9.1 fails where an array is looked up by more than eight slices."""
+        """MXNet 1.9.1 fails where many slices of one array of ids are looked up."""
         from d2l_recsys.runtime.backend import autograd
 
         net = Caser(2, 3, ITEMS, L=12)

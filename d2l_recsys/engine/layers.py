@@ -1,0 +1,129 @@
+"""Fast layers with the parameters of the book's layers, and the same results.
+
+Each stands in for the layer named in its docstring: same parameter names and shapes,
+same values and gradients, computed in a way that MXNet is faster at.
+"""
+
+from functools import reduce
+from operator import add
+from typing import Optional, Sequence
+
+from d2l_recsys.engine.batching import side_by_side
+from d2l_recsys.runtime.backend import nn
+
+
+class RankingModel(nn.HybridBlock):
+    """A model that scores items for users: ``net(user_id, [seq,] item_id)``.
+
+    `item_id` has shape (B,) or (B, n), and the scores have the same. A single user or
+    item goes with all of the others.
+    """
+
+    scores_lists = True  # item_id may be (B, n)
+
+    def forward(self, *ids):
+        """Score items, after repeating ids that stand alone."""
+        return super().forward(*side_by_side(*ids))
+
+
+class JoinedDense(nn.Dense):
+    """Apply ``nn.Dense`` to several inputs as if they were concatenated.
+
+    ``layer([x, y])`` equals ``dense(concatenate([x, y], axis=-1))``, since
+    ``W [x; y] = W_x x + W_y y``. The inputs need not be copied together, and they may
+    broadcast: with x of shape (B, 1, a) and y (B, n, b), the part of x is computed once
+    for all n. `in_units` are the sizes of the inputs, (a, b).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        in_units: Sequence[int],
+        activation: Optional[str] = None,
+        use_bias: bool = True,
+        **kwargs,
+    ):
+        super().__init__(
+            units, activation, use_bias, flatten=False, in_units=sum(in_units), **kwargs
+        )
+        self._sizes = list(in_units)
+
+    def hybrid_forward(self, F, inputs, weight, bias=None):
+        """Return (..., units) from `inputs`, a list of arrays (..., size)."""
+        terms, start = [], 0
+        for x, size in zip(inputs, self._sizes):
+            W = F.npx.slice(weight, (None, start), (None, start + size))
+            b = bias if start == 0 else None
+            terms.append(
+                F.npx.fully_connected(
+                    x, W, b, no_bias=b is None, num_hidden=self._units, flatten=False
+                )
+            )
+            start += size
+        out = reduce(add, terms)
+        return out if self.act is None else self.act(out)
+
+
+class VerticalConv(nn.Conv2D):
+    """Apply ``nn.Conv2D(channels, (L, 1), in_channels=1)`` to images of height L.
+
+    Computed as a dense layer on the columns of the image.
+    """
+
+    def __init__(self, channels: int, L: int, **kwargs):
+        super().__init__(channels, (L, 1), in_channels=1, **kwargs)
+
+    def hybrid_forward(self, F, image, weight, bias):
+        """Return (B, channels, 1, k) from `image` (B, 1, L, k)."""
+        filters = F.npx.reshape(weight, (self._channels, -1))
+        columns = F.np.transpose(image, (0, 1, 3, 2))
+        out = F.npx.fully_connected(
+            columns, filters, bias, num_hidden=self._channels, flatten=False
+        )
+        return F.np.transpose(out, (0, 3, 1, 2))
+
+
+class HorizontalConv(nn.Conv2D):
+    """Apply ``nn.Conv2D(channels, (h, k), in_channels=1)``, ReLU and max over time.
+
+    Computed as a dense layer on each window of h rows; ReLU follows the maximum, which
+    gives the same and is less to do. The images have `L` rows.
+    """
+
+    def __init__(self, channels: int, h: int, k: int, L: int, **kwargs):
+        super().__init__(channels, (h, k), in_channels=1, **kwargs)
+        self._h, self._windows = h, L - h + 1
+
+    def hybrid_forward(self, F, image, weight, bias):
+        """Return (B, channels) from `image` (B, 1, L, k)."""
+        filters = F.npx.reshape(weight, (self._channels, -1))
+        over_time = [
+            F.npx.fully_connected(
+                image[:, :, t : t + self._h], filters, bias, num_hidden=self._channels
+            )
+            for t in range(self._windows)
+        ]
+        return F.npx.relu(reduce(F.np.maximum, over_time))
+
+
+class PaddedEmbedding(nn.Embedding):
+    """Apply ``nn.Embedding``; the id `input_dim`, one too many, is padding.
+
+    Padding is a zero vector without a gradient, as PyTorch's ``padding_idx`` makes it.
+    """
+
+    def hybrid_forward(self, F, x, weight):
+        """Return the vectors (..., output_dim) of ids `x` (...)."""
+        row = F.npx.slice(weight, (0, None), (1, None))
+        table = F.np.concatenate([weight, F.np.zeros_like(row)], axis=0)
+        settings = {**self._kwargs, "input_dim": self._kwargs["input_dim"] + 1}
+        return F.npx.embedding(x, table, **settings)
+
+
+def sum_over_fields(F, vectors):
+    """Return the sum (B, k) of `vectors` (B, n, k) over n.
+
+    As a product with ones: MXNet's sum over a middle axis takes 20 times as long.
+    """
+    ones = F.np.ones_like(F.npx.slice(vectors, (None, None, 0), (None, None, 1)))
+    return F.npx.reshape(F.npx.batch_dot(vectors, ones, transpose_a=True), (-2, -1))

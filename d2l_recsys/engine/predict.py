@@ -1,0 +1,59 @@
+"""The one prediction loop: a net over batches, on all devices and all workers."""
+
+from typing import Iterable, Iterator, Optional, Sequence, Tuple
+
+import numpy
+
+from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.workers import worker
+
+
+def forward(
+    net: gluon.Block, inputs: Sequence, devices: Sequence[mx.Context]
+) -> numpy.ndarray:
+    """Return the outputs of `net` for `inputs`, arrays of one length, at least 1."""
+    arrays = [x if isinstance(x, np.ndarray) else np.array(x) for x in inputs]
+    pieces = zip(*(split_and_load(x, devices) for x in arrays))
+    outputs = [net(*piece) for piece in pieces]  # all under way before the first read
+    return numpy.concatenate([output.asnumpy() for output in outputs])
+
+
+def predictions(
+    net: gluon.Block, batches: Iterable[Sequence], devices: Sequence[mx.Context]
+) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
+    """Yield outputs and labels of this worker's share of each batch that has rows.
+
+    A batch is [input, ..., labels].
+    """
+    for batch in batches:
+        *inputs, labels = worker.share(batch)
+        if len(labels):
+            labels = labels.asnumpy() if isinstance(labels, np.ndarray) else labels
+            yield forward(net, inputs, devices), labels
+
+
+def predict(
+    net: gluon.Block, data_iter, devices: Optional[Sequence[mx.Context]] = None
+) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Return scores and labels, both (rows,), of all rows of `data_iter`, each once.
+
+    A batch is [input, ..., labels]; `net` returns (B,) or (B, 1). With several workers
+    each scores its share of a batch, and all get all scores. Raises ValueError where
+    there is no batch.
+    """
+    devices = devices_of(net, devices)
+    scores, labels = [], []
+    for *inputs, label in data_iter:
+        labels.append(label.asnumpy().ravel())
+        scores.append(numpy.zeros(len(label), dtype="float32"))
+        own = worker.rows(len(label))
+        if own.stop > own.start:
+            share = [x[own] for x in inputs]
+            scores[-1][own] = forward(net, share, devices).ravel()
+    if not labels:
+        raise ValueError(
+            "no batch to evaluate on: the iterator is empty; pass test_iter=None to "
+            "train without a test set"
+        )
+    return worker.merge(numpy.concatenate(scores)), numpy.concatenate(labels)

@@ -1,0 +1,132 @@
+"""Each fast layer against the literal layer with the same parameters."""
+
+import numpy
+import pytest
+
+from d2l_recsys.engine.layers import (
+    HorizontalConv,
+    JoinedDense,
+    PaddedEmbedding,
+    VerticalConv,
+    sum_over_fields,
+)
+from d2l_recsys.runtime.backend import autograd, mx, nn, np, npx
+
+L, K, ROWS = 5, 4, 6
+
+
+class Fast(nn.HybridBlock):
+    """The layer as a part of a net: alone, MXNet can't save and load it."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def hybrid_forward(self, F, *inputs):
+        joins = isinstance(self.layer, JoinedDense)
+        return self.layer([*inputs]) if joins else self.layer(*inputs)
+
+
+class Literal(Fast):
+    """The layer that the fast one stands in for, and what follows it in the book."""
+
+    def hybrid_forward(self, F, *inputs):
+        out = self.layer(F.np.concatenate(inputs, axis=-1))
+        horizontal = getattr(self.layer, "_kwargs", {}).get("kernel", (0, 1))[1] > 1
+        return F.npx.relu(out).max(axis=(2, 3)) if horizontal else out
+
+
+def joined(activation=None, use_bias=True):
+    return (
+        JoinedDense(7, [3, K], activation, use_bias),
+        nn.Dense(7, activation, use_bias, flatten=False, in_units=3 + K),
+        [(ROWS, 3), (ROWS, K)],
+    )
+
+
+def horizontal(h):
+    return (
+        HorizontalConv(3, h, K, L),
+        nn.Conv2D(3, (h, K), in_channels=1),
+        [(ROWS, 1, L, K)],
+    )
+
+
+CASES = {
+    "joined": joined,
+    "joined, relu": lambda: joined("relu"),
+    "joined, no bias": lambda: joined(use_bias=False),
+    "vertical": lambda: (
+        VerticalConv(3, L),
+        nn.Conv2D(3, (L, 1), in_channels=1),
+        [(ROWS, 1, L, K)],
+    ),
+    **{f"horizontal {h}": lambda h=h: horizontal(h) for h in (1, 2, L)},
+}
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_are_those_of_the_literal_layer(name, hybridize, tmp_path):
+    fast, literal, shapes = CASES[name]()
+    fast, literal = Fast(fast), Literal(literal)
+    literal.initialize(mx.init.Normal(1))
+    for parameter in literal.collect_params(".*bias").values():
+        parameter.set_data(np.random.normal(size=parameter.shape))
+    literal.save_parameters(str(tmp_path / "params"))
+    fast.load_parameters(str(tmp_path / "params"))
+    found = []
+    for net in (fast, literal):
+        if hybridize:
+            net.hybridize()
+        rng = numpy.random.default_rng(0)
+        inputs = [np.array(rng.normal(size=s).astype("float32")) for s in shapes]
+        for x in inputs:
+            x.attach_grad()
+        with autograd.record():
+            out = net(*inputs)
+            loss = (out * np.arange(out.size).reshape(out.shape)).sum()
+        loss.backward()
+        parameters = net._collect_params_with_prefix()
+        gradients = [parameters[key].grad() for key in sorted(parameters)]
+        found.append([out, *(x.grad for x in inputs), *gradients])
+    for ours, theirs in zip(*found):
+        assert ours.shape == theirs.shape
+        # float32 sums of up to 30 terms in another order; the gradients reach 1000
+        assert ours.asnumpy() == pytest.approx(theirs.asnumpy(), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+def test_joined_inputs_broadcast(hybridize):
+    net = Fast(JoinedDense(2, [3, K]))
+    net.initialize(mx.init.Normal(1))
+    if hybridize:
+        net.hybridize()
+    users, items = np.random.normal(size=(ROWS, 1, 3)), np.random.normal(size=(1, 9, K))
+    together = [np.tile(users, (1, 9, 1)), np.tile(items, (ROWS, 1, 1))]
+    expected = net(*together).asnumpy()
+    assert expected.shape == (ROWS, 9, 2)
+    assert net(users, items).asnumpy() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+def test_padding_is_zero_and_has_no_gradient(hybridize):
+    layer = PaddedEmbedding(3, 2)
+    layer.initialize(mx.init.One())
+    if hybridize:
+        layer.hybridize()
+    with autograd.record():
+        out = layer(np.array([[0, 3], [3, 2]], dtype="int32"))
+        (out * 5).sum().backward()
+    assert out.asnumpy().tolist() == [[[1, 1], [0, 0]], [[0, 0], [1, 1]]]
+    assert layer.weight.shape == (3, 2)
+    assert layer.weight.grad().asnumpy().tolist() == [[5, 5], [0, 0], [5, 5]]
+
+
+def test_sum_over_fields():
+    class _F:
+        np, npx = np, npx
+
+    vectors = np.random.normal(size=(ROWS, 9, K))
+    found = sum_over_fields(_F, vectors)
+    assert found.asnumpy() == pytest.approx(vectors.asnumpy().sum(axis=1), abs=1e-5)
