@@ -56,7 +56,7 @@ def test_a_faulty_file_ends_the_script_naming_the_line(own_file, tmp_path):
     result = chapter("chapters.ctr", "--data", str(own_file), "--out", tmp_path)
     assert result.returncode != 0
     last = result.stderr.splitlines()[-1]
-    assert "own.tsv, line 601: 2 fields in place of 6" in last
+    assert "own.tsv, line 601: 2 fields instead of 6" in last
 
 
 @pytest.mark.parametrize("name", ["criteo", "avazu"])

@@ -132,7 +132,7 @@ class TestRows:
 
 class TestErrors:
     def test_another_number_of_fields(self, file):
-        with pytest.raises(ValueError, match="line 1: 3 fields in place of 35"):
+        with pytest.raises(ValueError, match="line 1: 3 fields instead of 35"):
             CTRDataset(file(TRAIN))
 
     def test_skipped_lines_are_counted(self, file):
@@ -171,7 +171,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("number", [0, 3, "1"])
     def test_numbers_of_fields_count_from_1(self, file, number):
-        with pytest.raises(ValueError, match=f"no field {number!r}; .* from 1 to 2"):
+        with pytest.raises(ValueError, match=f"no field {number!r}; .* are 1 to 2"):
             CTRDataset(file("1\t1\t2\n"), num_feat=2, numeric=[number])
 
 

@@ -184,7 +184,7 @@ class TestErrors:
 
     def test_duplicates_option_reaches_the_reader(self, tmp_path):
         folder = write_ratings(tmp_path, (1, 1, 5, 1), (1, 1, 4, 2))
-        with pytest.raises(ValueError, match="line 2: user 1 rated item 1 on line 1"):
+        with pytest.raises(ValueError, match="line 2: user 1 already rated item 1 on"):
             read_data_ml100k(folder)
         assert read_data_ml100k(folder, "last").data["rating"].tolist() == [4]
 
