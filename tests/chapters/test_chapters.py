@@ -156,7 +156,11 @@ def test_two_devices(tmp_path):
         ("--seed", "x", "argument --seed: 'x' is not a whole number from 0 on"),
         ("--devices", "tpu", "argument --devices: 'tpu' is neither cpu"),
         ("--devices", "cpu:0", "argument --devices: 'cpu:0' is neither cpu"),
-        ("--devices", "gpu:7", "argument --devices: gpu(7) is not here, MXNet sees"),
+        (
+            "--devices",
+            "gpu:7",
+            "argument --devices: gpu(7) does not exist, MXNet finds",
+        ),
         ("--data", "netflix", "argument --data: invalid choice: 'netflix'"),
         ("--data-dir", "nowhere", "argument --data-dir: 'nowhere' is not a folder"),
         ("--out", "setup.py", "argument --out: setup.py: File exists"),
