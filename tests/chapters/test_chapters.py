@@ -151,8 +151,8 @@ def test_two_devices(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--epochs", "0", "argument --epochs: '0' is not a whole number from 1 on"),
-        ("--batch-size", "-3", "argument --batch-size: '-3' is not a whole number"),
+        ("--epochs", "0", "argument --epochs: '0' is not a positive integer"),
+        ("--batch-size", "-3", "argument --batch-size: '-3' is not a positive integer"),
         ("--seed", "x", "argument --seed: 'x' is not a whole number from 0 on"),
         ("--devices", "tpu", "argument --devices: 'tpu' is neither cpu"),
         ("--devices", "cpu:0", "argument --devices: 'cpu:0' is neither cpu"),

@@ -195,7 +195,7 @@ class TestReading:
 
     @pytest.mark.parametrize("name", ["ctr", "ml-2m", "ml-100k-smoke"])
     def test_another_name_is_refused(self, name):
-        with pytest.raises(ValueError, match=f"no MovieLens '{name}': .*ml-32m"):
+        with pytest.raises(ValueError, match=f"MovieLens data set '{name}': .*ml-32m"):
             read_data_ml100k(name=name)
 
     def test_a_matrix_beyond_mxnets_limit_is_refused(self, frame):
