@@ -2,7 +2,8 @@
 # # Personalized Ranking for Recommender Systems
 #
 # Both losses compare a pair of items: one that the user has interacted with, and one
-# that the user has not. They depend only on the difference between the two scores.
+# that the user has not. They depend only on the distance between the two scores, the
+# first minus the second.
 
 # %%
 import numpy

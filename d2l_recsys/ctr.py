@@ -55,7 +55,7 @@ class CTRDataset:
     * field_dims, offsets: int64 of shape (fields,);
     * skipped: the number of invalid lines that were left out.
 
-    Raises ValueError that names file and line if a line is invalid; with
+    Raises a ValueError that names file and line if a line is invalid; with
     ``on_error='skip'``, there is a warning instead, and the line is left out. Raises
     ValueError if `feat_mapper` does not fit the fields or only one of `feat_mapper` and
     `defaults` is given.

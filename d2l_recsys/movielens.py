@@ -50,7 +50,7 @@ def read_data_ml100k(
     keep, in file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m',
     'ml-32m' or 'ml-latest-small'. All but the first two have half stars.
 
-    Raises ValueError for an unknown name. Raises ValueError that names file and line
+    Raises ValueError for an unknown name. Raises a ValueError that names file and line
     for an invalid line: see :func:`d2l_recsys.data.ratings.read_ratings`.
 
     Differs from the book: ids with gaps are renumbered (E06). Section: ``movielens``.
@@ -158,7 +158,7 @@ def load_data_ml100k(
     'implicit' feedback, the scores are ones, and `inter` is a dictionary
     {user: [items]} with the items in the order of `data`.
 
-    Raises ValueError that names the row for an id outside 1..num_users or
+    Raises a ValueError that names the row for an id outside 1..num_users or
     1..num_items. Raises ValueError for a matrix of 2^31 cells or more, which MXNet does
     not support. Use implicit feedback or :func:`split_and_load_ml100k` for such data.
     Section: ``movielens``.

@@ -145,8 +145,8 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
     fixed hash, because GroupLens updates it.
 
     Raises ValueError for an unknown name and for a `data_dir` that is not a folder.
-    Raises :class:`DatasetUnavailable`, which says what to do, if the data set cannot be
-    obtained.
+    Raises :class:`DatasetUnavailable`, with advice in the message, if the data set
+    cannot be obtained.
     """
     if name not in DATASETS:
         raise ValueError(

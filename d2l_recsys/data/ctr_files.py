@@ -57,10 +57,10 @@ def read_table(
     A first line with the names of the columns is skipped. The last line may lack its
     newline.
 
-    Raises ValueError that names file and line if a line has the wrong number of fields,
-    a label other than 0 or 1, text in a numeric field, an invalid time, or bytes that
-    are not UTF-8, and if a file has no rows. With ``on_error='skip'``, invalid lines
-    are left out and counted, and a UserWarning names the first one.
+    Raises a ValueError that names file and line if a line has the wrong number of
+    fields, a label other than 0 or 1, text in a numeric field, an invalid time, or
+    bytes that are not UTF-8, and if a file has no rows. With ``on_error='skip'``,
+    invalid lines are left out and counted, and a UserWarning names the first one.
     Section: ``ctr``.
     """
     if on_error not in ("raise", "skip"):

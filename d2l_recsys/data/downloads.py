@@ -139,9 +139,9 @@ def unpack(archive: Path, members: Sequence[str], max_bytes: int, folder: Path) 
 
     In the archive the members may be at the top or in one folder.
 
-    Raises :class:`DatasetUnavailable` that names the archive if it is damaged, lacks a
-    member, would unpack to more than `max_bytes`, or contains a link or a path outside
-    the folder.
+    Raises a :class:`DatasetUnavailable` that names the archive if it is damaged, lacks
+    a member, would unpack to more than `max_bytes`, or contains a link or a path
+    outside the folder.
     """
     try:
         with zipfile.ZipFile(archive) as file:

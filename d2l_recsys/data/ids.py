@@ -12,7 +12,7 @@ def single_items(
 ) -> Dict[int, int]:
     """Return {user: held-out item} from {user: [held-out item]}.
 
-    Raises ValueError that names a user without exactly one item, or an id that is out
+    Raises a ValueError that names a user without exactly one item, or an id that is out
     of range.
     """
     check_dictionary(test_items, "test_input")
@@ -43,8 +43,8 @@ def id_pairs(
 ) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """Return users and items as integer arrays of shape (n,).
 
-    Raises ValueError if their lengths differ, and names the row of an id that is not in
-    0..num_users-1 or 0..num_items-1.
+    Raises ValueError if their lengths differ, or if an id is not in 0..num_users-1 or
+    0..num_items-1; the message names its row.
     """
     if len(users) != len(items):
         raise ValueError(
@@ -57,8 +57,8 @@ def id_pairs(
 def row_outside(ids: numpy.ndarray, first: int, last: int, what: str) -> Optional[int]:
     """Return the first row of `ids` (n,) that is not an integer in first..last.
 
-    Returns None if there is none. Raises ValueError that names the kind of id, `what`,
-    if the ids are not numbers.
+    Returns None if there is no such row. Raises a ValueError that names the kind of id,
+    `what`, if the ids are not numbers.
     """
     if ids.dtype.kind not in "iuf":
         raise ValueError(f"{what} ids must be numbers, not of type {ids.dtype}")

@@ -16,7 +16,7 @@ class Interactions:
     ``items[offsets[u]:offsets[u + 1]]`` are the items of user u, in the given order.
     The arguments `users` and `items` have shape (n,) and hold ids from 0.
 
-    Raises ValueError that names the row of an id outside 0..num_users-1 or
+    Raises a ValueError that names the row of an id outside 0..num_users-1 or
     0..num_items-1.
     """
 

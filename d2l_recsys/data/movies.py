@@ -30,9 +30,10 @@ def read_movies(folder: _PathLike) -> pd.DataFrame:
     boolean column per genre, in the order of u.genre or else in alphabetical order.
     The item ids are those in the file.
 
-    Raises ValueError that names file and line if a line is invalid. In u.genre, genres
-    are distinct and numbered from 0. An item has one line. Its genres are flags 0 or 1
-    in u.item, and names separated by | in the other files. Section: ``movielens``.
+    Raises a ValueError that names file and line if a line is invalid. In u.genre,
+    genres are distinct and numbered from 0. An item has one line. Its genres are flags
+    0 or 1 in u.item, and names separated by | in the other files.
+    Section: ``movielens``.
     """
     folder = Path(folder)
     for name in ("movies.dat", "movies.csv"):

@@ -59,7 +59,7 @@ def read_ratings(
     may have a minus sign. Blanks, plus signs and exponents are errors. Lines end in LF
     or CR LF.
 
-    Raises ValueError that names file and line if a line does not have four fields, a
+    Raises a ValueError that names file and line if a line does not have four fields, a
     field is not a number, an id is below 1, a rating is outside 1-5 (with half stars:
     not one of 0.5, 1, ... 5), the header is missing, or there are no ratings.
     Section: ``movielens``.

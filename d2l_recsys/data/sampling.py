@@ -53,7 +53,7 @@ class NegativeSampler:
         return self._rng
 
     def check(self, users: numpy.ndarray) -> None:
-        """Raise ValueError that names the first user for whom no item is allowed."""
+        """Raise a ValueError that names the first user for whom no item is allowed."""
         empty = numpy.flatnonzero(self.allowed[users] < 1)
         if len(empty):
             raise ValueError(

@@ -45,7 +45,7 @@ def fault_of(device: mx.Context) -> str:
 def contexts(kind: str, numbers: Sequence[int]) -> List[mx.Context]:
     """Return the devices of the kind 'cpu' or 'gpu' with these numbers.
 
-    Raises ValueError that names a GPU that does not exist or does not work.
+    Raises a ValueError that names a GPU that does not exist or does not work.
     """
     if kind == "gpu" and max(numbers) >= _num_gpus():
         raise ValueError(

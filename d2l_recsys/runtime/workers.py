@@ -46,7 +46,7 @@ class Worker:
         environment variable D2L_RECSYS_PATIENCE_SECONDS. After that time the process
         prints a line on stderr and exits with code 75.
 
-        Raises ValueError that names a variable missing in the environment.
+        Raises a ValueError that names a variable missing in the environment.
         """
         if self._store is not None:
             return  # MXNet would wait forever for a second store in one process
@@ -97,7 +97,7 @@ class Worker:
         return self._sum(np.array(array)).asnumpy()
 
     def check_same(self, value: object, what: str) -> None:
-        """Raise ValueError that names `what` if `value` differs from worker 0's."""
+        """Raise a ValueError that names `what` if `value` differs from worker 0's."""
         mine = zlib.crc32(repr(value).encode())
         if self.sum([0 if self.rank else mine])[0] != mine:
             raise ValueError(
@@ -108,7 +108,7 @@ class Worker:
     def broadcast(self, net: gluon.Block) -> None:
         """Copy the parameters of `net` from worker 0.
 
-        Raises ValueError that names a parameter without a known shape.
+        Raises a ValueError that names a parameter without a known shape.
         """
         if self._store is None:
             return
