@@ -1,8 +1,8 @@
-"""The chapter's sections as scripts: ``python -m chapters`` runs them in order."""
+"""The sections as scripts: ``python -m chapters`` runs all of them in order."""
 
 import sys
 
 from chapters.runner import failures
 
-if sys.argv[:1] == ["-m"]:  # a script of ours is being started, not merely imported
+if sys.argv[:1] == ["-m"]:  # a script is being run, not just imported
     sys.excepthook = failures.report

@@ -1,15 +1,19 @@
-"""Run every section in the book's order, then print one table of what came out."""
+"""Run all sections in the book's order, and print a table of the results."""
 
 import json
 import runpy
 import sys
 import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
 
 from chapters.runner.data import arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import in_brief
 from d2l_recsys.tools.command_line import positive
 
+Record = Dict[str, Any]  # the contents of a section's JSON file
 SECTIONS = [
     "movielens",
     "mf",
@@ -32,46 +36,50 @@ def main() -> None:
 
         write_report(args)
         return
-    rows = []
+    rows: List[Tuple[str, Record, float]] = []
     for slug in SECTIONS:
         print(f"\n=== {slug} ===", flush=True)
         given = [*arguments]
         if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
-            given.remove("--resume")  # it was not begun
+            given.remove("--resume")  # the section has no checkpoint yet
         record, seconds = run_section(slug, given, args.out)
         rows.append((slug, record, seconds))
     _print_summary(rows)
-    print(f"\nMetrics and pictures are in {args.out}/")
+    print(f"\nMetrics and figures are in {args.out}/")
 
 
-def _options():
-    """Check the options of ``python -m chapters``, which hands them to every script."""
+def _options() -> Namespace:
+    """Parse the options of ``python -m chapters``, which are passed to every script."""
     options = Options("__main__")
     options.prog = "python -m chapters"
-    options.description = "All sections of the chapter, in the book's order."
+    options.description = "Run all sections of the chapter in the book's order."
     options.add_argument(
         "--report",
         action="store_true",
-        help="run all with several seeds; write docs/results.md and README.md's table",
+        help="run with several seeds; write docs/results.md and the table in README.md",
     )
     options.add_argument(
-        "--seeds", type=positive, metavar="N", help="0 to N - 1, with --report: 5"
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help="number of seeds for --report (default: 5)",
     )
     args = options.parse_args(sys.argv[1:])
     if args.seeds and not args.report:
-        options.error("argument --seeds: goes with --report")
+        options.error("argument --seeds: needs --report")
     for name in vars(args) if args.report else ():
-        mine = name in ("report", "seeds", "data_dir")
-        if not mine and getattr(args, name) != options.get_default(name):
-            options.error(f"argument --report: goes without --{name.replace('_', '-')}")
+        allowed = name in ("report", "seeds", "data_dir")
+        if not allowed and getattr(args, name) != options.get_default(name):
+            option = "--" + name.replace("_", "-")
+            options.error(f"argument --report: cannot be used with {option}")
     if args.resume and args.checkpoint and not any(args.checkpoint.rglob("*.npz")):
         options.error(f"argument --resume: {args.checkpoint} holds no checkpoint")
     args.seeds = args.seeds or 5
     return args
 
 
-def run_section(slug, given, out):
-    """Run a section with those of the arguments that it knows; return its results."""
+def run_section(slug: str, given: List[str], out: Path) -> Tuple[Record, float]:
+    """Run a section with the arguments it accepts; return its results and seconds."""
     sys.argv = [slug, *arguments_for(slug, given)]
     start = time.perf_counter()
     runpy.run_module(f"chapters.{slug}", run_name="__main__")
@@ -79,12 +87,12 @@ def run_section(slug, given, out):
     return json.loads((out / f"{slug}.json").read_text(encoding="utf-8")), seconds
 
 
-def _print_summary(rows):
+def _print_summary(rows: List[Tuple[str, Record, float]]) -> None:
     data = sorted({record["data"] for _, record, _ in rows})
     print(f"\n=== summary (data: {', '.join(data)}) ===")
     if not {*data} <= {"ml-100k", "ctr"}:
         print(
-            "NOT the book's data everywhere (MovieLens 100K, ctr): the other figures "
+            "Some sections did NOT use the book's data (ml-100k, ctr). Their results "
             "are not comparable with the book's."
         )
     table = [("section", "seconds", "here", "the book prints")]

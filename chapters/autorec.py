@@ -1,8 +1,8 @@
 # %% [markdown]
 # # AutoRec: Rating Prediction with Autoencoders
 #
-# An autoencoder learns to reconstruct the ratings of an item from these ratings
-# themselves; what it puts into the empty places are its predictions.
+# An autoencoder learns to reconstruct the ratings of an item from these ratings. Its
+# outputs for the missing ratings are the predictions.
 
 # %%
 from chapters.runner.options import Options
@@ -24,7 +24,7 @@ options.add_argument(
     "--by",
     choices=["item", "user"],
     default="item",
-    help="what a row of the rating matrix stands for",
+    help="whether a row of the rating matrix is an item or a user",
 )
 run = options.parse()
 devices = run.devices
@@ -33,8 +33,8 @@ devices = run.devices
 # ## Training and Evaluating the Model
 #
 # The book's settings: 500 hidden units, Adam with learning rate 0.002 and weight decay
-# 1e-5, the random split. The printed loss is the squared error per *observed* rating;
-# the book's is 0.000, because it divides by all cells and by the batch size (E14).
+# 1e-5, the random split. The printed loss is the squared error per *observed* rating.
+# The book prints 0.000, because it divides by all cells and by the batch size (E14).
 
 # %%
 df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
@@ -73,18 +73,18 @@ history = train_recsys_rating(
 # %% [markdown]
 # ## Is It Better than Matrix Factorization?
 #
-# The book compares this RMSE with that of its section on matrix factorization, which
-# was measured on another test set (E10). On this very split, with the settings of that
-# section, matrix factorization reaches this:
+# The book compares this RMSE with that of matrix factorization, which was measured on
+# another test set (E10). For a fair comparison, matrix factorization is trained here on
+# the same split, with the settings of its section.
 
 # %%
-rival = mf.MF(30, num_users, num_items)
-rival.initialize(ctx=devices, init=mx.init.Normal(0.01))
-rival.hybridize(static_alloc=True, static_shape=True)
-trainer = make_trainer(rival, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
+mf_net = mf.MF(30, num_users, num_items)
+mf_net.initialize(ctx=devices, init=mx.init.Normal(0.01))
+mf_net.hybridize(static_alloc=True, static_shape=True)
+trainer = make_trainer(mf_net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
 print("matrix factorization on the same split:")
-rival_history = train_recsys_rating(
-    rival,
+mf_history = train_recsys_rating(
+    mf_net,
     BatchLoader(train[:3], 512 * run.scale, shuffle=True, seed=run.seed),
     BatchLoader(test[:3], batch_size=8192),
     loss,
@@ -100,7 +100,7 @@ figure = curves.figure(f"AutoRec on {run.data_title}, {run.args.by} based")
 run.save(
     {
         "test_rmse": history[-1]["test_rmse"],
-        "mf_on_this_split": rival_history[-1]["test_rmse"],
+        "mf_on_this_split": mf_history[-1]["test_rmse"],
     },
     history,
     autorec=figure,

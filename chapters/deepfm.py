@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Deep Factorization Machines
 #
-# A factorization machine knows pairs, no more. DeepFM puts the vectors of a row's
-# values into a network as well, which may find what three or more of them mean
-# together. Both parts share the vectors, and their logits are added.
+# A factorization machine models pairs of values only. DeepFM also feeds the vectors of
+# a row into a multilayer perceptron, which can learn interactions of three or more
+# values. Both parts share the vectors, and their logits are added.
 
 # %%
 from chapters.runner.ctr_data import load_ctr
@@ -22,8 +22,8 @@ run = options.parse()
 # ## Training and Evaluating the Model
 #
 # The book's settings: 10 factors, layers of 30, 20 and 10 units, dropout 0.1, Adam
-# with learning rate 0.01. The model returns logits, and the loss applies the sigmoid:
-# with two of them it would not learn at all (E44).
+# with learning rate 0.01. The model returns logits, and the loss applies the sigmoid.
+# With a second sigmoid in the model, it would not learn at all (E44).
 
 # %%
 valid_share = 0.1 if run.args.patience else 0

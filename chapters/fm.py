@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Factorization Machines
 #
-# Logistic regression weighs each value by itself. A factorization machine gives each
-# value a vector besides, and adds the inner products of all pairs in a row: an ad may
-# go well with a page, though neither is clicked much.
+# Logistic regression has one weight per value. A factorization machine also has one
+# vector per value, and adds the inner products of all pairs in a row. So it can learn
+# that an advertisement suits a page, even if neither gets many clicks otherwise.
 # $\hat y = w_0 + \sum_i w_i + \sum_{i<j}\langle\mathbf{v}_i,\mathbf{v}_j\rangle$,
 # over the indices $i$ of the row.
 
@@ -21,18 +21,18 @@ options.add_patience()
 run = options.parse()
 
 # %% [markdown]
-# ## Load the Advertising Dataset
+# ## Loading the CTR Dataset
 
 # %%
 valid_share = 0.1 if run.args.patience else 0
 parts = load_ctr(run.folder, run.data_name, run.seed, valid_share)
 
 # %% [markdown]
-# ## Train the Model
+# ## Training the Model
 #
 # The book's settings: 20 factors, Adam with learning rate 0.02. The model returns
-# logits, and the loss applies the sigmoid (E44). The accuracy on training rows is
-# that of the predictions they were trained on.
+# logits, and the loss applies the sigmoid (E44). The training accuracy is that of the
+# predictions made during training.
 
 # %%
 devices = run.devices
@@ -44,7 +44,7 @@ curves = Curves(
 
 
 def train(name, num_factors, on_epoch=None):
-    """Train a machine with so many factors, and return the history."""
+    """Train a factorization machine; return its history."""
     seed_everything(run.seed)
     train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
     net = FM(parts.train.field_dims, num_factors)
@@ -71,7 +71,7 @@ def train(name, num_factors, on_epoch=None):
 history = train("main", 20, curves)
 
 # %% [markdown]
-# Do the pairs matter? Without factors, this is logistic regression.
+# Do the pairs help? Without factors, the model is logistic regression.
 
 # %%
 print("without factors:")

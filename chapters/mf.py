@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Matrix Factorization
 #
-# The rating that user $u$ gives to item $i$ is predicted as
-# $\mathbf{p}_u^\top\mathbf{q}_i + b_u + b_i$: what both have in common, and what is
-# usual for each of them.
+# The predicted rating of user $u$ for item $i$ is
+# $\mathbf{p}_u^\top\mathbf{q}_i + b_u + b_i$. The inner product measures how well user
+# and item match, and the biases tell how each of them is usually rated.
 
 # %%
 from chapters.runner.options import Options
@@ -19,7 +19,7 @@ options.add_argument(
     "--split",
     choices=["seq-aware", "random"],
     default="seq-aware",
-    help="the book trains on the seq-aware split; AutoRec on the random one",
+    help="how to split the data; the book uses seq-aware here and random for AutoRec",
 )
 run = options.parse()
 
@@ -27,9 +27,9 @@ run = options.parse()
 # ## Training and Evaluating the Model
 #
 # The book's settings: 30 factors, Adam with learning rate 0.002 and weight decay 1e-5.
-# `L2Loss(weight=2)` is the squared error itself; it leaves Adam's steps as they are
-# (E16). On a larger set than the book's, of `run.scale` times its size, batches are as
-# much larger, and weight decay is as much smaller.
+# `L2Loss(weight=2)` is the squared error itself, without the factor 1/2, which makes no
+# difference to Adam (E16). If the data set is larger than the book's by a factor of
+# `run.scale`, batches grow by this factor, and weight decay shrinks by it.
 
 # %%
 devices = run.devices
@@ -63,7 +63,7 @@ history = train_recsys_rating(
 )
 
 # %% [markdown]
-# Does the model earn its factors? The mean rating and the biases alone give this.
+# Do the factors help? This is the error of the mean rating and the biases alone.
 
 # %%
 users, items, ratings = train_iter.dataset.arrays
@@ -74,8 +74,8 @@ baseline_rmse = float((error**2).mean() ** 0.5)
 print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 
 # %% [markdown]
-# The rating that the user with *index* 20 might give to the item with index 30. In the
-# file these are user 21 and item 31 (E15).
+# The predicted rating of the user with *index* 20 for the item with index 30. In the
+# file, these are user 21 and item 31 (E15).
 
 # %%
 scores = net(

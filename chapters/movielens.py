@@ -1,8 +1,8 @@
 # %% [markdown]
 # # The MovieLens Dataset
 #
-# 100,000 ratings of 1 to 5 stars, which 943 users gave to 1682 movies: the data of
-# all sections up to `seqrec`.
+# MovieLens 100K contains 100,000 ratings of 1 to 5 stars, given by 943 users to 1682
+# movies. All sections up to `seqrec` use it.
 
 # %%
 from chapters.runner.options import Options
@@ -14,7 +14,8 @@ run = Options("movielens").parse()
 # %% [markdown]
 # ## Statistics of the Dataset
 #
-# The matrix of users and items is nearly empty; the sparsity says how nearly.
+# Most users have rated few movies. The sparsity is the share of empty cells in the
+# matrix of users and items.
 
 # %%
 data, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
@@ -32,9 +33,9 @@ figure
 # %% [markdown]
 # ## Splitting the Dataset
 #
-# *random* draws a tenth of the ratings as test set. *seq-aware* holds out the last
-# rating of each user, which is no common point in time: many training ratings of other
-# users are younger than it (E03 in `docs/errata.md`).
+# *random* puts a tenth of the ratings into the test set. *seq-aware* holds out the last
+# rating of each user. This is not a split at one point in time: many training ratings
+# of other users are later than a test rating (E03 in `docs/errata.md`).
 
 # %%
 for mode in ("random", "seq-aware"):

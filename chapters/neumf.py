@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Neural Collaborative Filtering for Personalized Ranking
 #
-# NeuMF adds what a product of embeddings says of user and item (GMF) and what a
-# multilayer perceptron says of them, and is trained to rank what a user has seen above
-# what he has not.
+# NeuMF combines a product of embeddings (generalized matrix factorization, GMF) with a
+# multilayer perceptron (MLP). It is trained to rank the items that a user has
+# interacted with above other items.
 
 # %%
 from chapters.runner.options import Options
@@ -20,7 +20,7 @@ from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.tools.curves import Curves
 
-MODELS = {  # the arguments that make NeuMF one of its parts
+MODELS = {  # arguments for NeuMF and for each of its parts alone
     "neumf": {"nums_hiddens": [10, 10, 10]},
     "gmf": {"nums_hiddens": []},
     "mlp": {"nums_hiddens": [10, 10, 10], "gmf": False},
@@ -28,7 +28,10 @@ MODELS = {  # the arguments that make NeuMF one of its parts
 TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
 options = Options("neumf", epochs=10, batch_size=1024, of_ratings=True)
 options.add_argument(
-    "--model", choices=MODELS, default="neumf", help="all of it or one of its parts"
+    "--model",
+    choices=MODELS,
+    default="neumf",
+    help="the whole model or one of its parts",
 )
 run = options.parse()
 devices = run.devices
@@ -36,10 +39,10 @@ devices = run.devices
 # %% [markdown]
 # ## Training and Evaluating the Model
 #
-# The last rating of each user is held out. What negatives may be drawn from is told in
-# two ways, and both are trained here. The book's newest edition never draws the item
-# that is held out, which tells the model a little of the answer (E23). The strict way
-# draws from everything that the user has not seen in training.
+# The last rating of each user is held out. Training needs negative items, and there are
+# two protocols for drawing them. The book's newest edition never draws the held-out
+# item, which reveals a little of the answer (E23). The strict protocol draws from all
+# items that the user has not seen in training. Both are trained here.
 
 # %%
 df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
@@ -55,7 +58,7 @@ lr, num_epochs, wd, optimizer = 0.01, run.epochs, 1e-5 / run.scale, "adam"
 
 
 def train(name, test_items, on_epoch=None, eval_step=1):
-    """Train the model on negatives that leave out `test_items`."""
+    """Train the model; never draw `test_items` as negatives, if they are given."""
     mx.random.seed(run.seed)
     train_set = PRDataset(
         users_train, items_train, candidates, num_items, test_items, seed=run.seed
@@ -90,14 +93,14 @@ curves = Curves(num_epochs, labels, ylim=(0, 1))
 net, history = train("main", test_iter, on_epoch=curves)
 
 # %% [markdown]
-# The same without a look at the test set:
+# The strict protocol, which does not use the test set:
 
 # %%
-print("strict protocol, held-out items may be drawn as negatives:")
+print("strict protocol (held-out items can be negatives):")
 _, strict = train("strict", None, eval_step=num_epochs)
 
 # %% [markdown]
-# ## What Would It Recommend?
+# ## Recommendations
 
 # %%
 print_recommendations(run, net, df, candidates, num_users, num_items)

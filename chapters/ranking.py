@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Personalized Ranking for Recommender Systems
 #
-# Both losses look at a pair: an item that the user had to do with, and one that he had
-# not. All that counts is by how much the first one is scored higher.
+# Both losses compare a pair of items: one that the user has interacted with, and one
+# that the user has not. They depend only on the distance between the two scores, the
+# first minus the second.
 
 # %%
 import numpy
@@ -17,8 +18,9 @@ run = Options("ranking").parse()
 # %% [markdown]
 # ## The Losses of a Pair
 #
-# BPR takes the logarithm of a sigmoid. The book computes just that, and overflows where
-# the distance is below -88.7 (E18); here loss and gradient are right everywhere.
+# BPR is the negative logarithm of a sigmoid. The book computes exactly that, and
+# overflows if the distance is below -88.7 (E18). Here, loss and gradient are correct
+# for all distances.
 
 # %%
 for distance in (-100.0, -1.0, 0.0, 1.0, 100.0):
@@ -34,7 +36,7 @@ for distance in (-100.0, -1.0, 0.0, 1.0, 100.0):
     )
 
 # %% [markdown]
-# The hinge loss is content with a distance of its margin; BPR never quite is.
+# The hinge loss is zero once the distance exceeds the margin. BPR is never zero.
 
 # %%
 distances = numpy.linspace(-3, 3, 121, dtype="float32")

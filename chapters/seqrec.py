@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Sequence-Aware Recommender Systems
 #
-# Caser looks at the last few items of a user as at an image: filters over it find what
-# these items mean together, for the item that comes next.
+# Caser treats the embeddings of a user's last few items as an image. Convolutional
+# filters find patterns in it that predict the next item.
 
 # %%
 from chapters.runner.options import Options
@@ -22,15 +22,20 @@ from d2l_recsys.tools.curves import Curves
 
 options = Options("seqrec", epochs=8, batch_size=4096, of_ratings=True)
 options.add_argument(
-    "-L", type=int, choices=range(1, 20), default=5, metavar="N", help="items looked at"
+    "-L",
+    type=int,
+    choices=range(1, 20),
+    default=5,
+    metavar="N",
+    help="length of the input sequence",
 )
 options.add_argument(
-    "--strict", action="store_true", help="draw held-out items as negatives, too (E23)"
+    "--strict", action="store_true", help="also draw held-out items as negatives (E23)"
 )
 options.add_argument(
     "--without",
     choices=["horizontal", "vertical"],
-    help="leave out one of the two kinds of filters: the book's first exercise",
+    help="leave out one kind of filter, as in the book's first exercise",
 )
 run = options.parse()
 devices = run.devices
@@ -38,7 +43,7 @@ devices = run.devices
 # %% [markdown]
 # ## Loading the Data
 #
-# A sample is a user, her `L` items in a row, the item that followed, and a negative.
+# A sample is a user, `L` consecutive items, the next item, and a negative item.
 
 # %%
 L, batch_size = run.args.L, run.batch_size
@@ -68,7 +73,8 @@ print(f"sample 0: user {user}, items {items}, target {target}, negative {negativ
 # %% [markdown]
 # ## Training the Model
 #
-# The book's settings; `d` and `d_prime` are the numbers of filters of either kind.
+# The book's settings. `d` is the number of horizontal filters of each height, and
+# `d_prime` is the number of vertical filters.
 
 # %%
 net = Caser(
@@ -104,7 +110,7 @@ history = train_ranking(
 )
 
 # %% [markdown]
-# ## What Would It Recommend?
+# ## Recommendations
 
 # %%
 print_recommendations(run, net, df, candidates, num_users, num_items, test_seq_iter)

@@ -1,12 +1,12 @@
-"""The package's own commands: ``python -m d2l_recsys doctor`` and ``... launch``."""
+"""The package's commands: ``python -m d2l_recsys doctor`` and ``... launch``."""
 
 import sys
 
 from d2l_recsys.tools import doctor, launch
 
 COMMANDS = {
-    "doctor": (doctor.main, "tell what of the chapter can work on this machine"),
-    "launch": (launch.main, "start a training of several workers"),
+    "doctor": (doctor.main, "check what works on this machine"),
+    "launch": (launch.main, "start a training with several workers"),
 }
 USAGE = "usage: python -m d2l_recsys COMMAND [OPTIONS]\n\n" + "\n".join(
     f"  {name}  {what}" for name, (_, what) in COMMANDS.items()
@@ -14,14 +14,17 @@ USAGE = "usage: python -m d2l_recsys COMMAND [OPTIONS]\n\n" + "\n".join(
 
 
 def main() -> int:
-    """Run the command that the command line names; return its exit code."""
+    """Run the command that is named on the command line; return its exit code."""
     name, arguments = (sys.argv[1:] or ["--help"])[0], sys.argv[2:]
     if name in ("-h", "--help"):
-        print(f"{USAGE}\n\nEach takes --help.")
+        print(f"{USAGE}\n\nEach command has --help.")
         return 0
     if name not in COMMANDS:
         known = " or ".join(COMMANDS)
-        print(f"python -m d2l_recsys: no command {name!r}: {known}", file=sys.stderr)
+        print(
+            f"python -m d2l_recsys: unknown command {name!r}: use {known}",
+            file=sys.stderr,
+        )
         return 2
     run, _ = COMMANDS[name]
     return run(arguments)

@@ -1,9 +1,9 @@
-"""Click-through rates: fields of an advertisement as indices. Section: ``ctr``."""
+"""Encode the fields of CTR data as indices. Section: ``ctr``."""
 
 import os
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Dict, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
@@ -15,16 +15,16 @@ _PathLike = Union[str, "os.PathLike[str]"]
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins of a field of numbers: bin i holds ``edges[i-1] < x <= edges[i]``."""
+    """The bins of a numeric field. Bin i contains ``edges[i-1] < x <= edges[i]``."""
 
     edges: Tuple[float, ...]
 
     def __len__(self) -> int:
-        """Return the number of bins, without the one for missing numbers."""
+        """Return the number of bins, not counting the index for missing numbers."""
         return len(self.edges) + 1
 
     def get(self, text: str, missing: int) -> int:
-        """Return the bin of the number that `text` writes, `missing` for no text."""
+        """Return the bin of the number in `text`, or `missing` if `text` is empty."""
         return bisect_left(self.edges, float(text)) if text else missing
 
 
@@ -32,34 +32,36 @@ Mapper = Dict[int, Union[Dict[str, int], Bins]]
 
 
 class CTRDataset:
-    """Advertisements, encoded once: ``dataset[i]`` is (indices, label).
+    """A CTR data set, encoded once: ``dataset[i]`` is (indices, label).
 
-    The indices, int32 of shape (fields,), count through all fields: those of field f
-    are ``offsets[f]`` and up. The label is float32 of shape (1,). For an array of n
-    row numbers the shapes are (n, fields) and (n, 1).
+    The indices, int32 of shape (fields,), are distinct between fields: those of field f
+    start at ``offsets[f]``. The label is float32 of shape (1,). For an array of n row
+    numbers, the shapes are (n, fields) and (n, 1).
 
-    A line of `data_path`, one file or a list of files, is a label 0 or 1 and `num_feat`
-    fields, with tabs between. `layout` is 'criteo', 'avazu' or a
-    :class:`~d2l_recsys.data.ctr_layouts.Layout`, which then tells the number of fields.
-    `numeric` are the numbers, from 1, of those fields in the book's layout that hold
-    numbers: these are binned at `num_bins` quantiles.
+    `data_path` is a file or a list of files. Each line is a label, 0 or 1, and
+    `num_feat` fields, separated by tabs. For other formats, `layout` is 'criteo',
+    'avazu' or a :class:`~d2l_recsys.data.ctr_layouts.Layout`; then `num_feat` is
+    ignored. `numeric` lists the fields of the book's layout that hold numbers, counted
+    from 1. They are divided into `num_bins` quantile bins.
 
-    The vocabulary is that of the file, unless `feat_mapper` and `defaults` of a
-    training set are given, as they should be for a test file:
+    The vocabulary is built from the file. For a test file, pass `feat_mapper` and
+    `defaults` of the training set instead. The attributes are
 
-    * feat_mapper: {field, from 1: {value: its index within the field}}, values in the
-      order of their text, or :class:`Bins` for a field of numbers;
-    * defaults: {field: the index for all other values}, the field's last one: values
-      seen fewer than `min_threshold` times, or never; for numbers: missing ones;
-    * field_dims, offsets: int64 of shape (fields,).
+    * feat_mapper: {field, from 1: {value: index within the field}}, with the values
+      sorted as text, or :class:`Bins` for a numeric field;
+    * defaults: {field: index of all other values}, the last one of the field. It stands
+      for values that occur fewer than `min_threshold` times in the training set, or not
+      at all; in a numeric field, for missing numbers;
+    * field_dims, offsets: int64 of shape (fields,);
+    * skipped: the number of invalid lines that were left out.
 
-    With ``on_error='skip'`` faulty lines are left out, with a warning, and counted in
-    `skipped`. Raises ValueError naming file and line otherwise, and for a mapper that
-    doesn't fit the fields or comes without its `defaults`.
+    Raises a ValueError that names file and line if a line is invalid; with
+    ``on_error='skip'``, there is a warning instead, and the line is left out. Raises
+    ValueError if `feat_mapper` does not fit the fields or only one of `feat_mapper` and
+    `defaults` is given.
 
-    Differs from the book: the same file gives the same indices whatever PYTHONHASHSEED
-    (E41), faulty lines are errors (E42), rows are encoded once (E43).
-    Section: ``ctr``.
+    Differs from the book: the indices do not depend on PYTHONHASHSEED (E41), invalid
+    lines are errors (E42), and rows are encoded only once (E43). Section: ``ctr``.
     """
 
     def __init__(
@@ -73,16 +75,16 @@ class CTRDataset:
         numeric: Sequence[int] = (),
         num_bins: int = 20,
         on_error: str = "raise",
-    ):
+    ) -> None:
         if isinstance(layout, str):
             if layout not in LAYOUTS:
                 raise ValueError(
-                    f"layout is {', '.join(LAYOUTS)} or a Layout, not {layout!r}"
+                    f"layout must be {', '.join(LAYOUTS)} or a Layout, not {layout!r}"
                 )
             layout = LAYOUTS[layout]
         if layout is None:
             mapped = [f for f, m in (feat_mapper or {}).items() if isinstance(m, Bins)]
-            layout = tabbed(num_feat, {*numeric, *mapped})
+            layout = tabbed(num_feat, [*{*numeric, *mapped}])
         _check_mapper(feat_mapper, defaults, len(layout.fields))
         table = read_table(data_path, layout, on_error)
         self._encode(table, feat_mapper, defaults, min_threshold, num_bins)
@@ -96,14 +98,21 @@ class CTRDataset:
         min_threshold: int = 4,
         num_bins: int = 20,
     ) -> "CTRDataset":
-        """Return the data set of a table that was read already, or of a part of it."""
+        """Encode a table from :func:`~d2l_recsys.data.ctr_files.read_table`."""
         _check_mapper(feat_mapper, defaults, len(table.fields))
         dataset = cls.__new__(cls)
         dataset._encode(table, feat_mapper, defaults, min_threshold, num_bins)
         return dataset
 
-    def _encode(self, table, feat_mapper, defaults, min_threshold, num_bins):
-        if feat_mapper is None:
+    def _encode(
+        self,
+        table: Table,
+        feat_mapper: Optional[Mapper],
+        defaults: Optional[Dict[int, int]],
+        min_threshold: int,
+        num_bins: int,
+    ) -> None:
+        if feat_mapper is None or defaults is None:
             feat_mapper = _fit(table, min_threshold, num_bins)
             defaults = {field: len(known) for field, known in feat_mapper.items()}
         self.feat_mapper, self.defaults = feat_mapper, defaults
@@ -123,32 +132,34 @@ class CTRDataset:
         """Return the number of rows."""
         return len(self.features)
 
-    def __getitem__(self, index) -> Tuple[numpy.ndarray, numpy.ndarray]:
-        """Return indices and label of row `index`, or of an array of rows."""
+    def __getitem__(
+        self, index: Union[int, slice, numpy.ndarray]
+    ) -> Tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the indices and the label of one row, or of an array of rows."""
         return self.features[index], self.labels[index]
 
 
-def _fit(table, min_threshold, num_bins):
+def _fit(table: Table, min_threshold: int, num_bins: int) -> Mapper:
     """Return the feat_mapper of a training table."""
     if num_bins < 1:
         raise ValueError(f"num_bins must be at least 1, not {num_bins}")
-    mapper = {}
+    mapper: Mapper = {}
     for column, (name, values) in enumerate(zip(table.fields, table.values)):
         counts = numpy.bincount(table.codes[:, column], minlength=len(values))
         if name in table.numeric:
             mapper[column + 1] = _quantile_bins(values, counts, num_bins)
         else:
             frequent = counts >= max(min_threshold, 1)
-            kept = sorted(v for v, often in zip(values, frequent) if often)
+            kept = sorted(value for value, keep in zip(values, frequent) if keep)
             mapper[column + 1] = {value: index for index, value in enumerate(kept)}
     return mapper
 
 
-def _quantile_bins(values, counts, num_bins):
-    """Return bins that hold about as many rows each; equal numbers share one."""
-    there = numpy.array([value != "" for value in values])
+def _quantile_bins(values: List[str], counts: numpy.ndarray, num_bins: int) -> Bins:
+    """Return bins with about the same number of rows each."""
+    present = numpy.array([value != "" for value in values])
     numbers = numpy.array([float(value) for value in values if value])
-    rows = numpy.repeat(numbers, counts[there])
+    rows = numpy.repeat(numbers, counts[present])
     if not len(rows):
         return Bins(())
     inner = numpy.arange(1, num_bins) / num_bins
@@ -156,17 +167,20 @@ def _quantile_bins(values, counts, num_bins):
     return Bins(tuple(edges[edges < rows.max()].tolist()))
 
 
-def _check_mapper(feat_mapper, defaults, num_fields):
+def _check_mapper(
+    feat_mapper: Optional[Mapper], defaults: Optional[Dict[int, int]], num_fields: int
+) -> None:
     if (feat_mapper is None) != (defaults is None):
         raise ValueError(
-            "feat_mapper and defaults belong together: pass both of the training set, "
-            "feat_mapper=train.feat_mapper, defaults=train.defaults, or neither"
+            "feat_mapper and defaults belong together: pass both or neither, "
+            "feat_mapper=train.feat_mapper and defaults=train.defaults"
         )
-    if feat_mapper is None:
+    if feat_mapper is None or defaults is None:
         return
     expected = set(range(1, num_fields + 1))
     if set(feat_mapper) != expected or set(defaults) != expected:
         raise ValueError(
-            f"feat_mapper has {len(feat_mapper)} fields and defaults {len(defaults)}, "
-            f"the file has {num_fields}: they are of another format"
+            f"feat_mapper has {len(feat_mapper)} fields and defaults has "
+            f"{len(defaults)}, but the file has {num_fields}: pass those of a training "
+            "set with the same fields"
         )

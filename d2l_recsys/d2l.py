@@ -1,11 +1,11 @@
-"""The book's namespace: all of ``d2l.mxnet``, with this package's names over it.
+"""The book's namespace: ``d2l.mxnet``, with the functions of this package on top.
 
-``from d2l_recsys import d2l`` in place of ``from d2l import mxnet as d2l``, and the
-chapter's cells run as they stand in the book. The installed d2l is left as it is.
+With ``from d2l_recsys import d2l`` instead of ``from d2l import mxnet as d2l``, the
+cells of the chapter run unchanged. The installed d2l is not modified.
 
-In a notebook the training functions draw with d2l's Animator, as the book's do; in a
-script they print only. They take the first edition's ``ctx_list=`` for ``devices=``.
-``accuracy`` is d2l's: that of classifiers. Sections: all.
+In a notebook, the training functions draw with d2l's Animator, as in the book; in a
+script, they only print. They accept the first edition's ``ctx_list=`` for ``devices=``.
+``accuracy`` is d2l's function for classifiers. Sections: all.
 """
 
 import os
@@ -14,60 +14,62 @@ from collections import deque
 from functools import wraps
 from importlib import import_module
 from inspect import signature
-from typing import Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import d2l_recsys
 from d2l_recsys import fm, mf, neumf
 from d2l_recsys.data import catalog
-from d2l_recsys.runtime.backend import gluon, np
+from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import try_all_gpus
 from d2l_recsys.tools.curves import Curves, in_notebook
 
-# Not by an import statement, which has to stand above: the backend is to be the first
-# to load MXNet.
-book = import_module("d2l.mxnet")
+# An import statement would have to come before the backend, which must be the first to
+# load MXNet.
+book: Any = import_module("d2l.mxnet")
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     return getattr(d2l_recsys if name in d2l_recsys.__all__ else book, name)
 
 
-def __dir__():
+def __dir__() -> List[str]:
     return sorted({*globals(), *d2l_recsys.__all__, *dir(book)})
 
 
 def download_extract(name: str, folder: Optional[str] = None) -> str:
-    """Return the folder with the files of a data set, ending in a separator.
+    """Return the folder with the files of a data set, with a separator at the end.
 
-    So ``data_dir + 'u.data'``, as the first edition has it, and
-    ``os.path.join(data_dir, 'u.data')`` are the same. 'ml-100k', 'ctr' and the others
-    that this package knows come from :func:`d2l_recsys.data.catalog.fetch`,
-    unless ``DATA_HUB`` has another archive for the name; all others by d2l's function.
+    So the first edition's ``data_dir + 'u.data'`` works as well as
+    ``os.path.join(data_dir, 'u.data')``. The data sets of this package, such as
+    'ml-100k' and 'ctr', come from :func:`d2l_recsys.data.catalog.fetch`, unless
+    ``DATA_HUB`` has another archive of that name. All others come from d2l's function.
     """
     known = catalog.DATASETS.get(name)
     hub = book.DATA_HUB.get(name)
     if known and (hub is None or getattr(known, "hash", "") == f"sha1:{hub[1]}"):
-        path = catalog.fetch(name)
+        path = str(catalog.fetch(name))
     else:
         path = book.download_extract(name)
-    if folder:  # as d2l has it, beside the one that is called like the archive
+    if folder:  # as in d2l: a sibling of the folder named like the archive
         path = os.path.join(os.path.dirname(path), folder)
     return os.path.join(path, "")
 
 
 class QuietHistory(list):
-    """A history that a notebook does not show when a cell ends with the training."""
+    """A history that a notebook does not display as the result of a cell."""
 
-    def _ipython_display_(self):
+    def _ipython_display_(self) -> None:
         pass
 
 
-def _as_in_the_book(train: Callable, labels: Dict[str, str], ylim: Tuple[float, float]):
-    """Return `train` with curves in a notebook, and with the first edition's names."""
+def _as_in_the_book(
+    train: Callable, labels: Dict[str, str], ylim: Tuple[float, float]
+) -> Callable:
+    """Add curves in a notebook, and the first edition's argument names, to `train`."""
     parameters = signature(train)
 
     @wraps(train)
-    def train_and_draw(*args, **kwargs):
+    def train_and_draw(*args: Any, **kwargs: Any) -> QuietHistory:
         if "ctx_list" in kwargs:
             kwargs["devices"] = kwargs.pop("ctx_list")
         call = parameters.bind(*args, **kwargs)
@@ -94,7 +96,7 @@ train_ranking = _as_in_the_book(
     {"test_hit_rate": "test hit rate", "test_auc": "test AUC"},
     ylim=(0, 1),
 )
-_train_clicks = _as_in_the_book(
+_train_ctr = _as_in_the_book(
     fm.train_ch13,
     {"train_loss": "train loss", "train_acc": "train acc", "test_acc": "test acc"},
     ylim=(0, 1),
@@ -103,22 +105,22 @@ _train_clicks = _as_in_the_book(
 
 def train_ch13(
     net: gluon.Block,
-    train_iter,
-    test_iter,
+    train_iter: Iterable,
+    test_iter: Optional[Iterable],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     num_epochs: int,
-    devices=None,
+    devices: Optional[Sequence[mx.Context]] = None,
     split_f: Optional[Callable] = None,
-    **kwargs,
-):
-    """Train a model of clicks with :func:`d2l_recsys.fm.train_ch13`.
+    **kwargs: Any,
+) -> Optional[List[Dict[str, float]]]:
+    """Train a CTR model with :func:`d2l_recsys.fm.train_ch13`; return its history.
 
-    The test rows count once each, whatever the ``last_batch`` of gluon's DataLoader
-    (E46). Warns of a net whose outputs are probabilities, as in the classic edition,
-    for they are taken as logits (E44).
+    Every test row is evaluated once, whatever the ``last_batch`` of Gluon's DataLoader
+    (E46). Outputs are taken as logits, so there is a warning if the net returns
+    probabilities, as in the classic edition (E44).
 
-    Classifiers of other chapters, that is SoftmaxCrossEntropyLoss or a `split_f`, are
+    Classifiers of other chapters, which use SoftmaxCrossEntropyLoss or a `split_f`, are
     trained by d2l's own function.
     """
     devices = kwargs.pop("ctx_list", devices)
@@ -128,29 +130,29 @@ def train_ch13(
         return book.train_ch13(
             net, train_iter, test_iter, loss, trainer, num_epochs, devices, split_f
         )
-    last = deque(maxlen=1)
+    last: Deque[Any] = deque(maxlen=1)
     hook = net.register_forward_hook(lambda *call: last.append(call[-1]))
     try:
         test_iter = _every_row(test_iter)
-        history = _train_clicks(
+        history = _train_ctr(
             net, train_iter, test_iter, loss, trainer, num_epochs, devices, **kwargs
         )
     finally:
         hook.detach()
-    # Without a test set, a hybridized net was called with symbols at most.
+    # Without a test set, a hybridized net may have been called with symbols only.
     arrays = [scores for scores in last if isinstance(scores, np.ndarray)]
     if arrays and arrays[0].min() >= 0 and arrays[0].max() <= 1:
         warnings.warn(
             f"{type(net).__name__} seems to return probabilities, but the loss and the "
-            "accuracy take logits: return x, not npx.sigmoid(x) (E44)",
+            "accuracy expect logits: return x instead of npx.sigmoid(x) (E44)",
             stacklevel=2,
         )
     return history
 
 
-def _every_row(loader):
-    """Return `loader`, or if it keeps rows for the next epoch one that doesn't."""
-    sampler = getattr(loader, "_batch_sampler", None)
+def _every_row(loader: Any) -> Any:
+    """Return `loader`, or if it skips rows in an epoch, one that yields every row."""
+    sampler: Any = getattr(loader, "_batch_sampler", None)
     if getattr(sampler, "_last_batch", "keep") == "keep":
         return loader
     return gluon.data.DataLoader(

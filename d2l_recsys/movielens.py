@@ -1,4 +1,4 @@
-"""The MovieLens data set: reading, splitting and loading. Section: ``movielens``."""
+"""Read, split and load the MovieLens data set. Section: ``movielens``."""
 
 import os
 from typing import Dict, List, NamedTuple, Optional, Tuple, Union
@@ -16,7 +16,7 @@ _PathLike = Union[str, "os.PathLike[str]"]
 
 
 class MovieLens(NamedTuple):
-    """What :func:`read_data_ml100k` returns, in the book's order."""
+    """The result of :func:`read_data_ml100k`, in the book's order."""
 
     data: pd.DataFrame
     num_users: int
@@ -24,7 +24,7 @@ class MovieLens(NamedTuple):
 
 
 class LoadedData(NamedTuple):
-    """What :func:`load_data_ml100k` returns, in the book's order."""
+    """The result of :func:`load_data_ml100k`, in the book's order."""
 
     users: numpy.ndarray
     items: numpy.ndarray
@@ -37,27 +37,28 @@ def read_data_ml100k(
     duplicates: str = "error",
     name: str = "ml-100k",
 ) -> MovieLens:
-    """Read the ratings of MovieLens 100K, or of the set of MovieLens called `name`.
+    """Read the ratings of MovieLens 100K, or of another MovieLens data set.
 
     Returns `data`, a frame with the columns user_id, item_id, rating and timestamp
-    (seconds since 1970) in the order of the file, then the numbers of users and items.
-    Ids count from 1 without gaps; where the file's own ids have gaps they are
-    renumbered in their order, and ``data.attrs['item_ids'][i - 1]`` is what the file
-    calls item `i` (``'user_ids'`` likewise).
+    (seconds since 1970) in file order, and the numbers of users and items. The ids
+    count from 1 without gaps. If the ids in the file have gaps, they are renumbered in
+    ascending order. ``data.attrs['item_ids'][i - 1]`` is the id of item `i` in the
+    file; ``data.attrs['user_ids']`` has those of the users.
 
-    `data_dir` is passed to :func:`d2l_recsys.data.catalog.fetch`. A user who rated an
-    item twice is an error, unless `duplicates` is 'first' or 'last': the row to keep,
-    in file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m', 'ml-32m'
-    or 'ml-latest-small'; with all but the first two there are half stars.
+    `data_dir` is passed to :func:`d2l_recsys.data.catalog.fetch`. If a user rated an
+    item twice, that is an error, unless `duplicates` is 'first' or 'last': the row to
+    keep, in file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m',
+    'ml-32m' or 'ml-latest-small'. All but the first two have half stars.
 
-    Raises ValueError for another name, and naming file and line for a line without four
-    fields, a field that is no number, an id below 1 or a rating that cannot be: see
-    :func:`d2l_recsys.data.ratings.read_ratings`.
+    Raises ValueError for an unknown name. Raises a ValueError that names file and line
+    for an invalid line: see :func:`d2l_recsys.data.ratings.read_ratings`.
 
     Differs from the book: ids with gaps are renumbered (E06). Section: ``movielens``.
     """
     if name not in FORMATS:
-        raise ValueError(f"no MovieLens {name!r}: choose from {', '.join(FORMATS)}")
+        raise ValueError(
+            f"unknown MovieLens data set {name!r}: choose from {', '.join(FORMATS)}"
+        )
     path = fetch(name, data_dir) / DATASETS[name].members[0]
     data = read_ratings(path, duplicates, name)
     for column in ("user_id", "item_id"):
@@ -77,50 +78,54 @@ def split_data_ml100k(
     test_ratio: float = 0.1,
     seed: int = 0,
 ) -> Tuple[pd.DataFrame, pd.DataFrame]:
-    """Split ratings into a training and a test frame, columns kept.
+    """Split ratings into a training frame and a test frame.
 
-    'random' draws each row into the test set with probability `test_ratio`; the same
-    `seed` draws the same rows on every machine. 'seq-aware' holds out the last rating
-    of each user, and orders the training rows by user, then time. Of several rows with
-    a user's last timestamp the first in the order of `data` is held out (E02): a
-    holdout for each user on his own, with no common point in time (E03).
+    'random' puts each row into the test set with probability `test_ratio`. The same
+    `seed` gives the same rows on every machine.
 
-    Raises ValueError for another mode, a ratio outside (0, 1), or a ratio other than
-    the default in 'seq-aware' mode, which has no use for one (E10).
+    'seq-aware' holds out the last rating of each user, and sorts the training rows by
+    user and time. If several rows share a user's last timestamp, the first in the order
+    of `data` is held out (E02). Users are split separately, so the test rows share
+    no common point in time (E03).
 
-    Differs from the book: the random split has a seed of its own (E04); the seq-aware
-    one keeps the columns (E06). Section: ``movielens``.
+    Raises ValueError for an unknown mode, for a ratio outside (0, 1), and in
+    'seq-aware' mode for any ratio but the default, because it has no effect (E10).
+
+    Differs from the book: the random split has its own seed (E04), and the seq-aware
+    split keeps the columns (E06). Section: ``movielens``.
     """
     if split_mode == "random":
         if not 0 < test_ratio < 1:
-            raise ValueError(f"test_ratio must lie between 0 and 1, not {test_ratio}")
+            raise ValueError(f"test_ratio must be between 0 and 1, not {test_ratio}")
         rng = numpy.random.default_rng(seed)
         in_test = rng.random(len(data)) >= 1 - test_ratio
         return data[~in_test], data[in_test]
     if split_mode != "seq-aware":
-        raise ValueError(f"split_mode is 'random' or 'seq-aware', not {split_mode!r}")
+        raise ValueError(
+            f"split_mode must be 'random' or 'seq-aware', not {split_mode!r}"
+        )
     if test_ratio != 0.1:
         raise ValueError(
             "test_ratio has no meaning in 'seq-aware' mode, which holds out one rating "
-            "per user: leave it out, or split with split_mode='random'"
+            "per user: omit it, or use split_mode='random'"
         )
     return _hold_out_last(data)
 
 
-def _hold_out_last(data):
+def _hold_out_last(data: pd.DataFrame) -> Tuple[pd.DataFrame, pd.DataFrame]:
     users, times = (data.iloc[:, column].to_numpy() for column in (0, 3))
     order = _by_user_and_time(users, times)
     users, times = users[order], times[order]
-    starts = numpy.ones(len(users), dtype=bool)  # of a user's rows of one moment
-    starts[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
-    starts = numpy.flatnonzero(starts)
+    first = numpy.ones(len(users), dtype=bool)  # among rows of one user and time
+    first[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
+    starts = numpy.flatnonzero(first)
     last = numpy.ones(len(starts), dtype=bool)
     last[:-1] = users[starts[1:]] != users[starts[:-1]]
     held_out, owners = order[starts[last]], users[starts[last]]
     in_train = numpy.ones(len(users), dtype=bool)
     in_train[held_out] = False
     train_data = data.iloc[order[in_train[order]]]
-    # Users stand in the order in which they first appear, as in the book.
+    # The test users are in the order of their first rows, as in the book.
     first_seen = data.iloc[:, 0].unique()
     test_data = data.iloc[held_out[numpy.searchsorted(owners, first_seen)]]
     for part in (train_data, test_data):
@@ -128,41 +133,41 @@ def _hold_out_last(data):
     return train_data, test_data
 
 
-def _by_user_and_time(users, times):
-    """Return the stable order: rows of a user's one moment stay as they are."""
+def _by_user_and_time(users: numpy.ndarray, times: numpy.ndarray) -> numpy.ndarray:
+    """Return the order of a stable sort by user and time."""
     users, times = (
         x.astype("int64", copy=False) if x.dtype.kind in "iu" else x
         for x in (users, times)
-    )  # a product of narrower ones would overflow
+    )  # the product below would overflow narrower integers
     first, last = int(times.min()), int(times.max())
     span = last - first + 1
     if (int(users.max()) + 1) * span >= 2**63 or users.min() < 0:
         return numpy.lexsort((times, users))
-    # One sort of one number is ten times as fast, on rows that stand by user.
+    # One key instead of two is ten times as fast if the rows are sorted by user.
     return numpy.argsort(users * numpy.int64(span) + (times - first), kind="stable")
 
 
 def load_data_ml100k(
     data: pd.DataFrame, num_users: int, num_items: int, feedback: str = "explicit"
 ) -> LoadedData:
-    """Turn a frame of ratings into arrays with ids from 0.
+    """Convert a frame of ratings to arrays with ids from 0.
 
-    Returns users and items, int32 of shape (n,), and scores, float32 of shape (n,): the
-    ratings when `feedback` is 'explicit', ones when it is 'implicit'. `inter` is the
-    rating matrix of shape (num_items, num_users), 0 where nothing was rated, or with
-    implicit feedback a dictionary from each user to the list of his items in the order
-    of `data`.
+    Returns users and items, int32 of shape (n,), scores, float32 of shape (n,), and
+    `inter`. With 'explicit' `feedback`, the scores are the ratings, and `inter` is the
+    rating matrix of shape (num_items, num_users), with 0 for missing ratings. With
+    'implicit' feedback, the scores are ones, and `inter` is a dictionary
+    {user: [items]} with the items in the order of `data`.
 
-    Raises ValueError naming the row for an id outside 1..num_users or 1..num_items, and
-    for a matrix of 2^31 cells or more, which MXNet cannot hold: such data is loaded
-    with implicit feedback, or with :func:`split_and_load_ml100k`.
+    Raises a ValueError that names the row for an id outside 1..num_users or
+    1..num_items. Raises ValueError for a matrix of 2^31 cells or more, which MXNet does
+    not support. Use implicit feedback or :func:`split_and_load_ml100k` for such data.
     Section: ``movielens``.
     """
     if feedback == "explicit" and num_items * num_users >= 2**31:
         raise ValueError(
             f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "
-            "more, which MXNet cannot hold: use feedback='implicit' or "
-            "split_and_load_ml100k, which make none, or a smaller set"
+            "more, which MXNet does not support: use a smaller data set, or "
+            "feedback='implicit' or split_and_load_ml100k, which create no matrix"
         )
     users, items, scores = _load_arrays(data, num_users, num_items, feedback)
     if feedback == "implicit":
@@ -173,10 +178,10 @@ def load_data_ml100k(
 
 
 def items_of_users(users: numpy.ndarray, items: numpy.ndarray) -> Dict[int, List[int]]:
-    """Return {user: list of his items} in the order of the arrays, both (n,)."""
+    """Return {user: [items]} in the order of the arrays, both of shape (n,)."""
     order = numpy.argsort(users, kind="stable")
     owners, firsts = numpy.unique(users[order], return_index=True)
-    # One int object for each item, not for each of its occurrences, saves a gigabyte.
+    # Sharing one int object per item saves a gigabyte on the largest data sets.
     ints = numpy.arange(items.max(initial=-1) + 1).astype(object)
     lists = numpy.split(ints[items[order]], firsts[1:])
     return {owner: part.tolist() for owner, part in zip(owners.tolist(), lists)}
@@ -191,13 +196,14 @@ def split_and_load_ml100k(
     data_dir: Optional[_PathLike] = None,
     name: str = "ml-100k",
 ) -> Tuple[int, int, BatchLoader, BatchLoader]:
-    """Return the numbers of users and items and the training and test loaders.
+    """Return the numbers of users and items, and loaders for training and test.
 
-    A batch is a list of users (B,), items (B,), both int32, and scores (B,), float32.
-    The training loader shuffles, and comes to every row once in each epoch. `data_dir`
-    and `name` are passed to :func:`read_data_ml100k`.
+    A batch is a list of users and items, int32 of shape (B,), and scores, float32 of
+    shape (B,). The training loader shuffles. `data_dir` and `name` are passed to
+    :func:`read_data_ml100k`; `split_mode`, `test_ratio` and `seed` are passed to
+    :func:`split_data_ml100k`.
 
-    Differs from the book: no row waits for the next epoch (E48).
+    Differs from the book: every epoch contains all training rows (E48).
     Section: ``movielens``.
     """
     data, num_users, num_items = read_data_ml100k(data_dir, name=name)
@@ -211,9 +217,11 @@ def split_and_load_ml100k(
     )
 
 
-def _load_arrays(data, num_users, num_items, feedback):
+def _load_arrays(
+    data: pd.DataFrame, num_users: int, num_items: int, feedback: str
+) -> Tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     if feedback not in ("explicit", "implicit"):
-        raise ValueError(f"feedback is 'explicit' or 'implicit', not {feedback!r}")
+        raise ValueError(f"feedback must be 'explicit' or 'implicit', not {feedback!r}")
     ids = []
     for column, limit, what in ((0, num_users, "user"), (1, num_items, "item")):
         values = data.iloc[:, column].to_numpy()

@@ -1,1 +1,1 @@
-"""What the scripts share: options, data, the run folder, the report, notebooks."""
+"""Code that the scripts share: options, data, results, the report and notebooks."""

@@ -1,10 +1,10 @@
-"""The data sets that scripts know: what they are called, where they are found."""
+"""The data sets of the scripts: their names, and how they are found."""
 
 import argparse
 import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from d2l_recsys.data import catalog
 from d2l_recsys.data.ratings import FORMATS, count_ratings
@@ -15,13 +15,13 @@ ML_100K_SHA1 = "3d12bc07346b98059a31aeed4b66752e83d8d372"  # of the published u.
 class Family(NamedTuple):
     """The data sets that a script can train on."""
 
-    real: str  # the book's, next to which lie real-synthetic and real-smoke
+    real: str  # the book's data set; there are also REAL-synthetic and REAL-smoke
     others: Tuple[str, ...] = ()
     files: bool = False  # whether --data may name a file
 
     @property
     def names(self) -> Tuple[str, ...]:
-        """What --data may be."""
+        """The names that --data accepts."""
         return ("auto", self.real, *self.others, "synthetic")
 
 
@@ -37,11 +37,11 @@ DATA_TITLES = {
     "ml-32m": "MovieLens 32M",
     "ml-latest-small": "MovieLens Latest Small",
     "ctr": "the book's CTR data",
-    "criteo": "Criteo's advertisements",
-    "avazu": "Avazu's advertisements",
-    "synthetic": "made-up data",
-    "smoke": "tiny made-up data",
-    "custom": "data of your own",
+    "criteo": "Criteo's CTR data",
+    "avazu": "Avazu's CTR data",
+    "synthetic": "synthetic data",
+    "smoke": "tiny synthetic data",
+    "custom": "your own data",
 }
 NOT_THE_BOOKS = """\
 *******************************************************************************
@@ -50,53 +50,54 @@ NOT_THE_BOOKS = """\
 *******************************************************************************"""
 
 
-def find_data(args, family):
-    """Return the folder of the data and what to call it; warn where need be."""
+def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
+    """Return the folder of the data and its name; warn if it is not the book's data."""
     real, title = family.real, DATA_TITLES[family.real]
     if args.smoke:
         return catalog.fetch(f"{real}-smoke"), "smoke"
     if args.data == "synthetic":
-        _warn(f"Made-up data in place of {title}, as asked for (--data synthetic).")
+        _warn(f"Synthetic data instead of {title}, as requested (--data synthetic).")
         return catalog.fetch(f"{real}-synthetic"), "synthetic"
     if args.data not in family.names:
-        _warn(f"{args.data} in place of {title}, as asked for.")
+        _warn(f"{args.data} instead of {title}, as requested.")
         return Path(args.data), "custom"
     if args.data in family.others:
         return _find_other(args, title)
     if args.data == real:
         folder = catalog.fetch(real, args.data_dir)
     else:
-        folder = _fetch_once(real, args.data_dir)
-    if folder is None:
-        _warn(
-            f"{title[0].upper()}{title[1:]} is not here and could not be downloaded: "
-            f"MADE-UP DATA in its\n***  place. `--data {real}` says what is needed "
-            "for the real data."
-        )
-        return catalog.fetch(f"{real}-synthetic"), "synthetic"
+        found = _fetch_once(real, args.data_dir)
+        if found is None:
+            _warn(
+                f"{title[0].upper()}{title[1:]} was not found and could not be "
+                "downloaded. SYNTHETIC DATA is\n***  used instead. `--data "
+                f"{real}` tells how to get the real data."
+            )
+            return catalog.fetch(f"{real}-synthetic"), "synthetic"
+        folder = found
     if family is MOVIELENS and _sha1(folder / "u.data") != ML_100K_SHA1:
         _warn(f"{folder / 'u.data'} is not the published MovieLens 100K.")
         return folder, "custom"
     return folder, real
 
 
-def _find_other(args, title):
-    """Find a set that is not the book's; tell where its size is not the published."""
+def _find_other(args: argparse.Namespace, title: str) -> Tuple[Path, str]:
+    """Find a data set other than the book's; warn if its size is not as published."""
     folder, name = catalog.fetch(args.data, args.data_dir), args.data
-    reason = f"{DATA_TITLES[name]} in place of {title}, as asked for."
+    reason = f"{DATA_TITLES[name]} instead of {title}, as requested."
     published = getattr(catalog.DATASETS[name], "ratings", None)
     if published:
         path, count = _count(folder, name)
         if count != published:
-            reason += f"\n***  {path} has {count} ratings, the published {published}."
+            reason += f"\n***  {path} has {count} ratings instead of {published}."
             name = "custom"
     _warn(reason)
     return folder, name
 
 
 @lru_cache(maxsize=None)
-def _fetch_once(real, data_dir):
-    """Return the folder or None; a run of all sections tries to download only once."""
+def _fetch_once(real: str, data_dir: Optional[Path]) -> Optional[Path]:
+    """Return the folder or None. A run of all sections tries the download only once."""
     try:
         return catalog.fetch(real, data_dir)
     except catalog.DatasetUnavailable:
@@ -104,21 +105,21 @@ def _fetch_once(real, data_dir):
 
 
 def times_the_books(folder: Path, name: str) -> int:
-    """Return how many times 100,000 ratings a set of MovieLens has: 1 for less."""
+    """Return the number of ratings of a MovieLens data set in 100,000s, at least 1."""
     _, ratings = _count(folder, name)
     return max(1, round(ratings / 100_000))
 
 
 @lru_cache(maxsize=None)
-def _count(folder, name):
-    """Return the file of ratings and how many it holds; a large one is read once."""
+def _count(folder: Path, name: str) -> Tuple[Path, int]:
+    """Return the file of ratings and their number. The cache saves reading it twice."""
     path = folder / catalog.DATASETS[name].members[0]
     return path, count_ratings(path, name)
 
 
 @lru_cache(maxsize=None)
 def fingerprint(source: Path) -> str:
-    """Return a hash of a file, or of the files in a folder with their names."""
+    """Return a hash of a file, or of the names and contents of a folder's files."""
     if source.is_file():
         return _sha1(source)
     digest = hashlib.sha1()
@@ -128,18 +129,18 @@ def fingerprint(source: Path) -> str:
     return digest.hexdigest()
 
 
-def _sha1(path):
+def _sha1(path: Path) -> str:
     import pooch
 
     return pooch.file_hash(str(path), alg="sha1")
 
 
-def _warn(reason):
+def _warn(reason: str) -> None:
     print(NOT_THE_BOOKS.format(reason=reason), flush=True)
 
 
-def data_argument(slug, family):
-    """Return what argparse needs to know of --data."""
+def data_argument(slug: str, family: Family) -> Dict[str, Any]:
+    """Return the arguments of ``add_argument`` for --data."""
     if slug == "__main__":
         families = [MOVIELENS, *FAMILY_OF.values()]
         return {"choices": sorted({name for f in families for name in f.names})}
@@ -151,7 +152,7 @@ def data_argument(slug, family):
     }
 
 
-def _name_or_file(names, text):
+def _name_or_file(names: Tuple[str, ...], text: str) -> str:
     if text in names or Path(text).is_file():
         return text
     raise argparse.ArgumentTypeError(
@@ -160,7 +161,7 @@ def _name_or_file(names, text):
 
 
 def arguments_for(slug: str, given: List[str]) -> List[str]:
-    """Return the runner's arguments for a section: without a --data it doesn't know."""
+    """Return the arguments for a section, without a --data that it does not know."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--data")
     args, rest = parser.parse_known_args(given)

@@ -1,7 +1,7 @@
 """Execute scripts as notebooks: ``python -m chapters.runner.notebooks mf --smoke``.
 
-First come the sections, all of them if there are none, then options that all have.
-Notebooks, metrics and pictures go to the folder ``notebooks``, or to that of --out.
+The sections come first (by default all), then options that all scripts have. Notebooks,
+metrics and figures are written to the folder ``notebooks``, or to the folder of --out.
 """
 
 import os
@@ -26,45 +26,47 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 class ThisPython(AsyncKernelManager):
-    """Starts kernels in the interpreter running, whatever is installed elsewhere."""
+    """Start kernels in the running interpreter, whatever kernels are installed."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """The specification of the kernel."""
+        """The kernel specification of the running interpreter."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f"]
         command += ["{connection_file}", "--log-level=ERROR"]
         return KernelSpec(argv=command, **KERNEL)
 
 
 def execute(notebook: nbformat.NotebookNode, options: Sequence[str] = ()) -> None:
-    """Run `notebook` in place, in a kernel of its own with the options of a script.
+    """Execute `notebook` in place, in a new kernel, with the options of a script.
 
-    Raises nbclient's CellExecutionError; the notebook then shows the error as well.
+    Raises nbclient's CellExecutionError; the notebook then shows the error, too.
     """
     notebook.metadata["kernelspec"] = KERNEL
     client = NotebookClient(notebook, kernel_manager_class=ThisPython, timeout=None)
     environment = {
         **os.environ,
         "D2L_RECSYS_ARGS": " ".join(map(shlex.quote, options)),
-        # The kernel's own choice; another, made for scripts, may draw nothing.
+        # The kernel's default; a backend set for scripts may draw nothing.
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
     client.execute(env=environment)
 
 
 def main() -> int:
-    """Execute the notebooks that the command line names; return the exit code."""
+    """Execute the notebooks named on the command line; return the exit code."""
     slugs = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
     given = sys.argv[1 + len(slugs) :]
     options = Options("__main__")
     options.prog = "python -m chapters.runner.notebooks"
     options.usage = "%(prog)s [SECTION ...] [OPTION ...]"
-    options.description = "Sections of the chapter as notebooks, executed."
+    options.description = "Execute sections of the chapter as notebooks."
     options.set_defaults(out=Path("notebooks"))
     out = options.parse_args(given).out
     unknown = [slug for slug in slugs if slug not in SECTIONS]
     if unknown:
-        options.error(f"no section {unknown[0]!r}: choose from {', '.join(SECTIONS)}")
+        options.error(
+            f"unknown section {unknown[0]!r}: choose from {', '.join(SECTIONS)}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     for slug in slugs or SECTIONS:
         path = out / f"{slug}.ipynb"

@@ -1,4 +1,4 @@
-"""What every script has in common: its options, its data, the folder of its results."""
+"""The common parts of all scripts: options, data and the results folder."""
 
 import argparse
 import gc
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from chapters.runner.data import (
     DATA_TITLES,
@@ -29,21 +29,21 @@ from d2l_recsys.runtime.workers import worker
 from d2l_recsys.tools.command_line import Parser, positive, read_devices
 from d2l_recsys.tools.curves import in_notebook
 
-# Options that do not change what an epoch computes, so that a run resumed may differ.
+# Options that may change when a run is resumed: they do not affect a single epoch.
 _FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show each default that says something."""
+    """Show all defaults except None and False."""
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
         if action.default in (None, False, argparse.SUPPRESS):
             return action.help
         return super()._get_help_string(action)
 
 
 class Options(Parser):
-    """The options of the script `slug`; wrong ones end it in one line, exit code 2."""
+    """The options of the script `slug`. An invalid option exits with code 2."""
 
     def __init__(
         self,
@@ -51,89 +51,91 @@ class Options(Parser):
         epochs: Optional[int] = None,
         batch_size: Optional[int] = None,
         of_ratings: bool = False,
-    ):
+    ) -> None:
         super().__init__(
             prog=f"python -m chapters.{slug}",
-            description=f"The book's section {slug!r}, at the book's settings.",
+            description=f"Run the book's section {slug!r} with the book's settings.",
             formatter_class=_HelpFormatter,
         )
         self.slug, self.family = slug, FAMILY_OF.get(slug, MOVIELENS)
         self.batch_size, self.of_ratings = batch_size, of_ratings
-        self._add_what_is_trained(epochs)
-        self._add_data_and_results()
+        self._add_training_options(epochs)
+        self._add_data_options()
 
-    def _add_what_is_trained(self, epochs):
+    def _add_training_options(self, epochs: Optional[int]) -> None:
         add = partial(self.add_argument, type=positive, metavar="N")
-        add("--epochs", default=epochs, help="passes over the training data")
+        add("--epochs", default=epochs, help="number of passes over the training data")
         book = f" (default: {self.batch_size}" if self.batch_size else ""
         book += " for each 100,000 ratings" if self.of_ratings else ""
-        add("--batch-size", help=f"examples a step{book and book + ')'}")
-        add("--seed", type=_seed, default=0, help="of every random draw")
+        add("--batch-size", help=f"examples per batch{book and book + ')'}")
+        add("--seed", type=_seed, default=0, help="seed of all random draws")
         self.add_argument(
             "--devices",
             type=_devices,
-            help="cpu, cpu:2 (two CPU contexts), gpu, gpu:0,1 (default: GPUs or cpu)",
+            help="cpu, cpu:2 (two contexts), gpu or gpu:0,1 (default: all GPUs or cpu)",
         )
         if epochs:
             self.add_argument(
                 "--kvstore",
                 choices=["device", "dist_sync"],
                 default="device",
-                help="dist_sync: be one of several workers, which "
-                "python -m d2l_recsys launch starts",
+                help="dist_sync: run as one of several workers, started by "
+                "python -m d2l_recsys launch",
             )
 
-    def _add_data_and_results(self):
+    def _add_data_options(self) -> None:
         real = self.family.real
         self.add_argument(
             "--data",
             default="auto",
-            help=f"auto is {real}, or the made-up set where it can't be had",
+            help=f"auto: {real}, or synthetic data if it is not available",
             **data_argument(self.slug, self.family),
         )
         self.add_argument(
             "--data-dir",
             type=_folder,
             metavar="DIR",
-            help=f"where to look first for the folder {real} or for {real}.zip",
+            help=f"folder to search first for the folder {real} or for {real}.zip",
         )
         self.add_argument(
             "--out",
             type=Path,
             default=Path("results"),
             metavar="DIR",
-            help="where metrics and pictures go",
+            help="folder for metrics and figures",
         )
         self.add_argument(
-            "--smoke", action="store_true", help="tiny data, two epochs: seconds only"
+            "--smoke", action="store_true", help="use tiny data and at most two epochs"
         )
         self.add_argument(
             "--checkpoint",
             type=Path,
             metavar="DIR",
-            help="save the state of every training there after each epoch",
+            help="save the state of every training in DIR after each epoch",
         )
         self.add_argument(
-            "--resume", action="store_true", help="go on from what --checkpoint holds"
+            "--resume",
+            action="store_true",
+            help="continue from the state in --checkpoint",
         )
 
     def add_patience(self) -> None:
-        """Add --patience."""
+        """Add the option --patience."""
         self.add_argument(
             "--patience",
             type=positive,
             metavar="N",
-            help="hold out a tenth of the training data, stop when it got no better "
-            "for N epochs, and keep the best epoch",
+            help="hold out a tenth of the training data, stop when its log loss has "
+            "not improved for N epochs, and keep the best epoch",
         )
 
     def parse(self) -> "Run":
         """Parse the command line and find the data.
 
-        In a notebook, whose command line is the kernel's, the options stand in the
-        environment variable D2L_RECSYS_ARGS: ``%env D2L_RECSYS_ARGS=--smoke``.
+        In a notebook, the options come from the environment variable D2L_RECSYS_ARGS:
+        ``%env D2L_RECSYS_ARGS=--smoke``.
 
-        Sets the seeds. Ends the script where an option is wrong or data can't be had.
+        Sets the seeds. Exits if an option is invalid or the data is not available.
         """
         given = shlex.split(os.environ.get("D2L_RECSYS_ARGS", ""))
         args = self.parse_args(given if in_notebook() else None)
@@ -148,7 +150,7 @@ class Options(Parser):
             self._join()
         try:
             args.out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=args.out):  # to know now, not at the end
+            with tempfile.TemporaryFile(dir=args.out):  # fail now, not at the end
                 pass
         except OSError as error:
             self.error(f"argument --out: {args.out}: {error.strerror}")
@@ -156,23 +158,24 @@ class Options(Parser):
             run = Run(self.slug, args, self.family)
             self._choose_batch(run)
             if worker.num_workers > 1:
-                all_of_it = run.identity(), args.epochs, args.resume
-                worker.check_same(all_of_it, "options or data")
+                settings = run.identity(), args.epochs, args.resume
+                worker.check_same(settings, "options or data")
             if args.epochs:
-                run.checkpoint("main")  # so that it fails here, if at all
+                run.checkpoint("main")  # fail now if it is invalid
         except ValueError as error:
             self.error(str(error))
         seed_everything(args.seed)
         if not gc.get_freeze_count():
-            gc.freeze()  # a script ends sooner if its imports are not searched again
+            gc.freeze()  # faster exit: do not search the imported modules for garbage
         return run
 
-    def _choose_batch(self, run):
-        """Set the batch size, and by how much `scale` it grows with MovieLens.
+    def _choose_batch(self, run: "Run") -> None:
+        """Set the batch size of `run`, and the factor `scale` for larger data sets.
 
-        Batches in proportion to the ratings keep the number of steps, and each user and
-        item in as many of them. Their share of a batch's mean loss shrinks: the scripts
-        divide weight decay by `scale`, so that it weighs as much as in the book.
+        Batches grow in proportion to the number of ratings. So an epoch has as many
+        steps as in the book, and each user and item is in about as many batches. But
+        its share of a batch's mean loss is smaller by `scale`. To keep the balance, the
+        scripts divide weight decay by `scale`.
         """
         run.scale, given = 1, run.args.batch_size
         if self.batch_size:
@@ -181,33 +184,33 @@ class Options(Parser):
             book = self.batch_size * (run.scale if self.of_ratings else 1)
             run.batch_size = run.args.batch_size = given or book
 
-    def _join(self):
+    def _join(self) -> None:
         try:
             worker.join()
         except ValueError as error:
             self.error(f"argument --kvstore: {error}")
-        if worker.rank:  # all would print the same
+        if worker.rank:  # all workers would print the same
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Run:
-    """A script's options as attributes, its data folder, and where results go."""
+    """The options, the data folder and the results folder of a script."""
 
-    def __init__(self, slug: str, args: argparse.Namespace, family: Family):
+    def __init__(self, slug: str, args: argparse.Namespace, family: Family) -> None:
         self.slug, self.out = slug, args.out
         self.epochs = args.epochs
         self.seed, self.devices, self.args = args.seed, args.devices, args
         self.folder, self.data_name = find_data(args, family)
-        # In whose format the files are: made-up ones are as the book's.
+        # The format of the files; synthetic files have that of the book's.
         other = args.data in family.others and not args.smoke
         self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
 
     def checkpoint(self, training: str) -> Optional[Checkpoint]:
-        """Return the checkpoint of one of the script's trainings, if one is asked for.
+        """Return the checkpoint of one training, or None without --checkpoint.
 
-        Raises CheckpointError where it cannot be written, or not be resumed from.
+        Raises CheckpointError if it cannot be written or resumed from.
         """
         if not self.args.checkpoint:
             return None
@@ -216,13 +219,13 @@ class Run:
         identity = {"training": training, **self.identity()}
         identity["devices"] = str(self.devices)
         folder = self.args.checkpoint / self.slug / training
-        # A script's second training may not have begun yet when it was ended.
+        # The script may have been stopped before its second training started.
         begun = training == "main" or any(folder.glob("*.npz"))
         point = Checkpoint(folder, identity, self.args.resume and begun)
         return self._checkpoints.setdefault(training, point)
 
     def identity(self) -> Dict[str, str]:
-        """Return what is trained on what, with which settings but the devices."""
+        """Return section, settings and data of the run; devices may differ."""
         free = (*_FREE, "kvstore", "devices")
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
         data = fingerprint(self.folder)
@@ -232,9 +235,9 @@ class Run:
         self,
         metrics: Dict[str, float],
         history: Optional[History] = None,
-        **figures,
+        **figures: Any,
     ) -> None:
-        """Write ``slug.json`` and, for each figure by name, ``name.png``: worker 0."""
+        """Write ``SLUG.json``, and ``NAME.png`` for each figure; on worker 0 only."""
         if worker.rank:
             return
         for name, figure in figures.items():
@@ -257,19 +260,19 @@ class Run:
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _seed(text):
+def _seed(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a non-negative integer")
     return int(text)
 
 
-def _folder(text):
+def _folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return Path(text)
 
 
-def _devices(text):
+def _devices(text: str) -> List[mx.Context]:
     try:
         return contexts(*read_devices(text))
     except ValueError as error:

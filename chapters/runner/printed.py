@@ -1,7 +1,7 @@
-"""What the editions of the book print: ``printed.csv``, one figure a row.
+"""The figures that the book's editions print, from ``printed.csv``.
 
-`where` is the section's number in that edition. `because` holds the errata that make a
-figure an artefact of a mistake; where it is empty, the figure is sound.
+`where` is the section number in that edition. `because` lists the errata that distort a
+figure; if it is empty, the figure is correct.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def printed_figures(section: str = "") -> pd.DataFrame:
-    """Return the figures of one section, or all: text, as they are printed."""
+    """Return the figures of one section, or of all, as text."""
     table = pd.read_csv(
         Path(__file__).with_name("printed.csv"), dtype=str, keep_default_na=False
     )
@@ -18,10 +18,10 @@ def printed_figures(section: str = "") -> pd.DataFrame:
 
 
 def in_brief(section: str) -> str:
-    """Return what the MXNet editions print of data or test set, in one line."""
+    """Return one line with the data and test figures of the MXNet editions."""
     table = printed_figures(section)
-    told = table["metric"].str.contains("test_|users|items|sparsity")
-    table = table[(table["framework"] == "MXNet") & told]
+    shown = table["metric"].str.contains("test_|users|items|sparsity")
+    table = table[(table["framework"] == "MXNet") & shown]
     return "; ".join(
         f"{edition}: "
         + ", ".join(

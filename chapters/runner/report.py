@@ -1,20 +1,23 @@
-"""Run the chapter with several seeds; write docs/results.md and the README's table."""
+"""Run the chapter with several seeds; write docs/results.md and README.md's table."""
 
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple
 
 import numpy
+from matplotlib.figure import Figure
 
 from chapters.runner.printed import printed_figures
 from d2l_recsys.tools.curves import new_figure
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-# Each run: section, what it is called, more options, the metrics to be told.
+# Section, title, options (None: same run as before), metrics to report.
 RUNS = [
     ("mf", "seq-aware split", [], ["test_rmse", "train_loss"]),
     ("mf", "random split", ["--split", "random"], ["test_rmse", "train_loss"]),
@@ -27,28 +30,40 @@ RUNS = [
     ("deepfm", "", [], ["test_acc", "test_auc", "train_loss"]),
 ]
 EXPLAINED = {
-    "E11": "the mean of running means of batches, not of rows",
-    "E13": "running sums summed and divided by the batch size twice",
+    "E11": "mean of running means over batches, not over rows",
+    "E13": "running sums are added up and divided by the batch size twice",
     "E14": "divided by all cells of the matrix (PyTorch: summed over an item's cells)",
     "E27": "only the first 943 items are ranked",
-    "E31": "the timer is never restarted, and runs while evaluating",
-    "E32": "running sums summed",
-    "E44": "a sigmoid before a loss that applies one",
-    "E45": "logits compared with labels",
+    "E31": "the timer is never restarted and includes the evaluation",
+    "E32": "running sums are added up",
+    "E44": "a sigmoid before a loss that applies another",
+    "E45": "logits are compared with labels",
 }
 
 
-def write_report(args) -> None:
+Record = Dict[str, Any]  # the contents of a section's JSON file
+
+
+class Result(NamedTuple):
+    """The records of one run, one for each seed."""
+
+    section: str
+    title: str
+    metrics: List[str]
+    records: List[Record]
+
+
+def write_report(args: Namespace) -> None:
     """Run all sections with the seeds 0 to ``args.seeds - 1`` and write the tables."""
     seeds = range(args.seeds)
-    results = []
+    results: List[Result] = []
     for slug, name, more, metrics in RUNS:
-        if more is None:  # told by the run before
-            records = results[-1][3]
+        if more is None:  # part of the previous run
+            records = results[-1].records
         else:
             records = [_run(args, slug, more, seed) for seed in seeds]
-        results.append((slug, name, metrics, records))
-        print(f"{slug} {name}: {_told(metrics, records)}", flush=True)
+        results.append(Result(slug, name, metrics, records))
+        print(f"{slug} {name}: {_means(metrics, records)}", flush=True)
     page = ROOT / "docs" / "results.md"
     _replace(page, "\n\n".join(_sections(results, args.seeds)))
     _replace(ROOT / "README.md", _summary(results, args.seeds))
@@ -56,8 +71,8 @@ def write_report(args) -> None:
     print(f"wrote {page.relative_to(ROOT)}, docs/curves.png and README.md's table")
 
 
-def _run(args, slug, more, seed):
-    """Run a script in a process of its own, as a reader would; return its results."""
+def _run(args: Namespace, slug: str, more: List[str], seed: int) -> Record:
+    """Run a script in a new process, as users do, and return its results."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", f"chapters.{slug}", "--seed", str(seed), *more]
         command += ["--out", out]
@@ -67,55 +82,59 @@ def _run(args, slug, more, seed):
         return json.loads((Path(out) / f"{slug}.json").read_text(encoding="utf-8"))
 
 
-def _values(metric, records):
+def _values(metric: str, records: List[Record]) -> List[float]:
     return [r["metrics"].get(metric, r["history"][-1].get(metric)) for r in records]
 
 
-def _spread(metric, records):
+def _spread(metric: str, records: List[Record]) -> str:
     values = _values(metric, records)
     spread = numpy.std(values, ddof=1) if len(values) > 1 else 0
     return f"{numpy.mean(values):.3f} ± {spread:.3f}"
 
 
-def _told(metrics, records):
+def _means(metrics: List[str], records: List[Record]) -> str:
     return ", ".join(f"{_words(m)} {_spread(m, records)}" for m in metrics)
 
 
-def _words(metric):
+def _words(metric: str) -> str:
+    """Return the name of a metric as it is written in the tables."""
     text = metric.replace("examples_per_sec", "examples/s")
     text = text.replace("rating_20_30", "rating of user 20 for item 30")
     text = text.replace("strict_", "").replace("_", " ").replace("test ", "")
     return text.replace("rmse", "RMSE").replace("auc", "AUC").replace("acc", "accuracy")
 
 
-def _speed(records):
-    return numpy.mean([r["history"][-1]["examples_per_sec"] for r in records])
+def _speed(records: List[Record]) -> float:
+    return float(numpy.mean([r["history"][-1]["examples_per_sec"] for r in records]))
 
 
-def _sections(results, seeds):
-    """Yield the parts of docs/results.md."""
-    data = sorted({record["data"] for *_, records in results for record in records})
+def _sections(results: List[Result], seeds: int) -> Iterator[str]:
+    """Yield the introduction and the sections of docs/results.md."""
+    data = sorted({record["data"] for r in results for record in r.records})
     yield (
-        f"Means ± standard deviations over {seeds} seeds, the book's settings, on "
-        f"{os.cpu_count()} CPU cores; data: {', '.join(data)}. The speed is that of "
-        "training alone. A figure of the book is an artefact where an erratum is "
-        "named: see [errata.md](errata.md). Written by "
+        f"Means ± standard deviations over {seeds} seeds, with the book's settings, on "
+        f"{os.cpu_count()} CPU cores; data: {', '.join(data)}. The speed does not "
+        "include the evaluation. An erratum in parentheses distorts the figure before "
+        "it: see [errata.md](errata.md). Written by "
         f"`python -m chapters --seeds {seeds} --report`."
     )
-    for slug in dict.fromkeys(result[0] for result in results):
+    for slug in dict.fromkeys(result.section for result in results):
         lines = [f"## {slug}", "", "| | figures |", "|:--|:--|"]
-        for _, name, metrics, records in (r for r in results if r[0] == slug):
+        for _, name, metrics, records in (r for r in results if r.section == slug):
             speed = (
                 f", {_speed(records):,.0f} examples/s" if "strict" not in name else ""
             )
-            synthetic = "" if records[0]["data"] in ("ml-100k", "ctr") else " (made up)"
+            synthetic = (
+                "" if records[0]["data"] in ("ml-100k", "ctr") else " (synthetic)"
+            )
             what = f"here{synthetic}, {name}".strip(" ,")
-            lines.append(f"| **{what}** | **{_told(metrics, records)}**{speed} |")
+            lines.append(f"| **{what}** | **{_means(metrics, records)}**{speed} |")
         yield "\n".join([*lines, *_book_rows(slug)])
 
 
-def _book_rows(slug):
-    table, causes = printed_figures(slug), {}
+def _book_rows(slug: str) -> Iterator[str]:
+    table = printed_figures(slug)
+    causes: Dict[str, None] = {}  # in order, each once
     for key, rows in table.groupby(["edition", "framework", "where"], sort=False):
         cells = []
         for row in rows.itertuples():
@@ -125,14 +144,14 @@ def _book_rows(slug):
                 causes.update(dict.fromkeys(row.because.split(" ")))
         yield f"| {key[0]}, {key[1]} ({key[2]}) | {', '.join(cells)} |"
     if causes:
-        told = "; ".join(f"{cause}: {EXPLAINED[cause]}" for cause in sorted(causes))
-        yield f"\n{told[0].upper()}{told[1:]}."
+        notes = "; ".join(f"{cause}: {EXPLAINED[cause]}" for cause in sorted(causes))
+        yield f"\n{notes}."
 
 
-def _summary(results, seeds):
+def _summary(results: List[Result], seeds: int) -> str:
     lines = [
         f"Means ± standard deviations over {seeds} seeds; "
-        "[docs/results.md](docs/results.md) has all figures, and why some differ.",
+        "[docs/results.md](docs/results.md) has all figures and explains differences.",
         "",
         "| section | here | the book, 2026 (MXNet) |",
         "|:--|:--|:--|",
@@ -145,14 +164,14 @@ def _summary(results, seeds):
         theirs = ", ".join(f"{_words(m)} {book[m]}" for m in shown if m in book)
         if "strict" in name or (slug, name) == ("mf", "random split"):
             theirs = ""  # the book has no such run
-        made_up = "" if records[0]["data"] in ("ml-100k", "ctr") else "made-up data"
-        theirs = f"{theirs}, on other data" if made_up else theirs
-        what = ", ".join(x for x in (slug, name, made_up) if x)
-        lines.append(f"| {what} | {_told(shown, records)} | {theirs} |")
+        synthetic = "" if records[0]["data"] in ("ml-100k", "ctr") else "synthetic data"
+        theirs = f"{theirs}, on other data" if synthetic else theirs
+        what = ", ".join(x for x in (slug, name, synthetic) if x)
+        lines.append(f"| {what} | {_means(shown, records)} | {theirs} |")
     return "\n".join(lines)
 
 
-def _curves(results):
+def _curves(results: List[Result]) -> Figure:
     """Draw the test metrics over the epochs of the first seed."""
     figure, axes = new_figure(
         "Learning curves on MovieLens 100K, seed 0", "epoch", "test metric"
@@ -165,7 +184,7 @@ def _curves(results):
         ("neumf", "test_hit_rate", "NeuMF, hit rate at 50"),
         ("seqrec", "test_hit_rate", "Caser, hit rate at 50"),
     ):
-        history = next(r[3][0]["history"] for r in results if r[0] == slug)
+        history = next(r.records[0]["history"] for r in results if r.section == slug)
         axes.plot(
             [e["epoch"] for e in history], [e[metric] for e in history], label=label
         )
@@ -174,8 +193,8 @@ def _curves(results):
     return figure
 
 
-def _replace(path, text):
-    """Put `text` between the marks of a page; what is outside them stays."""
+def _replace(path: Path, text: str) -> None:
+    """Replace the text between the markers of a page."""
     page = path.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]

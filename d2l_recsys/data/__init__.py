@@ -1,1 +1,1 @@
-"""Files, frames and arrays. NumPy and pandas only, never MXNet."""
+"""Files, frames and arrays. This folder uses NumPy and pandas, never MXNet."""

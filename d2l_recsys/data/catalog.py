@@ -1,13 +1,13 @@
-"""Where data comes from: a folder of yours, the cache, a download, or a generator.
+"""Find a data set by name: in a folder, in the cache, or from its source.
 
-:func:`fetch` gives the folder that holds a data set, by name. It looks in ``data_dir``,
-then in the folder named by the environment variable ``D2L_RECSYS_DATA``, then in the
-user cache, and downloads what it finds in none of them. Section: ``movielens``,
-``ctr``.
+:func:`fetch` returns the folder that holds a data set. It looks in ``data_dir``, then
+in the folder named by the environment variable ``D2L_RECSYS_DATA``, then in the user
+cache. If no folder holds the data set, it is downloaded or generated. Sections:
+``movielens``, ``ctr``.
 
-A file or folder appears in the cache under its name when it is whole. What a killed
-process was at work on stays there under another name, which is never read, until a
-process writes to the cache a day later or more and sweeps it.
+A file or folder gets its final name in the cache only when it is complete. A process
+that is killed leaves its work under a temporary name, which is never read. A later
+write to the cache deletes such leftovers once they are a day old.
 """
 
 import os
@@ -16,55 +16,57 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
 from d2l_recsys.data.downloads import DatasetUnavailable, download, unpack
 from d2l_recsys.data.synthetic_ctr import write_ctr
 from d2l_recsys.data.synthetic_movielens import write_movielens
 
-_MADE_UP = "ml-100k-synthetic"  # in place of any set of MovieLens
-_LEFTOVER_SECONDS = 24 * 3600  # no process works on a file in the cache for so long
+_MOVIELENS_SUBSTITUTE = "ml-100k-synthetic"  # for every MovieLens data set
+_STALE_SECONDS = 24 * 3600  # no process works on one file for this long
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Download(NamedTuple):
-    """A published archive: its address, its hash and the members that are needed."""
+    """A published archive: its URL, its hash and the files to unpack."""
 
     url: str
-    hash: Optional[str]  # 'sha1:...' or 'md5:...'; None where the archive may change
-    members: Tuple[str, ...]  # the first one is what tells that a folder holds the set
-    max_bytes: int  # no honest copy unpacks to more
-    ratings: Optional[int] = None  # how many there are in the published set
-    folder: Optional[str] = None  # inside the archive, where it is not the set's name
+    hash: Optional[str]  # 'sha1:...' or 'md5:...'; None if the archive may change
+    members: Tuple[str, ...]  # a folder that has the first one holds the data set
+    max_bytes: int  # upper limit of the unpacked size
+    ratings: Optional[int] = None  # number of ratings in the published data set
+    folder: Optional[str] = None  # folder in the archive, if not the data set's name
 
 
 class Generated(NamedTuple):
-    """A made-up data set: its writer and the file that tells it is there."""
+    """A synthetic data set: the function that writes it, and its files."""
 
     write: Callable[[Path], None]
     members: Tuple[str, ...]
 
 
-class Brought(NamedTuple):
-    """A data set that readers get for themselves: where from, and its files."""
+class Manual(NamedTuple):
+    """A data set that users download themselves: the web page, and the files."""
 
     origin: str
     members: Tuple[str, ...]
 
 
+Source = Union[Download, Generated, Manual]
+
 _CTR_FILES = ("train.csv", "test.csv")
 _DAT, _CSV = ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv")
-# A file of such a name may be of anything, so that the folder's name has to tell.
+# Several data sets have files of these names, so the folder's name must match, too.
 _SHARED = ("train.csv", "ratings.dat", "ratings.csv")
 _MOVIELENS = "https://files.grouplens.org/datasets/movielens/"
-DATASETS = {
+DATASETS: Dict[str, Source] = {
     "ml-100k": Download(
         f"{_MOVIELENS}ml-100k.zip",
         "sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
         ("u.data", "u.item", "u.genre", "u.user", "u.info", "u.occupation", "README"),
         max_bytes=50_000_000,
     ),
-    # The MD5 sums are those that GroupLens publishes, in NAME.zip.md5.
+    # GroupLens publishes these MD5 sums in NAME.zip.md5.
     "ml-1m": Download(
         f"{_MOVIELENS}ml-1m.zip",
         "md5:c4d9eecfca2ab87c1945afe126590906",
@@ -101,8 +103,8 @@ DATASETS = {
         max_bytes=1_500_000_000,
         ratings=32_000_204,
     ),
-    # GroupLens changes this one now and then: no hash can be relied on, and the number
-    # of ratings is that of September 2018.
+    # GroupLens updates this set from time to time, so it has no fixed hash. The number
+    # of ratings is from September 2018.
     "ml-latest-small": Download(
         f"{_MOVIELENS}ml-latest-small.zip",
         None,
@@ -125,50 +127,58 @@ DATASETS = {
     "ctr-smoke": Generated(
         partial(write_ctr, num_train=2000, num_test=500), _CTR_FILES
     ),
-    "criteo": Brought(
+    "criteo": Manual(
         "https://www.kaggle.com/c/criteo-display-ad-challenge", _CTR_FILES
     ),
-    "avazu": Brought("https://www.kaggle.com/c/avazu-ctr-prediction", _CTR_FILES),
+    "avazu": Manual("https://www.kaggle.com/c/avazu-ctr-prediction", _CTR_FILES),
 }
 
 
 def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
-    """Return the folder that holds the data set `name`, downloading it if need be.
+    """Return the folder that holds the data set `name`; download it if necessary.
 
-    `data_dir` may be the folder with the files, a folder that has it as a subfolder
-    called `name`, or one that has the published ``name.zip``. A folder whose files are
-    called train.csv, ratings.dat or ratings.csv, as those of several sets, must always
-    be called exactly `name` (or ml-10M100K, as in the archive of ml-10m). An archive
-    is unpacked into the user cache, after its hash was found right; that of
-    ml-latest-small has none, because GroupLens changes it.
+    `data_dir` is the folder with the files, a folder with a subfolder called `name`, or
+    a folder with the published ``name.zip``. Several data sets have a train.csv,
+    ratings.dat or ratings.csv. The folder of these files must be called exactly `name`;
+    for ml-10m, the archive's own ml-10M100K works, too. An archive is unpacked into the
+    user cache after its hash has been checked. The archive of ml-latest-small has no
+    fixed hash, because GroupLens updates it.
 
-    Raises ValueError for an unknown name or a `data_dir` that is no folder, and
-    :class:`DatasetUnavailable` where the set can't be had, with the way out.
+    Raises ValueError for an unknown name and for a `data_dir` that is not a folder.
+    Raises :class:`DatasetUnavailable`, with advice in the message, if the data set
+    cannot be obtained.
     """
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}: choose from {', '.join(DATASETS)}")
+        raise ValueError(
+            f"unknown data set {name!r}: choose from {', '.join(DATASETS)}"
+        )
     folder = find(name, data_dir)
     if folder is not None:
         return folder
     source = DATASETS[name]
     if isinstance(source, Generated):
-        return _fill_cache(name, source.write)
-    if isinstance(source, Brought):
+        return _write_to_cache(name, source.write)
+    if isinstance(source, Manual):
         raise DatasetUnavailable(
-            f"no folder {name} with the files {', '.join(source.members)} was found: "
-            f"get the data from {source.origin} and name the folder above with "
-            "--data-dir (data_dir=) or D2L_RECSYS_DATA"
+            f"no folder {name} with {' and '.join(source.members)} was found: get the "
+            f"data from {source.origin}, put the files into a folder called {name}, "
+            "and pass the folder above it as --data-dir (data_dir=) or D2L_RECSYS_DATA"
         )
     return _unpack(name, source, _download(name, source))
 
 
 def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
-    """Return the folder that holds `name` if it is on this machine, else None."""
+    """Return the folder that holds `name` if it is on this machine, else None.
+
+    Nothing is downloaded or generated, but an archive that is found is unpacked into
+    the cache. Raises the errors of :func:`fetch` for `data_dir` and for an archive.
+    """
     source = DATASETS[name]
     names = (name, getattr(source, "folder", None) or name)
-    for place in _places(data_dir):
+    for place in _search_folders(data_dir):
         folders = [place / n for n in names]
-        if not isinstance(source, Generated):  # u.data alone may be the real one
+        # A folder with only a u.data may be the real data set, not a synthetic one.
+        if not isinstance(source, Generated):
             folders.append(place)
         for folder in folders:
             if source.members[0] in _SHARED and folder.absolute().name not in names:
@@ -183,13 +193,14 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
 
 
 def cache_dir() -> Path:
-    """Return the user's cache folder for data sets (it need not exist yet)."""
+    """Return the user's cache folder for data sets, which may not exist yet."""
     import pooch
 
     return Path(pooch.os_cache("d2l-recsys"))
 
 
-def _places(data_dir):
+def _search_folders(data_dir: Optional[_PathLike]) -> Iterator[Path]:
+    """Yield the folders to look in, in this order."""
     for place, origin in (
         (data_dir, "data_dir"),
         (os.environ.get("D2L_RECSYS_DATA"), "D2L_RECSYS_DATA"),
@@ -197,12 +208,12 @@ def _places(data_dir):
         if not place:
             continue
         if not Path(place).is_dir():
-            raise ValueError(f"{origin} names {str(place)!r}, which is not a folder")
+            raise ValueError(f"{origin} is {str(place)!r}, which is not a folder")
         yield Path(place)
     yield cache_dir()
 
 
-def _check_hash(path, expected):
+def _check_hash(path: Path, expected: Optional[str]) -> None:
     import pooch
 
     kind, _, expected = (expected or "").partition(":")
@@ -210,39 +221,39 @@ def _check_hash(path, expected):
     if actual != expected:
         raise DatasetUnavailable(
             f"{path} is not the published archive: its {kind.upper()} is {actual}, not "
-            f"{expected}. Delete it, or put a good copy in its place."
+            f"{expected}. Delete the file, or replace it with a good copy."
         )
 
 
-def _unpack(name, source, archive):
-    def write(folder):
+def _unpack(name: str, source: Download, archive: Path) -> Path:
+    def write(folder: Path) -> None:
         unpack(archive, source.members, source.max_bytes, folder)
 
-    return _fill_cache(name, write)
+    return _write_to_cache(name, write)
 
 
-def _fill_cache(name, write):
-    """Make the folder `name` in the cache by `write(folder)`, all of it or nothing."""
+def _write_to_cache(name: str, write: Callable[[Path], None]) -> Path:
+    """Create the cache folder `name` by ``write(folder)``, completely or not at all."""
     target = _writable_cache(name) / name
     work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     try:
         write(work)
-        work.chmod(0o755)  # mkdtemp lets nobody else in
+        work.chmod(0o755)  # mkdtemp makes the folder private
         work.rename(target)
     except OSError as error:
-        # Another process may have filled the folder meanwhile: its copy is as good.
+        # Another process may have created the folder meanwhile; its copy is as good.
         if not (target / DATASETS[name].members[0]).is_file():
             raise DatasetUnavailable(
-                f"{name} cannot be written to {target} ({error.strerror}): make room, "
-                "or delete what is there"
+                f"cannot write {name} to {target} ({error.strerror}): free some disk "
+                "space, or delete what is there"
             ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
 
 
-def _writable_cache(name):
-    """Return the cache folder, made and swept of what killed processes left there."""
+def _writable_cache(name: str) -> Path:
+    """Return the cache folder; create it and delete old leftovers in it."""
     cache = cache_dir()
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -251,35 +262,36 @@ def _writable_cache(name):
     except OSError as error:
         raise DatasetUnavailable(
             f"cannot write to the cache folder {cache} ({error.strerror}): set "
-            "XDG_CACHE_HOME to a folder you may write to, or D2L_RECSYS_DATA to one "
-            f"that holds {name}"
+            "XDG_CACHE_HOME to a writable folder, or D2L_RECSYS_DATA to a folder that "
+            f"holds {name}"
         ) from error
-    started = time.time() - _LEFTOVER_SECONDS
-    for left in (*cache.glob("tmp*"), *cache.glob(".*-*")):
+    oldest = time.time() - _STALE_SECONDS
+    for leftover in (*cache.glob("tmp*"), *cache.glob(".*-*")):
         try:
-            if left.stat().st_mtime < started:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        except OSError:  # another process was faster, or it is somebody else's
+            if leftover.stat().st_mtime < oldest:
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        except OSError:  # deleted by another process, or owned by another user
             continue
     return cache
 
 
-def _download(name, source):
-    """Fetch the archive of `source` into the cache."""
+def _download(name: str, source: Download) -> Path:
+    """Download the archive of `source` into the cache."""
     archive = _writable_cache(name) / f"{name}.zip"
     try:
         return download(source.url, source.hash, archive, source.max_bytes)
     except (OSError, ValueError) as error:
-        raise DatasetUnavailable(_way_out(name, source, error)) from error
+        raise DatasetUnavailable(_download_advice(name, source, error)) from error
 
 
-def _way_out(name, source, error):
+def _download_advice(name: str, source: Download, error: Exception) -> str:
     reason = str(error).splitlines()[0][:200]
-    made_up = f"{name}-synthetic" if f"{name}-synthetic" in DATASETS else _MADE_UP
+    own = f"{name}-synthetic"
+    synthetic = own if own in DATASETS else _MOVIELENS_SUBSTITUTE
     return (
-        f"{name} could not be downloaded ({type(error).__name__}: {reason}). Fetch "
-        f"{source.url} with a browser and put the file, or the folder "
-        f"{source.folder or name} in it, into {cache_dir()}, or into a folder that you "
-        "name with --data-dir (data_dir=) or D2L_RECSYS_DATA; or use the made-up data "
-        f"that needs no download: --data synthetic (fetch('{made_up}'))."
+        f"{name} could not be downloaded ({type(error).__name__}: {reason}). Download "
+        f"{source.url} with a browser and put the file, or the unpacked folder "
+        f"{source.folder or name}, into {cache_dir()}, or into a folder that you pass "
+        "as --data-dir (data_dir=) or D2L_RECSYS_DATA. Or use synthetic data, which "
+        f"needs no download: --data synthetic (fetch('{synthetic}'))."
     )

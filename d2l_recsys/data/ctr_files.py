@@ -1,8 +1,8 @@
-"""Reading files of advertisements: a label and fields per line, faults named by line.
+"""Read CTR files: a label and fields per line. Errors name the file and the line.
 
-A file becomes a :class:`Table`: each field's distinct texts, and for each row the
-number of its text. A large file is read block by block, so that its text is never in
-memory as a whole. What stands where is told by a layout: see ``ctr_layouts``.
+A file becomes a :class:`Table`: the distinct values of each field, and for each row the
+code of its value. Files are read block by block, so a large file is never in memory as
+text. The layout of a line is described in ``ctr_layouts``. Section: ``ctr``.
 """
 
 import codecs
@@ -11,73 +11,88 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 import pandas as pd
 
 from d2l_recsys.data.ctr_layouts import Layout, check, fault_of, is_checked, time_of
 
-_BLOCK_BYTES = 2**24  # read at a time: some 50,000 lines
+_BLOCK_BYTES = 2**24  # read at a time: about 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Table(NamedTuple):
-    """The rows of a file, coded: row r has ``values[f][codes[r, f]]`` in field f."""
+    """The encoded rows of a file: row r has ``values[f][codes[r, f]]`` in field f."""
 
     fields: Tuple[str, ...]
-    numeric: Tuple[str, ...]  # those of the fields that hold numbers
-    values: List[List[str]]  # of each field, distinct
+    numeric: Tuple[str, ...]  # the fields that hold numbers
+    values: List[List[str]]  # distinct values of each field
     codes: np.ndarray  # int32 (rows, fields)
     labels: np.ndarray  # float32 (rows,)
-    skipped: int = 0  # lines left out
+    skipped: int = 0  # number of invalid lines that were left out
 
-    def rows(self, chosen) -> "Table":
-        """Return the table of the rows `chosen`, a mask or indices."""
+    def rows(self, chosen: Union[np.ndarray, slice]) -> "Table":
+        """Return a table of the rows `chosen`: a mask, indices or a slice."""
         return self._replace(codes=self.codes[chosen], labels=self.labels[chosen])
 
 
 def read_table(
-    paths: Union[_PathLike, Sequence[_PathLike]], layout: Layout, on_error="raise"
+    paths: Union[_PathLike, Sequence[_PathLike]],
+    layout: Layout,
+    on_error: str = "raise",
 ) -> Table:
-    """Read one file or several, UTF-8, one after the other into one table.
+    """Read one UTF-8 file, or several files in a row, into one table.
 
-    A first line that holds the names of the columns is passed over. The last line need
-    not end with a newline.
+    A first line with the names of the columns is skipped. The last line may lack its
+    newline.
 
-    Raises ValueError naming file and line for another number of fields than the
-    layout's, a label other than 0 or 1, text in a field of numbers, a time that is
-    none, bytes that are not UTF-8, or a file without rows. With ``on_error='skip'``
-    such lines are left out and counted, with a UserWarning that names the first.
+    Raises a ValueError that names file and line if a line has the wrong number of
+    fields, a label other than 0 or 1, text in a numeric field, an invalid time, or
+    bytes that are not UTF-8, and if a file has no rows. With ``on_error='skip'``,
+    invalid lines are left out and counted, and a UserWarning names the first one.
+    Section: ``ctr``.
     """
     if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip', not {on_error!r}")
+        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    coder = _Coder(layout)
+    encoder = _Encoder(layout)
     for path in paths:
-        before = coder.rows
+        rows_before = encoder.rows
         first, skipped = "", 0
         for text, number in _blocks(Path(path), layout):
-            if not coder.add(text):
+            if not encoder.add(text):
                 skip = on_error == "skip"
                 text, fault, count = _without_faults(text, number, layout, skip)
                 if fault and not skip:
                     raise ValueError(f"{path}, {fault}")
-                if not fault or not coder.add(text):
-                    raise ValueError(f"{path}, line {number}: cannot be read from here")
+                if not fault or not encoder.add(text):
+                    raise ValueError(
+                        f"{path}, line {number}: the file cannot be read from here on"
+                    )
                 first, skipped = first or fault, skipped + count
         if skipped:
             message = f"{path}: {skipped} lines skipped, the first: {first}"
             warnings.warn(message, stacklevel=3)
-        if coder.rows == before:
-            raise ValueError(f"{path}, line 1: the file has no rows to read")
-        coder.skipped += skipped
-    return coder.table()
+        if encoder.rows == rows_before:
+            raise ValueError(f"{path}, line 1: the file has no rows")
+        encoder.skipped += skipped
+    return encoder.table()
 
 
-def _blocks(path, layout) -> Iterator[Tuple[bytes, int]]:
-    """Yield whole lines, `_BLOCK_BYTES` at a time, and the number of the first."""
+def _blocks(path: Path, layout: Layout) -> Iterator[Tuple[bytes, int]]:
+    """Yield about `_BLOCK_BYTES` of whole lines, and the number of the first line."""
     names = layout.separator.join(layout.columns).encode()
     number = 1
     with open(path, "rb") as file:
@@ -97,35 +112,36 @@ def _blocks(path, layout) -> Iterator[Tuple[bytes, int]]:
             number += text.count(b"\n")
 
 
-class _Coder:
-    """Collects blocks of lines, and numbers each field's texts as they come."""
+class _Encoder:
+    """Collect blocks of lines, and number the values of each field as they appear."""
 
-    def __init__(self, layout):
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.numbers = [{} for _ in layout.fields]  # of each field: {text: its number}
-        self.codes, self.labels = [], []
+        self.known: List[Dict[str, int]] = [{} for _ in layout.fields]  # value: code
+        self.codes: List[np.ndarray] = []
+        self.labels: List[np.ndarray] = []
         self.rows = self.skipped = 0
 
-    def add(self, text) -> bool:
-        """Add a block of lines; if there is a fault in it, add none, return False."""
+    def add(self, text: bytes) -> bool:
+        """Add a block of lines. If one is invalid, add none and return False."""
         if not text:
             return True
         columns = _parse(text, self.layout)
         if columns is None:
             return False
         labels = columns.pop(self.layout.label)
-        self.labels.append(_recoded(labels, [float(v) for v in labels.categories]))
-        codes = np.empty((len(labels), len(self.layout.fields)), dtype="int32")
-        for field, column in enumerate(self._split(columns)):
-            known = self.numbers[field]
+        self.labels.append(_recode(labels, [float(v) for v in labels.categories]))
+        codes = np.empty((len(labels.codes), len(self.layout.fields)), dtype="int32")
+        for field, column in enumerate(self._split_hour(columns)):
+            known = self.known[field]
             new = [known.setdefault(v, len(known)) for v in column.categories]
-            codes[:, field] = _recoded(column, new)
+            codes[:, field] = _recode(column, new)
         self.codes.append(codes)
         self.rows += len(codes)
         return True
 
-    def _split(self, columns):
-        """Yield the fields: the columns, the hour as two."""
+    def _split_hour(self, columns: "Dict[str, _Column]") -> "Iterator[_Column]":
+        """Yield the fields: each column, but the hour as weekday and hour of day."""
         for name, column in columns.items():
             if name != self.layout.hour:
                 yield column
@@ -137,11 +153,11 @@ class _Coder:
             ):
                 yield _Column(column.codes, texts)
 
-    def table(self):
+    def table(self) -> Table:
         return Table(
             self.layout.fields,
             self.layout.numeric,
-            [list(known) for known in self.numbers],
+            [list(known) for known in self.known],
             np.concatenate(self.codes),
             np.concatenate(self.labels).astype("float32"),
             self.skipped,
@@ -149,46 +165,51 @@ class _Coder:
 
 
 class _Column(NamedTuple):
-    """As much of a pandas Categorical as is needed; texts may come twice."""
+    """A column like a pandas Categorical, except that categories may repeat."""
 
     codes: np.ndarray
-    categories: List[str]
+    categories: Sequence[str]
 
 
-def _recoded(column, new):
+def _recode(column: _Column, new: Sequence[Any]) -> np.ndarray:
+    """Return the value of each row, given the `new` value of each category."""
     return np.asarray(new)[column.codes]
 
 
-def _parse(text, layout):
-    """Return {column: Categorical} of lines at C speed, or None if there is a fault."""
+def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
+    """Return {name: column} of the lines at C speed, or None if a line is invalid."""
     if not _counts_are_right(text, layout) or b"\0" in text or b"\r" in text:
         return None
-    # pandas passes over a mark at the start of a block.
+    # pandas silently drops a byte order mark at the start of a block.
     if text.startswith(codecs.BOM_UTF8) or b"\n" + codecs.BOM_UTF8 in text:
         return None
+    kept = [c for c in layout.columns if c not in layout.dropped]
     try:
         frame = pd.read_csv(
             io.BytesIO(text),
             sep=layout.separator,
             names=layout.columns,
-            usecols=[c for c in layout.columns if c not in layout.dropped],
-            dtype="category",  # keeps each distinct text once, as text
+            usecols=kept,
+            dtype="category",  # stores each distinct value once, as text
             na_filter=False,
             quoting=csv.QUOTE_NONE,
             lineterminator="\n",
             skip_blank_lines=False,
         )
-        columns = {name: frame[name].array for name in frame}
-        for name, column in columns.items():
-            for value in column.categories if is_checked(name, layout) else ():
+        columns = {}
+        for name in kept:
+            categorical = frame[name].cat
+            values = list(categorical.categories)
+            for value in values if is_checked(name, layout) else ():
                 check(name, value, layout)
+            columns[name] = _Column(categorical.codes.to_numpy(), values)
     except ValueError:
         return None
     return columns
 
 
-def _counts_are_right(text, layout):
-    """Tell whether all lines have the layout's number of separators."""
+def _counts_are_right(text: bytes, layout: Layout) -> bool:
+    """Tell whether every line has the layout's number of separators."""
     characters = np.frombuffer(text, dtype="uint8")
     ends = np.flatnonzero(characters == ord("\n"))
     if text[-1:] != b"\n":
@@ -197,22 +218,25 @@ def _counts_are_right(text, layout):
     if len(at) != len(ends) * (len(layout.columns) - 1):
         return False
     at = at.reshape(len(ends), -1)
-    # The first of each row lies after the line before, the last within its own.
+    # Each line's first separator must follow the end of the previous line, and its
+    # last separator must precede its own end.
     return bool((at[1:, 0] > ends[:-1]).all() and (at[:, -1] < ends).all())
 
 
-def _without_faults(text, number, layout, skip):
-    """Return the good lines, what is wrong with the first other one, and their count.
+def _without_faults(
+    text: bytes, number: int, layout: Layout, skip: bool
+) -> Tuple[bytes, str, int]:
+    """Return the valid lines, the first fault, and the number of invalid lines.
 
-    Without `skip` it goes no further than that one.
+    Without `skip`, stop at the first invalid line. `number` is that of the first line.
     """
-    good, first, count = [], "", 0
+    valid, first, count = [], "", 0
     for at, line in enumerate(io.BytesIO(text), number):
         fault = fault_of(line, layout)
         if not fault:
-            good.append(line)
+            valid.append(line)
             continue
         first, count = first or f"line {at}: {fault}", count + 1
         if not skip:
             break
-    return b"".join(good), first, count
+    return b"".join(valid), first, count

@@ -1,4 +1,4 @@
-"""What stands where in files of advertisements, and what is wrong with a line."""
+"""The columns of a CTR file, and the checks of its lines. Section: ``ctr``."""
 
 import codecs
 import math
@@ -12,18 +12,18 @@ _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class Layout(NamedTuple):
-    """What stands where in the lines of a file."""
+    """The columns of a CTR file and their roles."""
 
     separator: str
-    columns: Tuple[str, ...]  # of the file, in its order
-    label: str
-    dropped: Tuple[str, ...] = ()  # columns that are no fields
-    numeric: Tuple[str, ...] = ()  # fields of numbers; empty text is a missing one
-    hour: Optional[str] = None  # a time YYMMDDHH, split into day of the week and hour
+    columns: Tuple[str, ...]  # in the order of the file
+    label: str  # the column that tells whether the user clicked
+    dropped: Tuple[str, ...] = ()  # columns that are ignored
+    numeric: Tuple[str, ...] = ()  # columns of numbers; empty text is a missing number
+    hour: Optional[str] = None  # a time YYMMDDHH, split into weekday and hour of day
 
     @property
     def fields(self) -> Tuple[str, ...]:
-        """The names of the fields, in the order of the table."""
+        """The names of the fields in the order of the table."""
         kept = [c for c in self.columns if c not in (self.label, *self.dropped)]
         return tuple(
             name
@@ -37,17 +37,19 @@ class Layout(NamedTuple):
 
 
 def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
-    """Return the book's layout: a label, then `num_feat` fields, tabs between.
+    """Return the book's layout: a label and `num_feat` fields, separated by tabs.
 
-    `numeric` are the numbers, from 1, of fields that hold numbers. Raises ValueError
-    naming one that is no field, and for no fields.
+    `numeric` lists the fields that hold numbers, counted from 1.
+
+    Raises ValueError if `num_feat` is below 1 or `numeric` names an unknown field.
+    Section: ``ctr``.
     """
     if num_feat < 1:
         raise ValueError(f"num_feat must be at least 1, not {num_feat}")
     for number in numeric:
         if number not in range(1, num_feat + 1):
             raise ValueError(
-                f"numeric: no field {number!r}; fields count from 1 to {num_feat}"
+                f"numeric: there is no field {number!r}; the fields are 1 to {num_feat}"
             )
     fields = tuple(f"field {i}" for i in range(1, num_feat + 1))
     return Layout(
@@ -76,24 +78,24 @@ LAYOUTS = {
 
 
 def fault_of(line: bytes, layout: Layout) -> Optional[str]:
-    """Say what is wrong with `line`, bytes, or return None."""
+    """Return what is wrong with `line`, or None if it is valid."""
     try:
         fields = line.rstrip(b"\n").decode().split(layout.separator)
     except UnicodeDecodeError as error:
         return f"not UTF-8 ({error.reason} at byte {error.start})"
     if len(fields) != len(layout.columns):
-        cut = "" if line.endswith(b"\n") else "; the line has no end, is the file cut?"
+        cut = "" if line.endswith(b"\n") else "; the file may be truncated here"
         mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
         return (
-            f"{len(fields)} fields in place of {len(layout.columns)} (separated by "
-            f"{mark}, the label among them){cut}"
+            f"{len(fields)} fields instead of {len(layout.columns)} (separated by "
+            f"{mark}, including the label){cut}"
         )
     if "\0" in line.decode():
-        return "a zero byte"
+        return "the line contains a zero byte"
     if b"\r" in line:
-        return "a carriage return within the line"
+        return "the line contains a carriage return"
     if line.startswith(codecs.BOM_UTF8):
-        return "a byte order mark"
+        return "the line starts with a byte order mark"
     try:
         for name, value in zip(layout.columns, fields):
             if is_checked(name, layout):
@@ -104,27 +106,27 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
 
 
 def is_checked(name: str, layout: Layout) -> bool:
-    """Tell whether not every text may stand in the column `name`."""
+    """Tell whether the column `name` accepts only some texts."""
     return name in (layout.label, layout.hour, *layout.numeric)
 
 
 def check(name: str, value: str, layout: Layout) -> None:
-    """Raise ValueError for a text that cannot stand in the column `name`."""
+    """Raise ValueError if the column `name` cannot hold the text `value`."""
     if name == layout.label:
         if value not in ("0", "1"):
-            raise ValueError(f"the label is 0 or 1, not {shown(value)}")
+            raise ValueError(f"the label must be 0 or 1, not {shown(value)}")
     elif name == layout.hour:
         time_of(value)
-    # float() alone would take blanks, underscores and the digits of other scripts.
+    # float() alone would accept blanks, underscores and non-ASCII digits.
     elif value and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
         raise ValueError(f"{name} {shown(value)} is not a number")
 
 
 def time_of(text: str) -> datetime:
-    """Return the time that YYMMDDHH writes, or raise ValueError."""
+    """Return the time that `text` gives as YYMMDDHH, or raise ValueError."""
     try:
         if re.fullmatch("[0-9]{8}", text):
             return datetime.strptime(text, "%y%m%d%H")
     except ValueError:
         pass
-    raise ValueError(f"the hour is YYMMDDHH, not {shown(text)}")
+    raise ValueError(f"the hour must have the form YYMMDDHH, not {shown(text)}")

@@ -1,49 +1,52 @@
-"""Who had to do with what: one container, compressed by user, linear in the data."""
+"""User-item interactions in one container, with memory linear in their number."""
 
 from itertools import chain
-from typing import Iterable, Mapping, Union
+from typing import Collection, Mapping, Union
 
 import numpy
 
-from d2l_recsys.data.ids import check_dictionary, id_pairs
+from d2l_recsys.data.ids import Ids, check_dictionary, id_pairs
+
+UserItems = Mapping[int, Collection[int]]  # the book's {user: [items]}
 
 
 class Interactions:
-    """The items of each user, in compressed sparse rows.
+    """The items of each user, as compressed sparse rows.
 
-    ``items[offsets[u]:offsets[u + 1]]`` are the items of user u in the order given.
-    `users` and `items` have shape (n,) and hold ids from 0; memory is linear in n.
+    ``items[offsets[u]:offsets[u + 1]]`` are the items of user u, in the given order.
+    The arguments `users` and `items` have shape (n,) and hold ids from 0.
 
-    Raises ValueError naming the row of an id outside 0..num_users-1 or 0..num_items-1.
+    Raises a ValueError that names the row of an id outside 0..num_users-1 or
+    0..num_items-1.
     """
 
-    def __init__(self, users, items, num_users: int, num_items: int):
+    def __init__(self, users: Ids, items: Ids, num_users: int, num_items: int) -> None:
         self.num_users, self.num_items = num_users, num_items
-        users, items = id_pairs(users, items, num_users, num_items)
-        counts = numpy.bincount(users, minlength=num_users)
+        owners, owned = id_pairs(users, items, num_users, num_items)
+        counts = numpy.bincount(owners, minlength=num_users)
         self.offsets = numpy.concatenate([[0], numpy.cumsum(counts)])
-        if numpy.any(users[1:] < users[:-1]):
-            items = items[numpy.argsort(users, kind="stable")]
-        self.items = items.astype("int32")
+        if numpy.any(owners[1:] < owners[:-1]):
+            owned = owned[numpy.argsort(owners, kind="stable")]
+        self.items = owned.astype("int32")
 
     @classmethod
     def of(
         cls,
-        candidates: "Union[Interactions, Mapping[int, Iterable[int]]]",
+        candidates: "Union[Interactions, UserItems]",
         num_users: int,
         num_items: int,
     ) -> "Interactions":
-        """Return `candidates`, the book's dictionary {user: items}, as interactions.
+        """Convert the book's dictionary {user: items}; return interactions unchanged.
 
-        Raises ValueError for anything else, and for interactions of other numbers of
-        users and items.
+        Raises ValueError for other types, and for interactions with more users or
+        another number of items.
         """
-        if isinstance(candidates, cls):
+        if isinstance(candidates, Interactions):
             have = candidates.num_users, candidates.num_items
             if have[0] > num_users or have[1] != num_items:
                 raise ValueError(
-                    "candidates are the interactions of {} users with {} items, not of "
-                    "{} with {}".format(*have, num_users, num_items)
+                    "candidates have {} users and {} items, but num_users is {} and "
+                    "num_items is {}".format(*have, num_users, num_items)
                 )
             return candidates
         check_dictionary(candidates, "candidates")
@@ -54,7 +57,8 @@ class Interactions:
         )
         return cls(users, items, num_users, num_items)
 
-    def __len__(self):
+    def __len__(self) -> int:
+        """Return the number of interactions."""
         return len(self.items)
 
     @property
@@ -68,16 +72,18 @@ class Interactions:
         return numpy.repeat(numpy.arange(self.num_users), self.counts)
 
     def of_user(self, user: int) -> numpy.ndarray:
-        """Return the items of one user in the order given."""
+        """Return the items of one user in the given order."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def keys(self) -> numpy.ndarray:
-        """Return ``user * num_items + item`` of all pairs, sorted, each once."""
+        """Return the sorted distinct values of ``user * num_items + item``."""
         return numpy.unique(self.users * self.num_items + self.items)
 
 
-def num_users_of(candidates: "Union[Interactions, Mapping[int, Iterable[int]]]") -> int:
-    """Return how many users there are, or in a dictionary the highest id and 1."""
+def num_users_of(
+    candidates: "Union[Interactions, UserItems]",
+) -> int:
+    """Return the number of users; for a dictionary, the highest user id plus 1."""
     if isinstance(candidates, Interactions):
         return candidates.num_users
     check_dictionary(candidates, "candidates")

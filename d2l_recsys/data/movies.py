@@ -1,10 +1,10 @@
-"""Reading the movies of MovieLens, with faults named by file and line."""
+"""Read the movies of MovieLens. Errors name the file and the line."""
 
 import csv
 import os
 import re
 from pathlib import Path
-from typing import Union
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import pandas as pd
 
@@ -18,57 +18,64 @@ _PathLike = Union[str, "os.PathLike[str]"]
 
 
 def read_movies(folder: _PathLike) -> pd.DataFrame:
-    """Read titles, release dates and genres: one row a movie, indexed by item_id.
+    """Read titles, release dates and genres into a frame indexed by item_id.
 
-    `folder` holds movies.dat, as MovieLens 1M and 10M do (``::`` between fields, UTF-8
-    or else Latin-1), or movies.csv, as the newer sets do (a header, UTF-8), or u.item
-    and u.genre, as MovieLens 100K does (Latin-1). The columns are title, release_date
-    (text, None if missing, as it always is but in u.item) and one boolean column for
-    each genre, in the order of u.genre or of the alphabet. Item ids are the file's.
+    `folder` holds one of
 
-    Raises ValueError naming file and line for a line of another form: genres are named
-    once and numbered from 0 in u.genre, an item has one line, and its genres are 0 or 1
-    each in u.item, and names with | between them elsewhere.
+    * u.item and u.genre, as in MovieLens 100K (Latin-1);
+    * movies.dat, as in MovieLens 1M and 10M (separated by ``::``, UTF-8 or Latin-1);
+    * movies.csv, as in the newer data sets (with a header, UTF-8).
+
+    The columns are title, release_date (text or None; only u.item has dates) and one
+    boolean column per genre, in the order of u.genre or else in alphabetical order.
+    The item ids are those in the file.
+
+    Raises a ValueError that names file and line if a line is invalid. In u.genre,
+    genres are distinct and numbered from 0. An item has one line. Its genres are flags
+    0 or 1 in u.item, and names separated by | in the other files.
+    Section: ``movielens``.
     """
     folder = Path(folder)
     for name in ("movies.dat", "movies.csv"):
         if (folder / name).is_file():
             return _read_named(folder / name)
     genres = _read_genres(folder / "u.genre")
-    path, films = folder / "u.item", {}
+    path = folder / "u.item"
+    movies: Dict[int, Sequence] = {}
     for number, line in numbered_lines(path.read_bytes()):
         fields = line.split("|")
-        fault = _fault_of_movie(fields, genres) or _fault_of_id(fields[0], films)
+        fault = _fault_of_movie(fields, genres) or _fault_of_id(fields[0], movies)
         if fault:
             raise ValueError(f"{path}, line {number}: {fault}")
         flags = [field == "1" for field in fields[len(_U_ITEM) :]]
-        films[int(fields[0])] = [fields[1], fields[2] or None, *flags]
-    return _frame(films, genres, path)
+        movies[int(fields[0])] = [fields[1], fields[2] or None, *flags]
+    return _frame(movies, genres, path)
 
 
-def _read_named(path):
+def _read_named(path: Path) -> pd.DataFrame:
     """Read a file whose lines hold an id, a title and the names of genres."""
-    content, films = path.read_bytes(), {}
+    content = path.read_bytes()
+    movies: Dict[int, Tuple[str, List[str]]] = {}
     lines = numbered_lines(content, _encoding(content))
     if path.suffix == ".csv" and next(lines, (1, ""))[1] != _HEADER:
-        raise ValueError(f"{path}, line 1: no header {_HEADER}")
+        raise ValueError(f"{path}, line 1: the header {_HEADER} is missing")
     for number, text in lines:
         fields, fault = _fields(text, path.suffix)
-        fault = fault or _fault_of_id(fields[0], films)
+        fault = fault or _fault_of_id(fields[0], movies)
         if fault:
             raise ValueError(f"{path}, line {number}: {fault}")
         genres = fields[2].split("|") if fields[2] != _NO_GENRES else []
-        films[int(fields[0])] = (fields[1], genres)
-    names = sorted({genre for _, genres in films.values() for genre in genres})
+        movies[int(fields[0])] = (fields[1], genres)
+    names = sorted({genre for _, genres in movies.values() for genre in genres})
     rows = {
         item: [title, None, *(name in genres for name in names)]
-        for item, (title, genres) in films.items()
+        for item, (title, genres) in movies.items()
     }
     return _frame(rows, names, path)
 
 
-def _encoding(content):
-    """Return the encoding of a file: that of ml-1m is the only one not in UTF-8."""
+def _encoding(content: bytes) -> str:
+    """Return the encoding of a file: UTF-8, except in ml-1m."""
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -76,10 +83,10 @@ def _encoding(content):
     return "utf-8"
 
 
-def _fields(text, suffix):
+def _fields(text: str, suffix: str) -> Tuple[List[str], Optional[str]]:
     """Return the fields of a line of movies.dat or movies.csv, and a fault or None."""
     try:
-        # A line by itself, so that a quote left open does not swallow the next ones.
+        # Parse each line by itself, so that an open quote cannot swallow later lines.
         fields = (
             next(csv.reader([text], strict=True))
             if suffix == ".csv"
@@ -88,60 +95,62 @@ def _fields(text, suffix):
     except csv.Error as error:
         return [], f"{error} in {shown(text)}"
     if len(fields) != 3:
-        return fields, f"{len(fields)} fields in place of 3 (movie, title, genres)"
+        return fields, f"{len(fields)} fields instead of 3 (movie, title, genres)"
     for field in fields:
         if _CONTROL.search(field):
-            return fields, f"a control character in {shown(field)}"
+            return fields, f"{shown(field)} contains a control character"
     for genre in fields[2].split("|"):
         if not genre or genre in _U_ITEM:
-            return fields, f"{shown(genre)} cannot name a genre"
+            return fields, f"{shown(genre)} is not a valid genre name"
     return fields, None
 
 
-def _frame(films, genres, path):
-    if not films:
-        raise ValueError(f"{path}, line 1: the file has no movie")
-    ids = pd.Index(list(films), name="item_id")
+def _frame(
+    movies: Mapping[int, Sequence], genres: Iterable[str], path: Path
+) -> pd.DataFrame:
+    if not movies:
+        raise ValueError(f"{path}, line 1: the file has no movies")
+    ids = pd.Index(list(movies), name="item_id")
     columns = ["title", "release_date", *genres]
-    return pd.DataFrame(list(films.values()), index=ids, columns=columns)
+    return pd.DataFrame(list(movies.values()), index=ids, columns=columns)
 
 
-def _fault_of_id(field, films):
+def _fault_of_id(field: str, movies: Mapping[int, Sequence]) -> Optional[str]:
     fault = fault_of_number("item_id", field)
-    if not fault and int(field) in films:
-        fault = f"item {int(field)} has a line already"
+    if not fault and int(field) in movies:
+        fault = f"item {int(field)} already has a line"
     return fault
 
 
-def _read_genres(path):
-    genres = []
+def _read_genres(path: Path) -> List[str]:
+    genres: List[str] = []
     for number, line in numbered_lines(path.read_bytes()):
         if not line:
             continue
         name, _, index = line.partition("|")
         if not name or name in (*genres, *_U_ITEM) or _CONTROL.search(name):
             raise ValueError(
-                f"{path}, line {number}: {shown(name)} cannot name a genre, or not a "
-                "second one"
+                f"{path}, line {number}: {shown(name)} is not a valid genre name, or a "
+                "duplicate"
             )
         if index != str(len(genres)):
             raise ValueError(
-                f"{path}, line {number}: {shown(index)} in place of {len(genres)}, "
-                "the genre's number"
+                f"{path}, line {number}: the genre's number must be {len(genres)}, not "
+                f"{shown(index)}"
             )
         genres.append(name)
     return genres
 
 
-def _fault_of_movie(fields, genres):
-    """Say what is wrong with the fields of a line of u.item, or return None."""
+def _fault_of_movie(fields: List[str], genres: List[str]) -> Optional[str]:
+    """Return what is wrong with the fields of a line of u.item, or None."""
     expected = len(_U_ITEM) + len(genres)
     if len(fields) != expected:
-        return f"{len(fields)} fields in place of {expected}, separated by |"
+        return f"{len(fields)} fields instead of {expected} (separated by |)"
     for field in fields:
         if _CONTROL.search(field):
-            return f"a control character in {shown(field)}"
+            return f"{shown(field)} contains a control character"
     for genre, field in zip(genres, fields[len(_U_ITEM) :]):
         if field not in ("0", "1"):
-            return f"{genre} is 0 or 1, not {shown(field)}"
+            return f"{genre} must be 0 or 1, not {shown(field)}"
     return None

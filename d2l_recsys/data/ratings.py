@@ -1,4 +1,4 @@
-"""Reading the ratings of MovieLens, with faults named by file and line."""
+"""Read the ratings of MovieLens. Errors name the file and the line."""
 
 import csv
 import io
@@ -19,11 +19,11 @@ _PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Format(NamedTuple):
-    """How a file of ratings is written."""
+    """The format of a file of ratings."""
 
     separator: str
-    header: str = ""  # the first line, if it holds no rating
-    halves: bool = False  # ratings are 0.5, 1, ... 5, not anything in 1-5
+    header: str = ""  # the first line, if it is not a rating
+    halves: bool = False  # ratings are 0.5, 1, ... 5 instead of any number in 1-5
 
 
 _CSV = Format(",", "userId,movieId,rating,timestamp", halves=True)
@@ -36,39 +36,43 @@ FORMATS = {
     "ml-32m": _CSV,
     "ml-latest-small": _CSV,
 }
-_NAME_OF = {"ratings.dat": "ml-10m", "ratings.csv": "ml-25m"}
+_FORMAT_OF_FILE = {"ratings.dat": "ml-10m", "ratings.csv": "ml-25m"}
 
 
 def read_ratings(
     path: _PathLike, duplicates: str = "error", name: Optional[str] = None
 ) -> pd.DataFrame:
-    """Read a file of ratings of MovieLens, in the order of the file.
+    """Read a MovieLens file of ratings, in file order.
 
     Returns a frame with the columns user_id, item_id, rating and timestamp (seconds
-    since 1970), ids as in the file. A user who rated an item twice is an error, unless
-    `duplicates` is 'first' or 'last': the row to keep, in file order.
+    since 1970). The ids are those in the file. If a user rated an item twice, that is
+    an error, unless `duplicates` is 'first' or 'last': the row to keep, in file order.
 
-    `name` is the set in whose format the file is, one of ``FORMATS``. By default its
-    own name tells: ratings.dat is read as that of ml-10m (``::`` between fields, half
-    stars), ratings.csv as that of ml-25m (a header, commas, half stars), and any other
-    as u.data (tabs, 1-5).
+    `name` is the data set whose format the file has, one of ``FORMATS``. By default the
+    name of the file decides:
 
-    A number is written in the digits 0-9, with a point in a rating if need be and a
-    minus in a timestamp: no blanks, no plus, no exponent. Lines end in LF or CR LF.
+    * ratings.dat is read as in ml-10m: separated by ``::``, half stars;
+    * ratings.csv is read as in ml-25m: a header, separated by commas, half stars;
+    * other files are read as u.data: separated by tabs, ratings from 1 to 5.
 
-    Raises ValueError naming file and line for a line without four fields, a field that
-    is no number, an id below 1, a rating outside 1-5, or where there are half stars one
-    that is not 0.5, 1, ... 5, a file without its header or without a rating.
+    Numbers consist of the digits 0-9. A rating may have a decimal point, a timestamp
+    may have a minus sign. Blanks, plus signs and exponents are errors. Lines end in LF
+    or CR LF.
+
+    Raises a ValueError that names file and line if a line does not have four fields, a
+    field is not a number, an id is below 1, a rating is outside 1-5 (with half stars:
+    not one of 0.5, 1, ... 5), the header is missing, or there are no ratings.
+    Section: ``movielens``.
     """
     path = Path(path)
-    form = FORMATS[name or _NAME_OF.get(path.name, "ml-100k")]
+    form = FORMATS[name or _FORMAT_OF_FILE.get(path.name, "ml-100k")]
     return _without_duplicates(_read_checked(path, form), duplicates, path, form)
 
 
 def count_ratings(path: _PathLike, name: str) -> int:
-    """Return how many lines a file in the format of the set `name` has for ratings.
+    """Count the ratings in a file in the format of the data set `name`.
 
-    They are not looked at: see :func:`read_ratings`.
+    The lines are counted, not checked: see :func:`read_ratings`.
     """
     count, last = 0, b"\n"
     with open(path, "rb") as file:
@@ -77,8 +81,8 @@ def count_ratings(path: _PathLike, name: str) -> int:
     return count + (last != b"\n") - bool(FORMATS[name].header)
 
 
-def _fault_of_rating(field, form):
-    """Say what is wrong with a rating, or return None."""
+def _fault_of_rating(field: str, form: Format) -> Optional[str]:
+    """Return what is wrong with a rating, or None if it is valid."""
     if not _DECIMAL.fullmatch(field):
         return f"rating {shown(field)} is not a number"
     lowest = 0.5 if form.halves else 1
@@ -89,15 +93,16 @@ def _fault_of_rating(field, form):
     return None
 
 
-def _read_checked(path, form):
-    """Read and check at C speed; look for the line only when there is a fault."""
+def _read_checked(path: Path, form: Format) -> pd.DataFrame:
+    """Read and check at C speed; check line by line only if something is wrong."""
     content = path.read_bytes()
-    # pandas takes one byte as separator at that speed, so :: becomes a tab.
+    # pandas is only this fast with a separator of one byte, so :: becomes a tab.
     tabs = form.separator == "::"
     table = content.replace(b"::", b"\t") if tabs else content
     one_byte = b"\t" if tabs else form.separator.encode()
-    # pandas takes blanks, exponents, lone CRs and more in its stride. It is only asked
-    # where there are none: in digits alone, or after the slow look at each line.
+    # pandas accepts blanks, exponents, lone CRs and more. So it reads the file directly
+    # only if there is nothing but digits, points, separators and line ends. All other
+    # files are checked line by line first.
     header = form.header.encode()
     allowed = b"0123456789.\r\n" + one_byte
     plain = not header or table.startswith((header + b"\n", header + b"\r\n"))
@@ -115,10 +120,10 @@ def _read_checked(path, form):
     return data
 
 
-def _parsed(table, separator, form):
-    """Return the frame in the bytes `table`, or None where something is wrong."""
+def _parsed(table: bytes, separator: bytes, form: Format) -> Optional[pd.DataFrame]:
+    """Parse the bytes `table`; return None if something is wrong."""
     file = io.BytesIO(table)
-    lines = bool(form.header and file.readline())
+    header_lines = int(bool(form.header and file.readline()))
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         data = pd.read_csv(
@@ -126,21 +131,22 @@ def _parsed(table, separator, form):
             sep=separator.decode(),
             names=NAMES,
             index_col=False,
-            # There are few ratings: as categories each text is looked at once.
+            # As categories, the few distinct ratings are checked once each.
             dtype={n: "category" if n == "rating" else "int64" for n in NAMES},
             keep_default_na=False,
             encoding="latin-1",
             quoting=csv.QUOTE_NONE,
             skip_blank_lines=False,
         )
-    texts, codes = list(data["rating"].cat.categories), data["rating"].cat.codes
+    texts = list(data["rating"].cat.categories)
+    codes = data["rating"].cat.codes.to_numpy()
     points = [text.count(".") for text in texts]
     sound = (
         not any(_fault_of_rating(text, form) for text in texts)
-        # Separators are counted because pandas overlooks one at the end of a line; the
-        # points because it takes 1.0 for an id; the types because it makes numbers from
-        # 2^63 on uint64, whatever it was told.
-        and table.count(separator) == (len(NAMES) - 1) * (lines + len(data))
+        # pandas ignores a separator at the end of a line, accepts 1.0 as an id, and
+        # makes numbers from 2^63 on uint64 whatever the dtype. So the separators and
+        # points are counted and the dtypes are checked.
+        and table.count(separator) == (len(NAMES) - 1) * (header_lines + len(data))
         and table.count(b".") == numpy.bincount(codes, minlength=len(points)) @ points
         and (data.dtypes.drop("rating") == "int64").all()
         and min(data["user_id"].min(), data["item_id"].min()) > 0
@@ -153,28 +159,30 @@ def _parsed(table, separator, form):
     return data
 
 
-def _raise_fault(path, content, form):
-    """Raise ValueError for the first bad line, if there is one."""
+def _raise_fault(path: Path, content: bytes, form: Format) -> None:
+    """Raise ValueError for the first invalid line, if there is one."""
     number = 0
     for number, line in numbered_lines(content):
         if form.header and number == 1:
-            fault = None if line == form.header else f"no header {form.header}"
+            fault = (
+                None if line == form.header else f"the header {form.header} is missing"
+            )
         else:
             fault = _fault_of_line(line, form)
         if fault:
             raise ValueError(f"{path}, line {number}: {fault}")
     if number <= bool(form.header):
-        what = "no rating follows the header" if number else "the file is empty"
+        what = "no ratings follow the header" if number else "the file is empty"
         raise ValueError(f"{path}, line {number + 1}: {what}")
 
 
-def _fault_of_line(line, form):
-    """Say what is wrong with a line of ratings, or return None."""
+def _fault_of_line(line: str, form: Format) -> Optional[str]:
+    """Return what is wrong with a line of ratings, or None if it is valid."""
     fields = line.split(form.separator)
     if len(fields) != len(NAMES):
         between = {"\t": "tabs", ",": "commas"}.get(form.separator, "::")
         return (
-            f"{len(fields)} fields in place of 4 (user, item, rating, timestamp, "
+            f"{len(fields)} fields instead of 4 (user, item, rating, timestamp, "
             f"separated by {between})"
         )
     for name, field in zip(NAMES, fields):
@@ -187,16 +195,18 @@ def _fault_of_line(line, form):
     return None
 
 
-def _without_duplicates(data, duplicates, path, form):
+def _without_duplicates(
+    data: pd.DataFrame, duplicates: str, path: Path, form: Format
+) -> pd.DataFrame:
     if duplicates not in ("error", "first", "last"):
         raise ValueError(
-            f"duplicates is 'error', 'first' or 'last', not {duplicates!r}"
+            f"duplicates must be 'error', 'first' or 'last', not {duplicates!r}"
         )
     pairs = ["user_id", "item_id"]
     if duplicates != "error":
         return data.drop_duplicates(pairs, keep=duplicates, ignore_index=True)
     if _strictly_ascending(*(data[name].to_numpy() for name in pairs)):
-        return data  # as the larger sets stand, and much faster found out
+        return data  # the larger data sets are sorted, and this check is much faster
     again = data.duplicated(pairs).to_numpy()
     if again.any():
         row = int(again.argmax())
@@ -204,12 +214,12 @@ def _without_duplicates(data, duplicates, path, form):
         first = int(((data[pairs] == [user, item]).all(axis=1)).to_numpy().argmax())
         start = 2 if form.header else 1  # the line of row 0
         raise ValueError(
-            f"{path}, line {start + row}: user {user} rated item {item} on line "
-            f"{start + first} already; duplicates='first' or 'last' keeps one of them"
+            f"{path}, line {start + row}: user {user} already rated item {item} on "
+            f"line {start + first}; duplicates='first' or 'last' keeps one of the two"
         )
     return data
 
 
-def _strictly_ascending(users, items):
+def _strictly_ascending(users: numpy.ndarray, items: numpy.ndarray) -> bool:
     next_user, next_item = users[1:] > users[:-1], items[1:] > items[:-1]
-    return (next_user | (next_item & (users[1:] == users[:-1]))).all()
+    return bool((next_user | (next_item & (users[1:] == users[:-1]))).all())

@@ -1,22 +1,23 @@
-"""Negative sampling: items that a user has not interacted with, each as likely."""
+"""Negative sampling: draw items that a user has not interacted with, uniformly."""
 
 import os
-from typing import Iterable, Mapping, Optional, Union
+from typing import Optional, Union
 
 import numpy
 
-from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.interactions import Interactions, UserItems
 
-Candidates = Union[Interactions, Mapping[int, Iterable[int]]]
+Candidates = Union[Interactions, UserItems]
 
 
 class NegativeSampler:
-    """Draw items uniformly from those that each user may be given.
+    """Draw negative items for users, each allowed item with the same probability.
 
-    Not allowed are a user's `seen` items and, where given, his `held_out` ones. A draw
-    takes one random number r and finds the r-th item that is allowed: item i is
-    preceded by i minus the number of smaller forbidden items, so a binary search among
-    the forbidden ones tells. Nothing is rejected, and memory is linear in `seen`.
+    A user's `seen` items and `held_out` items (if given) are excluded; all others are
+    allowed. A draw takes one random number r and finds the r-th allowed item. There are
+    i minus the number of smaller excluded items before item i, so one binary search
+    among the excluded items is enough. No draw is rejected, and memory is linear in the
+    number of interactions.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class NegativeSampler:
         num_items: int,
         held_out: Optional[Candidates] = None,
         seed: int = 0,
-    ):
+    ) -> None:
         keys = Interactions.of(seen, num_users, num_items).keys()
         if held_out is not None:
             more = Interactions.of(held_out, num_users, num_items).keys()
@@ -34,8 +35,8 @@ class NegativeSampler:
         users, items = numpy.divmod(keys, num_items)
         counts = numpy.bincount(users, minlength=num_users)
         self._first = numpy.cumsum(counts) - counts
-        # How many allowed items precede each forbidden one, users kept apart by steps
-        # of num_items + 1, which no count of a user's items can bridge.
+        # The number of allowed items before each excluded one. An offset of
+        # num_items + 1 per user keeps the users apart, so one search serves them all.
         place = numpy.arange(len(keys)) - self._first[users]
         self._step = num_items + 1
         self._preceding = users * self._step + items - place
@@ -45,30 +46,30 @@ class NegativeSampler:
 
     @property
     def rng(self) -> numpy.random.Generator:
-        """The generator; in a forked worker one of its own, else all draw the same."""
+        """The generator. Each forked worker has its own, so that draws differ."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self._rng = numpy.random.default_rng([abs(self.seed), self._process])
         return self._rng
 
     def check(self, users: numpy.ndarray) -> None:
-        """Raise ValueError naming the first of `users` for whom no item is left."""
+        """Raise a ValueError that names the first user for whom no item is allowed."""
         empty = numpy.flatnonzero(self.allowed[users] < 1)
         if len(empty):
             raise ValueError(
                 f"user {numpy.ravel(users)[empty[0]]} has interacted with every item: "
-                "no negative can be drawn. Leave the user out."
+                "no negative item can be drawn. Leave out this user's rows."
             )
 
     def sample(self, users: numpy.ndarray) -> numpy.ndarray:
-        """Draw an item for each of `users`; return int32 of the same shape.
+        """Draw one item for each user; return int32 of the shape of `users`.
 
         Every user must pass :meth:`check`.
         """
         users = numpy.asarray(users)
         drawn = self.rng.integers(self.allowed[users])
         key = users.astype("int64") * self._step + drawn
-        # In ascending order, searches near each other find their data in the cache.
+        # Sorted queries are faster: neighboring searches read the same cache lines.
         flat, smaller = key.ravel(), numpy.empty(key.size, dtype="int64")
         order = numpy.argsort(flat)
         smaller[order] = numpy.searchsorted(self._preceding, flat[order], side="right")

@@ -1,39 +1,39 @@
-"""Made-up advertisements in the format of the book's CTR file, for work without it.
+"""Synthetic CTR data in the format of the book's file.
 
-A row has five hidden traits, each +1 or -1. Its 34 fields show them, each field one, in
-many values and with a few errors; one field in six shows none. The click depends on
+Each row has five hidden traits, +1 or -1. Each of its 34 fields shows one trait, with
+many values and a few errors; one field in six shows none. The click depends on
 
-* two traits as they are: what logistic regression can find;
-* two products of two traits: what a factorization machine finds besides;
-* a product of three traits, in which no pair of them shows: left for DeepFM;
+* two single traits, which logistic regression can find;
+* two products of two traits, which a factorization machine can find as well;
+* a product of three traits, which no pair of them reveals and only DeepFM can find;
 
-and a little on each value. Nothing is taken from real data but the format. NumPy only.
+and slightly on each value. Only the format is taken from real data. Section: ``ctr``.
 """
 
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Dict, NamedTuple, Tuple, Union
 
 import numpy as np
 
 NUM_FIELDS = 34
 NUM_TRAITS = 5
-MAIN = {0: 2.5, 1: 2.5}  # weights in the logit, by the traits that are multiplied
-PAIRS = {(0, 1): 3.0, (2, 3): 3.0}
-TRIPLE = {(2, 3, 4): 5.0}
-SIZES = (4, 8, 16, 6, 1000, 10)  # values of a field; the six of a row are alike
-TAIL = 1.2  # the k-th value of a trait comes in proportion to k ** -TAIL
-ERRORS = 0.02  # of fields, show the opposite trait
-OWN = 0.15  # standard deviation of a value's own weight
-CLICKS = 0.28  # share of rows
+MAIN = {0: 2.5, 1: 2.5}  # {trait or product of traits: weight in the logit}
+PAIRS: Dict[Tuple[int, ...], float] = {(0, 1): 3.0, (2, 3): 3.0}
+TRIPLE: Dict[Tuple[int, ...], float] = {(2, 3, 4): 5.0}
+SIZES = (4, 8, 16, 6, 1000, 10)  # values per field; six consecutive fields share one
+TAIL = 1.2  # the k-th value of a trait's sign is drawn in proportion to k ** -TAIL
+ERRORS = 0.02  # share of values that show the opposite trait
+VALUE_WEIGHT = 0.15  # standard deviation of the weights of single values
+CLICKS = 0.28  # share of rows with label 1
 
 
 class CTRSample(NamedTuple):
-    """Drawn rows: what a reader sees, and what it was made from."""
+    """Drawn rows: fields and labels, and the hidden traits and logits behind them."""
 
-    traits: np.ndarray  # (rows, 5), +1 and -1
-    values: np.ndarray  # (rows, 34), numbers from 0 within a field
+    traits: np.ndarray  # (rows, 5), +1 or -1
+    values: np.ndarray  # (rows, 34), numbered from 0 within each field
     logits: np.ndarray  # (rows,)
-    labels: np.ndarray  # (rows,), 0 and 1
+    labels: np.ndarray  # (rows,), 0 or 1
 
 
 def write_ctr(
@@ -42,12 +42,12 @@ def write_ctr(
     num_test: int = 3000,
     seed: int = 0,
 ) -> None:
-    """Write made-up train.csv and test.csv into `folder`, which is made if need be.
+    """Write synthetic train.csv and test.csv into `folder`; create it if necessary.
 
-    A line is the label, 0 or 1, and 34 values of eight hexadecimal digits, with tabs
-    between. The same arguments give the same bytes. Section: ``ctr``.
+    Each line is a label, 0 or 1, and 34 values of eight hexadecimal digits, separated
+    by tabs. The same arguments give the same bytes.
 
-    Raises ValueError for fewer than one row in either file.
+    Raises ValueError if either file would have fewer than one row. Section: ``ctr``.
     """
     if min(num_train, num_test) < 1:
         raise ValueError(
@@ -57,50 +57,50 @@ def write_ctr(
     sample = draw_ctr(rng, num_train + num_test)
     columns = [sample.labels.astype(str)]
     for values in sample.values.T:
-        # Names in no order, or sorting them would sort by frequency.
+        # The names are random, so their order does not follow the frequencies.
         names = rng.choice(2**32, size=values.max() + 1, replace=False, shuffle=False)
         columns.append(np.array([f"{name:08x}" for name in names])[values])
     lines = ["\t".join(row) for row in np.stack(columns, axis=1).tolist()]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", lines[:num_train]), ("test", lines[num_train:])):
-        # Bytes: text mode would end lines differently on Windows.
+        # Write bytes, because text mode would change the line ends on Windows.
         (folder / f"{name}.csv").write_bytes(("\n".join(part) + "\n").encode())
 
 
 def draw_ctr(rng: np.random.Generator, num_rows: int) -> CTRSample:
-    """Draw rows, of which the share `CLICKS` has label 1, give or take the luck."""
+    """Draw rows. Each has label 1 with a mean probability of `CLICKS`."""
     traits = rng.choice([-1, 1], (num_rows, NUM_TRAITS))
     values = np.empty((num_rows, NUM_FIELDS), dtype=int)
     logits = planted(traits)
     for field in range(NUM_FIELDS):
-        turn, trait = divmod(field, NUM_TRAITS + 1)
+        group, trait = divmod(field, NUM_TRAITS + 1)
         shown = (
             traits[:, trait] if trait < NUM_TRAITS else rng.choice([-1, 1], num_rows)
         )
         shown = np.where(rng.random(num_rows) < ERRORS, -shown, shown)
-        size = SIZES[turn % len(SIZES)]
-        often = np.arange(1, size // 2 + 1) ** -TAIL
-        rank = rng.choice(size // 2, num_rows, p=often / often.sum())
+        size = SIZES[group % len(SIZES)]
+        weights = np.arange(1, size // 2 + 1) ** -TAIL
+        rank = rng.choice(size // 2, num_rows, p=weights / weights.sum())
         values[:, field] = 2 * rank + (shown > 0)  # odd values show +1
-        logits += OWN * rng.standard_normal(size)[values[:, field]]
+        logits += VALUE_WEIGHT * rng.standard_normal(size)[values[:, field]]
     logits += _intercept(logits)
     labels = (rng.random(num_rows) < _sigmoid(logits)).astype(int)
     return CTRSample(traits, values, logits, labels)
 
 
 def planted(traits: np.ndarray) -> np.ndarray:
-    """Return what `traits` (rows, 5) add to the logits, (rows,)."""
+    """Return the part of the logits (rows,) that depends on the `traits` (rows, 5)."""
     logits = np.zeros(len(traits))
     for trait, weight in MAIN.items():
         logits += weight * traits[:, trait]
-    for together, weight in {**PAIRS, **TRIPLE}.items():
-        logits += weight * traits[:, list(together)].prod(axis=1)
+    for product, weight in {**PAIRS, **TRIPLE}.items():
+        logits += weight * traits[:, list(product)].prod(axis=1)
     return logits
 
 
-def _intercept(logits):
-    """Return what makes the mean probability `CLICKS`, by halving an interval."""
+def _intercept(logits: np.ndarray) -> float:
+    """Return the intercept that makes the mean probability `CLICKS`, by bisection."""
     low, high = -50.0, 50.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -109,5 +109,5 @@ def _intercept(logits):
     return middle
 
 
-def _sigmoid(x):
+def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(x / 2))

@@ -1,17 +1,18 @@
-"""A made-up MovieLens in the file format of MovieLens 100K, for work without the data.
+"""Synthetic ratings in the file format of MovieLens 100K.
 
-It holds what the chapter's models look for, each known to be there: biases, a taste of
-low rank, a long tail of films, and viewers who watch one genre for a while. Nothing is
-taken from the real data but the format and the rough shape. NumPy only.
+They contain the structure that the chapter's models look for: biases of users and
+items, preferences of low rank, a long tail of movies, and users who watch one genre for
+a while. Only the format and the rough shape are taken from the real data.
+Section: ``movielens``.
 """
 
 from pathlib import Path
-from typing import Union
+from typing import Iterable, Iterator, List, Tuple, Union
 
 import numpy as np
 
 
-def _words(text):
+def _words(text: str) -> List[str]:
     return text.split()
 
 
@@ -24,7 +25,7 @@ OCCUPATIONS = _words(
     "homemaker lawyer librarian marketing none other programmer retired salesman "
     "scientist student technician writer"
 )
-# Some words are not ASCII: the real u.item is Latin-1, and readers must cope.
+# Some words are not ASCII, because the real u.item is Latin-1, too.
 ADJECTIVES = _words(
     "Amber Borrowed Brittle Cobalt Copper Crooked Damp Distant Drowsy Eleventh Faded "
     "Forgetful Frozen Hollow Idle Jagged Mislaid Naïve Polite Reluctant Silent Woolen"
@@ -34,9 +35,9 @@ NOUNS = _words(
     "Gardener Glacier Harbor Inkwell Ladder Lantern Orchard Piñata Señor Windmill"
 )
 MONTHS = _words("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec")
-STAR_SHARES = (0.06, 0.11, 0.27, 0.34, 0.22)  # of one to five stars, as in reality
-MIN_RATINGS = 20  # of each user, where the size permits
-RANK = 5  # of the taste, well under the 30 factors of the chapter's models
+STAR_SHARES = (0.06, 0.11, 0.27, 0.34, 0.22)  # of 1 to 5 stars, as in the real data
+MIN_RATINGS = 20  # per user, if there are enough ratings
+RANK = 5  # of the preferences; the chapter's models have up to 30 factors
 FIRST_SECOND = 874_713_600  # 1997-09-20 00:00 UTC
 SECONDS = 215 * 86_400  # to the end of 1998-04-22
 
@@ -48,21 +49,20 @@ def write_movielens(
     num_ratings: int = 100_000,
     seed: int = 0,
 ) -> None:
-    """Write a made-up MovieLens into `folder` (made if need be): u.data, u.item, ….
+    """Write u.data, u.item and the other files into `folder`; create it if necessary.
 
-    Section: ``movielens``. The same arguments give the same bytes. Every user and every
-    item occurs; each user has 20 ratings or more, or ``num_ratings // num_users`` where
-    that is less. Timestamps are seconds since 1970. Holds a few arrays of shape
-    ``(num_users, num_items)``.
+    The same arguments give the same bytes. Every user and every item occurs. Each user
+    has at least 20 ratings, or ``num_ratings // num_users`` if that is less. Timestamps
+    are seconds since 1970. Memory grows with ``num_users * num_items``.
 
-    Raises ValueError for sizes that no such data set can have.
+    Raises ValueError if no data set can have these sizes. Section: ``movielens``.
     """
-    least, most = max(num_users, num_items), num_users * num_items
-    if min(num_users, num_items) < 1 or not least <= num_ratings <= most:
+    fewest, most = max(num_users, num_items), num_users * num_items
+    if min(num_users, num_items) < 1 or not fewest <= num_ratings <= most:
         raise ValueError(
             f"no data set has num_users={num_users}, num_items={num_items} and "
-            f"num_ratings={num_ratings}: choose 1 or more users and items, and "
-            "ratings from the larger of the two up to their product"
+            f"num_ratings={num_ratings}: choose at least one user and one item, and a "
+            "number of ratings between the larger of the two and their product"
         )
     rng = np.random.Generator(np.random.PCG64(seed))
     main_genre, flags = _genres(rng, num_items)
@@ -86,8 +86,8 @@ def write_movielens(
     _write(folder / "u.occupation", OCCUPATIONS)
 
 
-def _genres(rng, num_items):
-    """Draw main genre `(items,)` and flags `(items, genres)`, 1 to 3 an item."""
+def _genres(rng: np.random.Generator, num_items: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Draw each item's main genre `(items,)` and 1 to 3 flags `(items, genres)`."""
     main = rng.integers(1, len(GENRES), num_items)  # 0 is "unknown"
     score = rng.random((num_items, len(GENRES)))
     score[:, 0] = -1.0
@@ -97,10 +97,13 @@ def _genres(rng, num_items):
     return main, (rank < number[:, None]).astype(int)
 
 
-def _taste(rng, num_users, main_genre, flags):
-    """Draw how much users like items, `(users, items)`: of rank 5, mean square 1.
+def _taste(
+    rng: np.random.Generator, num_users: int, main_genre: np.ndarray, flags: np.ndarray
+) -> np.ndarray:
+    """Draw the preferences `(users, items)`, of rank 5 and mean square 1.
 
-    An item's factors are the mean of its genres', the main one twice, plus its own.
+    An item's factors are the mean of its genres' factors, with the main genre counted
+    twice, plus factors of its own.
     """
     genres = rng.standard_normal((len(GENRES), RANK))
     factors = (genres[main_genre] + flags @ genres) / (1 + flags.sum(1))[:, None]
@@ -109,62 +112,71 @@ def _taste(rng, num_users, main_genre, flags):
     return taste / np.sqrt(np.mean(taste**2))
 
 
-def _activity(rng, num_users, num_items, num_ratings):
+def _activity(
+    rng: np.random.Generator, num_users: int, num_items: int, num_ratings: int
+) -> np.ndarray:
     """Draw the number of ratings of each user, `(users,)`."""
     counts = np.full(num_users, min(MIN_RATINGS, num_ratings // num_users))
     weights = rng.gamma(0.7, size=num_users)  # this shape fits the real quantiles
-    while counts.sum() < num_ratings:  # again for what went over a user's num_items
+    while counts.sum() < num_ratings:  # redistribute what exceeds num_items
         share = weights * (counts < num_items)
         extra = rng.multinomial(num_ratings - counts.sum(), share / share.sum())
         counts = np.minimum(counts + extra, num_items)
     return counts
 
 
-def _picks(rng, taste, counts):
-    """Draw who rates what: users and items `(ratings,)`, by user.
+def _picks(
+    rng: np.random.Generator, taste: np.ndarray, counts: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Draw the rated pairs: users and items `(ratings,)`, sorted by user.
 
-    The k best of log-weights plus Gumbel noise are k draws without replacement, each
-    in proportion to its weight, here popularity times taste: all users in one sort.
+    The k largest of log-weights plus Gumbel noise are k draws without replacement, each
+    in proportion to its weight. So one sort draws for all users.
     """
     num_users, num_items = taste.shape
-    # A power of a gamma: the long tail, and as steep a head as the real one.
+    # A power of a gamma variable has a long tail and as steep a head as the real data.
     popularity = 1.5 * np.log(rng.gamma(0.6, size=num_items))
     score = popularity + 1.3 * taste + rng.gumbel(size=taste.shape)
-    # Items of the tail might be drawn by nobody: one user rates each in any case.
+    # Every item gets at least one rating, even in the tail.
     owners = rng.permutation(np.repeat(np.arange(num_users), counts))[:num_items]
     score[owners, np.arange(num_items)] = np.inf
     users, place = np.nonzero(np.arange(num_items) < counts[:, None])
     return users, np.argsort(-score, axis=1)[users, place]
 
 
-def _runs(rng, users, main_genre):
-    """Order the ratings, by user: one genre after the other, each in a run.
+def _runs(
+    rng: np.random.Generator, users: np.ndarray, main_genre: np.ndarray
+) -> np.ndarray:
+    """Return the order of the ratings: by user, and one genre after the other.
 
-    So the last few items tell the genre of the next. A genre's run has the place of its
-    latest item in an order drawn evenly: thus the last item of all is drawn evenly too,
-    and a user's rare genres are not held out more often than they should be.
+    So the last few items predict the genre of the next one. Items are put in random
+    order, and a genre takes the place of its last item. Then each item is equally
+    likely to be the last of all, and rare genres are not held out too often.
     """
-    turn = rng.random(len(users))
-    run_turn = np.zeros((users.max() + 1, len(GENRES)))
-    np.maximum.at(run_turn, (users, main_genre), turn)
-    return np.lexsort((turn, run_turn[users, main_genre], users))
+    place = rng.random(len(users))
+    genre_place = np.zeros((users.max() + 1, len(GENRES)))
+    np.maximum.at(genre_place, (users, main_genre), place)
+    return np.lexsort((place, genre_place[users, main_genre], users))
 
 
-def _stars(rng, users, items, taste):
-    """Draw stars `(ratings,)`: biases of user and item, taste and noise."""
+def _stars(
+    rng: np.random.Generator, users: np.ndarray, items: np.ndarray, taste: np.ndarray
+) -> np.ndarray:
+    """Draw stars `(ratings,)` from the biases of user and item, taste and noise."""
     user_bias, item_bias = (0.35 * rng.standard_normal(n) for n in taste.shape)
     score = user_bias[users] + item_bias[items] + 0.9 * taste[users, items]
     score += 0.75 * rng.standard_normal(len(users))
-    # Cut by rank, so that nine ratings are enough for every star to occur.
+    # Cut by rank: then every number of stars occurs from nine ratings on.
     rank = np.argsort(np.argsort(score))
     return 1 + np.searchsorted(np.cumsum(STAR_SHARES[:-1]), (rank + 0.5) / len(rank))
 
 
-def _times(rng, users):
-    """Draw timestamps `(ratings,)` in seconds, never decreasing within a user.
+def _times(rng: np.random.Generator, users: np.ndarray) -> np.ndarray:
+    """Draw timestamps `(ratings,)` in seconds, in ascending order within each user.
 
-    Half the ratings share the second of the one before: films of one page, sent in at
-    once. Three breaks of an hour to ten days make up to four sessions a user.
+    About half of the ratings have the same second as the previous one, as if a page of
+    movies was submitted at once. Three breaks of an hour to ten days give each user up
+    to four sessions.
     """
     counts = np.bincount(users)
     first = np.cumsum(counts) - counts
@@ -177,28 +189,32 @@ def _times(rng, users):
     return FIRST_SECOND + start.astype(int)[users] + clock
 
 
-def _file_order(rng, users, times):
-    """Draw the order of the lines: shuffled, but rows of one user and second in order.
+def _file_order(
+    rng: np.random.Generator, users: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Draw the order of the lines. Rows of one user and second keep their order.
 
-    So a stable sort by time gives the order of `_runs` back, and nothing less does.
+    So a stable sort by time, and only that, restores the order of `_runs`.
     """
     new_second = (np.diff(users, prepend=-1) != 0) | (np.diff(times, prepend=-1) != 0)
     line = rng.permutation(len(users))
     return np.argsort(line[np.lexsort((line, np.cumsum(new_second)))])
 
 
-def _item_lines(rng, flags):
+def _item_lines(rng: np.random.Generator, flags: np.ndarray) -> Iterator[str]:
     names = rng.permutation([f"The {a} {n}" for a in ADJECTIVES for n in NOUNS])
     years = 1996 - np.minimum(rng.exponential(8, len(flags)), 70).astype(int)
     days, months = rng.integers(1, 29, len(flags)), rng.choice(MONTHS, len(flags))
     for k, (year, day, month) in enumerate(zip(years, days, months)):
         part, name = divmod(k, len(names))
-        title = names[name] + (f" {part + 1}" if part else "")  # out of names: a sequel
+        title = names[name] + (
+            f" {part + 1}" if part else ""
+        )  # reused names are sequels
         bits = "|".join(map(str, flags[k]))
         yield f"{k + 1}|{title} ({year})|{day:02d}-{month}-{year}|||{bits}"
 
 
-def _user_lines(rng, num_users):
+def _user_lines(rng: np.random.Generator, num_users: int) -> Iterator[str]:
     ages = np.clip(rng.normal(34, 12, num_users), 7, 73).astype(int)
     genders = rng.choice(["M", "F"], num_users, p=[0.7, 0.3])
     jobs = rng.choice(OCCUPATIONS, num_users)
@@ -207,6 +223,6 @@ def _user_lines(rng, num_users):
         yield f"{k + 1}|{age}|{gender}|{job}|{code:05d}"
 
 
-def _write(path, lines):
-    # Bytes: text mode would end lines differently on Windows.
+def _write(path: Path, lines: Iterable[str]) -> None:
+    # Write bytes, because text mode would change the line ends on Windows.
     path.write_bytes("".join(f"{line}\n" for line in lines).encode("latin-1"))

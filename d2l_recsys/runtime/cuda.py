@@ -1,20 +1,20 @@
-"""CUDA for the wheel mxnet-cu112: its libraries from NVIDIA's wheels, and the GPUs.
+"""Load the CUDA libraries for the wheel mxnet-cu112, and describe the GPUs.
 
-The wheel brings no CUDA library, and MXNet looks for them only where a system keeps
-them. What NVIDIA's wheels hold is therefore loaded first, and MXNet then finds each
-library by its name in the process. A library that no wheel holds may be the system's.
+The wheel contains no CUDA libraries, and MXNet only searches the system's folders. So
+the libraries from NVIDIA's wheels are loaded first; MXNet then finds them by name in
+the process. A library that no wheel contains is loaded from the system.
 """
 
 import ctypes
 import importlib.metadata
 import importlib.util
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 WHEEL = "mxnet-cu112"
 DRIVER = "libcuda.so.1"
-# What the wheel's MXNet is linked with, in an order in which each finds what it needs,
-# and the folder of the package `nvidia` that holds it. No wheel holds the driver's.
+# The libraries that MXNet is linked with, each after those it depends on, and their
+# folders in the package `nvidia`. The driver's library is in no wheel.
 LIBRARIES = {
     "libcudart.so.11.0": "cuda_runtime",
     "libnvToolsExt.so.1": "nvtx",
@@ -30,10 +30,11 @@ LIBRARIES = {
 
 
 def load() -> Dict[str, str]:
-    """Load the libraries that MXNet needs if the wheel mxnet-cu112 is installed.
+    """Load the libraries that the wheel mxnet-cu112 needs, if it is installed.
 
-    Returns those that can't be loaded, with the reason; none where another wheel, which
-    needs none, is installed. Loading them again does nothing.
+    Returns {library: reason} for those that cannot be loaded. The result is empty if
+    the wheel is not installed, because other wheels need no libraries. A second call
+    does nothing.
     """
     try:
         importlib.metadata.version(WHEEL)
@@ -42,14 +43,14 @@ def load() -> Dict[str, str]:
     missing = {}
     for name, folder in LIBRARIES.items():
         try:
-            ctypes.CDLL(_place(name, folder), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(_path_of(name, folder), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
             missing[name] = str(error)
     return missing
 
 
-def _place(name, folder):
-    """Return the path of a library in NVIDIA's wheels, or else its name."""
+def _path_of(name: str, folder: str) -> str:
+    """Return the path of a library in NVIDIA's wheels, or its name if it is in none."""
     nvidia = importlib.util.find_spec("nvidia")
     roots = nvidia.submodule_search_locations if nvidia else None
     paths = [Path(root, folder, "lib", name) for root in roots or []]
@@ -57,49 +58,50 @@ def _place(name, folder):
 
 
 def way_out(missing: Dict[str, str]) -> str:
-    """Return a line on what to do about the libraries that `load` found missing."""
+    """Return one line that says what to do about the libraries missing in `load`."""
     steps = []
     if {*missing} - {DRIVER}:
         names = ", ".join(name for name in missing if name != DRIVER)
         steps.append(
-            f"{names} cannot be loaded: pip install 'd2l-recsys[cu112]' brings the "
-            "CUDA libraries"
+            f"{names} cannot be loaded: install the CUDA libraries with pip install "
+            "'d2l-recsys[cu112]'"
         )
     if DRIVER in missing:
         steps.append(
-            f"NVIDIA's driver ({DRIVER}) cannot be loaded, and without it the wheel "
-            f"{WHEEL} does not work, not even on the CPU: install the driver, or pip "
-            f"uninstall {WHEEL} and then pip install 'd2l-recsys[cpu]'"
+            f"NVIDIA's driver ({DRIVER}) cannot be loaded, but the wheel {WHEEL} needs "
+            f"it even on the CPU: install the driver, or pip uninstall {WHEEL} and "
+            "then pip install 'd2l-recsys[cpu]'"
         )
     return "; ".join(steps)
 
 
 class Gpu(NamedTuple):
-    """A GPU as NVIDIA's driver describes it."""
+    """A GPU, as described by NVIDIA's driver."""
 
     name: str
     capability: Tuple[int, int]  # compute capability: major, minor
 
     @property
     def has_code(self) -> bool:
-        """Tell whether mxnet-cu112 has code for it.
+        """Tell whether mxnet-cu112 has code for this GPU.
 
-        There is machine code for 5.0, 6.0, 7.0, 8.0 and 8.6, which runs on all of the
-        same major number, and none that a driver could translate for newer ones.
+        It has machine code for 5.0, 6.0, 7.0, 8.0 and 8.6, which runs on all GPUs of
+        the same major version. It has no code that a driver could translate for newer
+        GPUs.
         """
         return 5 <= self.capability[0] <= 8
 
 
 def gpus() -> List[Gpu]:
-    """Return the GPUs that NVIDIA's driver shows to this process, by number.
+    """Return the GPUs that NVIDIA's driver shows to this process, ordered by number.
 
-    Raises OSError where there is no driver or it does not answer.
+    Raises OSError if there is no driver or a call to it fails.
     """
     driver = ctypes.CDLL(DRIVER)
     count = ctypes.c_int()
-    if _ask(driver, "cuInit", 0) == _NO_DEVICE:
+    if _call(driver, "cuInit", 0) == _NO_DEVICE:
         return []
-    _ask(driver, "cuDeviceGetCount", ctypes.byref(count))
+    _call(driver, "cuDeviceGetCount", ctypes.byref(count))
     return [_describe(driver, number) for number in range(count.value)]
 
 
@@ -107,23 +109,26 @@ _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
 
 
-def _describe(driver, number):
+def _describe(driver: ctypes.CDLL, number: int) -> Gpu:
     device, value = ctypes.c_int(), ctypes.c_int()
     name = ctypes.create_string_buffer(256)
-    _ask(driver, "cuDeviceGet", ctypes.byref(device), number)
-    _ask(driver, "cuDeviceGetName", name, len(name), device)
-    capability = []
-    for attribute in (_MAJOR, _MINOR):
-        _ask(driver, "cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
-        capability.append(value.value)
-    return Gpu(name.value.decode(errors="replace"), tuple(capability))
+    _call(driver, "cuDeviceGet", ctypes.byref(device), number)
+    _call(driver, "cuDeviceGetName", name, len(name), device)
+
+    def attribute(number: int) -> int:
+        _call(driver, "cuDeviceGetAttribute", ctypes.byref(value), number, device)
+        return value.value
+
+    capability = attribute(_MAJOR), attribute(_MINOR)
+    return Gpu(name.value.decode(errors="replace"), capability)
 
 
-def _ask(driver, function, *arguments):
+def _call(driver: ctypes.CDLL, function: str, *arguments: Any) -> int:
+    """Call a function of the driver; return 0 or `_NO_DEVICE`, or raise OSError."""
     try:
-        answer = getattr(driver, function)(*arguments)
-    except AttributeError as error:  # a stub of a driver
+        code = getattr(driver, function)(*arguments)
+    except AttributeError as error:  # the library is only a stub
         raise OSError(str(error)) from error
-    if answer not in (0, _NO_DEVICE):
-        raise OSError(f"{DRIVER}: {function} failed with CUDA error {answer}")
-    return answer
+    if code not in (0, _NO_DEVICE):
+        raise OSError(f"{DRIVER}: {function} failed with CUDA error {code}")
+    return code

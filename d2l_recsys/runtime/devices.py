@@ -1,4 +1,4 @@
-"""Devices: finding them, spreading a batch over them, seeding what runs on them."""
+"""Find devices, split a batch over them, and seed the random generators."""
 
 import random
 from contextlib import suppress
@@ -11,26 +11,27 @@ from d2l_recsys.runtime.backend import gluon, mx, np
 
 
 def try_gpu(i: int = 0) -> mx.Context:
-    """Return gpu(i) if it is there and runs a kernel, else cpu()."""
-    there = i < _num_gpus() and not fault_of(mx.gpu(i))
-    return mx.gpu(i) if there else mx.cpu()
+    """Return gpu(i) if it exists and can run a kernel, else cpu()."""
+    works = i < _num_gpus() and not fault_of(mx.gpu(i))
+    return mx.gpu(i) if works else mx.cpu()
 
 
 def try_all_gpus() -> List[mx.Context]:
-    """Return all GPUs that run a kernel, or [cpu()] where there is none.
+    """Return all GPUs that can run a kernel, or [cpu()] if there are none.
 
-    Differs from the book: never an empty list (E49), and no GPU that can't work.
+    Differs from the book: the list is never empty (E49), and GPUs that do not work are
+    left out.
     """
     gpus = [mx.gpu(i) for i in range(_num_gpus())]
     return [gpu for gpu in gpus if not fault_of(gpu)] or [mx.cpu()]
 
 
 def fault_of(device: mx.Context) -> str:
-    """Return why `device` can't run a kernel, in a line, or '' where one ran there."""
+    """Run a kernel on `device`; return the reason if that fails, else an empty text."""
     if device.device_type == "gpu":
-        with suppress(OSError):  # without an answer from the driver, the kernel tells
+        with suppress(OSError):  # without a driver, the kernel below fails
             gpu = dict(enumerate(cuda.gpus())).get(device.device_id)
-            # Not tried: where MXNet can't set a GPU up, it ends the process.
+            # Do not try: MXNet ends the process if it cannot initialize a GPU.
             if gpu and not gpu.has_code:
                 return f"MXNet has no code for {gpu.name}"
     try:
@@ -38,43 +39,43 @@ def fault_of(device: mx.Context) -> str:
         total = float(np.dot(*ones).sum())
     except mx.base.MXNetError as error:
         return str(error).strip().splitlines()[-1]
-    return "" if total == 12 else f"{device} adds twelve ones up to {total}"
+    return "" if total == 12 else f"{device} computes {total:g} instead of 12"
 
 
 def contexts(kind: str, numbers: Sequence[int]) -> List[mx.Context]:
-    """Return the devices of a kind, 'cpu' or 'gpu', that have these numbers.
+    """Return the devices of the kind 'cpu' or 'gpu' with these numbers.
 
-    Raises ValueError naming a GPU that is not there or does not work.
+    Raises a ValueError that names a GPU that does not exist or does not work.
     """
     if kind == "gpu" and max(numbers) >= _num_gpus():
         raise ValueError(
-            f"gpu({max(numbers)}) is not here, MXNet sees {_num_gpus()} GPUs: "
-            "python -m d2l_recsys doctor tells why"
+            f"gpu({max(numbers)}) does not exist, MXNet finds {_num_gpus()} GPUs: "
+            "run python -m d2l_recsys doctor for the reason"
         )
     devices = [mx.Context(kind, number) for number in numbers]
     for device in devices:
         fault = fault_of(device) if kind == "gpu" else ""
         if fault:
             raise ValueError(
-                f"{device} does not work ({fault}): python -m d2l_recsys doctor "
-                "tells more"
+                f"{device} does not work ({fault}): run python -m d2l_recsys doctor "
+                "for details"
             )
     return devices
 
 
-def _num_gpus():
+def _num_gpus() -> int:
     try:
         return mx.context.num_gpus()
-    except mx.base.MXNetError:  # the driver is there and does not answer
+    except mx.base.MXNetError:  # the driver is installed, but a call to it fails
         return 0
 
 
 def devices_of(
     net: gluon.Block, devices: Union[mx.Context, Sequence[mx.Context], None] = None
 ) -> List[mx.Context]:
-    """Return `devices` as a list, or those that `net` was initialised on, if none.
+    """Return `devices` as a list; by default, the devices that `net` is on.
 
-    Raises ValueError for a net without parameters or before ``net.initialize()``.
+    Raises ValueError if the net has no parameters or is not initialized.
     """
     if devices:
         return [devices] if isinstance(devices, mx.Context) else list(devices)
@@ -87,12 +88,12 @@ def devices_of(
 
 
 def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.ndarray]:
-    """Cut `data`, of shape (B, ...), along its first axis, a piece for each device.
+    """Split `data`, of shape (B, ...), along its first axis: one piece per device.
 
-    No piece is empty: where B is smaller than the number of devices, only the first
-    B devices get one. Sizes differ by at most 1.
+    The sizes of the pieces differ by at most 1. No piece is empty: if B is smaller than
+    the number of devices, only the first B devices get a piece.
 
-    Differs from the book: any batch size will do (E12, E34).
+    Differs from the book: any batch size is allowed (E12, E34).
     """
     pieces = min(len(data), len(devices))
     if pieces <= 1:
@@ -102,11 +103,11 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
 
 
 def seed_everything(seed: int) -> None:
-    """Seed what a reader's own code may draw from: MXNet, NumPy and Python.
+    """Seed the global random generators of MXNet, NumPy and Python.
 
-    MXNet's generator initialises parameters and drives dropout, NumPy's shuffles
-    gluon's DataLoader. What this package draws itself (splits, batches, negatives) has
-    generators of its own, seeded by the ``seed=`` arguments (E52).
+    MXNet's generator initializes parameters and draws dropout masks. NumPy's shuffles
+    the rows of Gluon's DataLoader. The draws of this package (splits, batches and
+    negatives) use their own generators, seeded by the ``seed=`` arguments (E52).
     """
     mx.random.seed(seed)
     numpy.random.seed(seed % 2**32)

@@ -1,9 +1,9 @@
-"""Several workers that train as one: sums over them, on MXNet's parameter server.
+"""Train with several workers as if with one: sums over MXNet's parameter server.
 
-:data:`worker` is this process among them. By itself it is the only one and its sums are
-what went in, so that whoever uses it need not ask. :meth:`Worker.join` makes it one of
-several, started by ``python -m d2l_recsys launch``. What is summed is summed by all, in
-the same order.
+:data:`worker` is this process. By default it is the only worker, and a sum returns its
+input, so callers need not distinguish the two cases. :meth:`Worker.join` makes it one
+of several workers, which ``python -m d2l_recsys launch`` starts. All workers must call
+the methods that exchange data in the same order.
 """
 
 import atexit
@@ -13,15 +13,15 @@ import threading
 import time
 import zlib
 from contextlib import contextmanager
-from typing import List, Sequence
+from typing import Any, Dict, Hashable, Iterator, List, NoReturn, Optional, Sequence
 
 import numpy
 
 from d2l_recsys.runtime.backend import gluon, mx, np
 
-PATIENCE_SECONDS = 300  # D2L_RECSYS_PATIENCE_SECONDS in the environment is another
-GIVEN_UP = 75  # the exit code where it ran out: EX_TEMPFAIL
-_NEEDED = [
+PATIENCE_SECONDS = 300  # the default of the variable D2L_RECSYS_PATIENCE_SECONDS
+EXIT_GAVE_UP = 75  # exit code after waiting that long: EX_TEMPFAIL
+_REQUIRED = [
     "DMLC_PS_ROOT_URI",
     "DMLC_PS_ROOT_PORT",
     "DMLC_NUM_WORKER",
@@ -30,27 +30,27 @@ _NEEDED = [
 
 
 class Worker:
-    """This process: number `rank` of `num_workers`, counted from 0."""
+    """This process: number `rank` of `num_workers` workers, counted from 0."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rank, self.num_workers = 0, 1
-        self._store = None
-        self._keys = {}  # of the store, by shape and dtype
-        self._waits_since = None
+        self._store: Any = None  # MXNet's key-value store, if there are other workers
+        self._keys: Dict[Hashable, int] = {}  # {(shape, dtype): key in the store}
+        self._waits_since: Optional[float] = None
 
     def join(self) -> None:
-        """Become one of the workers that the environment describes, and wait for all.
+        """Become one of the workers that the environment describes; wait for all.
 
-        From now on this process ends at once where it ends badly, by an exception or
-        ``sys.exit``, and with the others where it ends well. It waits for them for 300
-        seconds at a time, or what the environment gives as D2L_RECSYS_PATIENCE_SECONDS:
-        then it ends with exit code 75 and a line on stderr.
+        From then on, the process exits at once if it fails, and waits for the others if
+        it succeeds. Every wait is limited to 300 seconds, or to the value of the
+        environment variable D2L_RECSYS_PATIENCE_SECONDS. After that time the process
+        prints a line on stderr and exits with code 75.
 
-        Raises ValueError naming what is missing in the environment.
+        Raises a ValueError that names a variable missing in the environment.
         """
         if self._store is not None:
-            return  # MXNet waits for ever for the second store of a process
-        for name in _NEEDED:
+            return  # MXNet would wait forever for a second store in one process
+        for name in _REQUIRED:
             if not os.environ.get(name):
                 raise ValueError(
                     f"dist_sync: {name} is not set; start the workers with "
@@ -61,54 +61,54 @@ class Worker:
         with self._waiting():
             self._store = mx.kv.create("dist_sync")
         self.rank, self.num_workers = self._store.rank, self._store.num_workers
-        _end_at_once_where_it_ends_badly()
+        _exit_at_once_on_failure()
         atexit.register(self._leave)
 
     def rows(self, size: int) -> slice:
-        """Return which of `size` rows are this worker's: as many as all, or 1 more."""
-        cuts = [size * k // self.num_workers for k in (self.rank, self.rank + 1)]
-        return slice(*cuts)
+        """Return this worker's part of `size` rows; parts differ by at most one row."""
+        start, end = (size * k // self.num_workers for k in (self.rank, self.rank + 1))
+        return slice(start, end)
 
     def share(self, arrays: Sequence) -> Sequence:
-        """Return this worker's rows of arrays of one length; there may be none."""
+        """Return this worker's rows, possibly none, of arrays of the same length."""
         if self._store is None:
             return arrays
         rows = self.rows(len(arrays[0]))
         return [array[rows] for array in arrays]
 
     def sum(self, values: Sequence[float]) -> numpy.ndarray:
-        """Return the sum over workers of a few `values` (n,), in float64."""
-        values = numpy.asarray(values, dtype="float64")
+        """Return the sum of `values` (n,) over all workers, in float64."""
+        own = numpy.asarray(values, dtype="float64")
         if self._store is None:
-            return values
-        # The store rounds to float32, through which 16 bits at a time come whole.
-        parts = values.view("uint16")
+            return own
+        # The store rounds to float32, which represents pieces of 16 bits exactly.
+        parts = own.view("uint16")
         table = numpy.zeros((self.num_workers, len(parts)), dtype="float32")
         table[self.rank] = parts
         return self.merge(table).astype("uint16").view("float64").sum(axis=0)
 
     def merge(self, array: numpy.ndarray) -> numpy.ndarray:
-        """Return `array`, float32, with the values that the other workers have in it.
+        """Return `array`, float32, with the values of all workers.
 
-        Each has its own in other places, and zeros in theirs.
+        Each worker has its values in other places, and zeros elsewhere.
         """
         if self._store is None:
             return array
         return self._sum(np.array(array)).asnumpy()
 
-    def check_same(self, value, what: str) -> None:
-        """Raise ValueError naming `what` where `value` is not that of worker 0."""
+    def check_same(self, value: object, what: str) -> None:
+        """Raise a ValueError that names `what` if `value` differs from worker 0's."""
         mine = zlib.crc32(repr(value).encode())
         if self.sum([0 if self.rank else mine])[0] != mine:
             raise ValueError(
-                f"worker {self.rank} has other {what} than worker 0: start all workers "
-                "with the same"
+                f"worker {self.rank} has different {what} from worker 0: start all "
+                f"workers with the same {what}"
             )
 
     def broadcast(self, net: gluon.Block) -> None:
-        """Give `net` the parameters that it has on worker 0.
+        """Copy the parameters of `net` from worker 0.
 
-        Raises ValueError naming a parameter whose shape is not known yet.
+        Raises a ValueError that names a parameter without a known shape.
         """
         if self._store is None:
             return
@@ -117,21 +117,21 @@ class Worker:
             if parameter._data is None:
                 raise ValueError(
                     f"{parameter.name} has no values yet: give the layer its in_units, "
-                    "or call the net once before it is trained by several workers"
+                    "or call the net once before training with several workers"
                 )
         values = [parameter.list_data()[0] for parameter in parameters]
-        flat = _flat(values)
+        flat = _flatten(values)
         total = self._sum(np.zeros_like(flat) if self.rank else flat)
-        for parameter, value in zip(parameters, _cut(total, values)):
+        for parameter, value in zip(parameters, _split_like(total, values)):
             parameter.set_data(value)
 
     def sum_gradients(
         self, trainer: gluon.Trainer, losses: List[mx.nd.NDArray]
     ) -> List[mx.nd.NDArray]:
-        """Sum the gradients over workers, and the losses; return these as one array.
+        """Sum gradients and losses over workers; return the losses as one array.
 
-        The sum stands on the first of this process's devices and zeros on the others,
-        for the trainer itself sums over devices.
+        The first device of this process gets the summed gradients. The other devices
+        get zeros, because the trainer itself sums over devices.
         """
         if self._store is None:
             return losses
@@ -140,10 +140,10 @@ class Worker:
         mine = np.zeros(1, dtype=dtype, ctx=device)
         for loss in losses:
             mine = mine + loss.sum().astype(dtype).as_in_ctx(device)
-        flat = _flat([first for first, *_ in gradients])
+        flat = _flatten([first for first, *_ in gradients])
         for others in zip(*(rest for _, *rest in gradients)):
-            flat = flat + _flat(others).as_in_ctx(device)
-        *sums, total = _cut(
+            flat = flat + _flatten(others).as_in_ctx(device)
+        *sums, total = _split_like(
             self._sum(np.concatenate([flat, mine])),
             [*(first for first, *_ in gradients), mine],
         )
@@ -153,8 +153,8 @@ class Worker:
                 other[:] = 0
         return [total]
 
-    def _sum(self, array):
-        """Return the sum over workers; `array` is gone then: MXNet writes into it."""
+    def _sum(self, array: np.ndarray) -> np.ndarray:
+        """Replace `array` by its sum over workers, and return it."""
         kind = array.shape, array.dtype
         with self._waiting():
             if kind not in self._keys:
@@ -165,65 +165,66 @@ class Worker:
             array.wait_to_read()
         return array
 
-    def _leave(self):
-        """Wait until all have come to their end; worker 0 then ends the servers."""
+    def _leave(self) -> None:
+        """Wait until all workers are finished; worker 0 then stops the servers."""
         with self._waiting():
             self._store = None
 
     @contextmanager
-    def _waiting(self):
+    def _waiting(self) -> Iterator[None]:
+        """Limit the time of a wait: see :meth:`_watch`."""
         self._waits_since = time.monotonic()
         try:
             yield
         finally:
             self._waits_since = None
 
-    def _watch(self, patience):
-        """End the process when it has waited too long. Runs in a thread of its own."""
+    def _watch(self, patience: float) -> NoReturn:
+        """Exit when a wait takes too long. Runs in a thread of its own."""
         while True:
             time.sleep(min(1, patience / 4))
             since = self._waits_since
             if since is not None and time.monotonic() - since > patience:
                 who = f"worker {self.rank}" if self._store else "a worker"
                 line = (
-                    f"{who} has waited {patience:g} s for the others: one "
-                    "of them, a server or the scheduler may have died; ending\n"
+                    f"{who} gave up after waiting {patience:g} s for the others: a "
+                    "worker, a server or the scheduler may have died\n"
                 )
                 os.write(2, line.encode())
-                os._exit(GIVEN_UP)
+                os._exit(EXIT_GAVE_UP)
 
 
 worker = Worker()
 
 
-def _patience():
-    text = os.environ.get("D2L_RECSYS_PATIENCE_SECONDS") or PATIENCE_SECONDS
+def _patience() -> float:
+    text = os.environ.get("D2L_RECSYS_PATIENCE_SECONDS") or str(PATIENCE_SECONDS)
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0
+        seconds = 0.0
     if not seconds > 0:
         raise ValueError(
-            f"D2L_RECSYS_PATIENCE_SECONDS={text} is not a number of seconds above 0"
+            f"D2L_RECSYS_PATIENCE_SECONDS must be a positive number, not {text!r}"
         )
     return seconds
 
 
-def _end_at_once_where_it_ends_badly():
-    """Keep exceptions and exit codes from waiting for the others at the exit.
+def _exit_at_once_on_failure() -> None:
+    """Make a process that fails exit without waiting for the other workers.
 
-    MXNet waits there for those that wait for this process: for ever.
+    Otherwise MXNet would wait at the exit for workers that wait for this process.
     """
-    hook, leave = sys.excepthook, sys.exit
+    print_error, normal_exit = sys.excepthook, sys.exit
 
-    def report(*error):
-        hook(*error)
+    def report(*error: Any) -> NoReturn:
+        print_error(*error)
         _flush()
         os._exit(1)
 
-    def end(status=None):
+    def end(status: Any = None) -> NoReturn:
         if status is None or status == 0:
-            leave(status)
+            normal_exit(status)
         if not isinstance(status, int):
             print(status, file=sys.stderr)
         _flush()
@@ -232,17 +233,17 @@ def _end_at_once_where_it_ends_badly():
     sys.excepthook, sys.exit = report, end
 
 
-def _flush():
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
 
 
-def _flat(arrays):
+def _flatten(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(-1) for array in arrays])
 
 
-def _cut(flat, like):
-    """Return the pieces of `flat` in the shapes of the arrays `like`."""
+def _split_like(flat: np.ndarray, like: Sequence[np.ndarray]) -> List[np.ndarray]:
+    """Split `flat` into pieces of the shapes of the arrays `like`."""
     pieces, at = [], 0
     for array in like:
         pieces.append(flat[at : at + array.size].reshape(array.shape))

@@ -1,1 +1,1 @@
-"""What people run or look at: curves, the doctor, the launcher."""
+"""Tools for users: curves, the doctor and the launcher."""

@@ -1,29 +1,29 @@
-"""What the command lines have in common. It needs nothing but Python."""
+"""The parts that all command lines share. This module needs only Python."""
 
 import argparse
-from typing import List, Tuple
+from typing import List, NoReturn, Tuple
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
+    """An argument parser that reports an error in one line."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def positive(text: str) -> int:
-    """Return the whole number that an option is; 0 and below are errors."""
+    """Convert an option to an integer of at least 1."""
     value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return value
 
 
 def read_devices(text: str) -> Tuple[str, List[int]]:
-    """Return the kind of device that `text` names, 'cpu' or 'gpu', and the numbers.
+    """Return the kind of device, 'cpu' or 'gpu', and the device numbers in `text`.
 
-    'cpu' is cpu(0), 'cpu:2' two CPU contexts, 'gpu' is gpu(0), 'gpu:0,1' two GPUs.
+    'cpu' means cpu(0), 'cpu:2' two CPU contexts, 'gpu' gpu(0), and 'gpu:0,1' two GPUs.
 
     Raises ValueError for any other text.
     """
@@ -35,5 +35,5 @@ def read_devices(text: str) -> Tuple[str, List[int]]:
     if kind == "gpu" and len(numbers) == len(ids) == len({*numbers}):
         return kind, numbers
     raise ValueError(
-        f"{text!r} is neither cpu, cpu:N (N contexts), gpu nor gpu:0,1 (by number)"
+        f"{text!r} is neither cpu, cpu:N (N contexts), gpu nor gpu:0,1 (GPU numbers)"
     )

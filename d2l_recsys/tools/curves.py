@@ -1,14 +1,15 @@
-"""Curves and figures: live in a notebook, a progress bar and saved files in a script.
+"""Draw curves and figures: live in a notebook, to files in a script.
 
-Figures are made without pyplot, so that a script needs no display and no backend, and
-leaves matplotlib's global state alone.
+Figures are created without pyplot. So scripts need no display and no backend, and they
+do not change matplotlib's global state.
 """
 
 import sys
 from io import BytesIO
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
@@ -25,28 +26,29 @@ def in_notebook() -> bool:
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows as a picture though pyplot knows nothing of it."""
+    """A figure that notebooks show as a picture, although pyplot does not know it."""
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         picture = BytesIO()
         self.savefig(picture, format="png", dpi=100)
         return picture.getvalue()
 
 
 class Curves:
-    """Follow the training: pass it as ``on_epoch``.
+    """Show the progress of a training: pass an instance as ``on_epoch``.
 
-    `labels` maps keys of the history to what the legend calls them. In a notebook the
-    book's Animator draws after each epoch, in a terminal a progress bar moves on
-    stderr, in a log nothing is shown.
+    `labels` maps keys of the history to labels of the legend. In a notebook, the book's
+    Animator draws after each epoch. In a terminal, a progress bar moves on stderr. In a
+    log file, nothing is shown.
     """
 
     def __init__(
         self, num_epochs: int, labels: Dict[str, str], ylim: Tuple[float, float]
-    ):
+    ) -> None:
         self.num_epochs, self.labels, self.ylim = num_epochs, labels, ylim
         self.history: History = []
-        self.animator = self.bar = None
+        self.animator: Any = None
+        self.bar: Any = None
         if in_notebook():
             from d2l import mxnet as d2l
 
@@ -60,7 +62,7 @@ class Curves:
             self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
 
     def __call__(self, history: History) -> None:
-        """Show the newest epoch of `history`."""
+        """Show the latest epoch of `history`."""
         self.history = list(history)
         last = history[-1]
         values = [last[key] for key in self.labels]
@@ -74,7 +76,7 @@ class Curves:
                 self.bar.close()
 
     def figure(self, title: str, ylabel: Optional[str] = None) -> Figure:
-        """Draw the curves of the whole training."""
+        """Draw the curves of the whole training into a new figure."""
         figure, axes = new_figure(title, "epoch", ylabel)
         epochs = [epoch["epoch"] for epoch in self.history]
         for (key, label), style in zip(self.labels.items(), ("-", "--", "-.", ":")):
@@ -87,15 +89,17 @@ class Curves:
         return figure
 
 
-def marker_for_one_point(axes) -> None:
-    """Put markers on lines of a single point, which would not be seen else."""
+def marker_for_one_point(axes: Axes) -> None:
+    """Put markers on lines that have a single point and would be invisible."""
     for line in axes.get_lines():
         if len(line.get_xdata()) == 1:
             line.set_marker("o")
 
 
-def new_figure(title: str, xlabel: str, ylabel: Optional[str] = None):
-    """Return a figure and its axes, with a grid and labels in place."""
+def new_figure(
+    title: str, xlabel: str, ylabel: Optional[str] = None
+) -> Tuple[Figure, Axes]:
+    """Return a new figure and its axes, with a grid, a title and labels."""
     figure = NotebookFigure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title)
@@ -108,7 +112,7 @@ def new_figure(title: str, xlabel: str, ylabel: Optional[str] = None):
 
 
 def histogram(values: pd.Series, title: str, xlabel: str) -> Figure:
-    """Draw how often each of a few distinct values occurs, a bar for each."""
+    """Draw a bar for each distinct value, as high as its count."""
     counts = values.value_counts().sort_index()
     figure, axes = new_figure(title, xlabel, "Count")
     step = min([1, *counts.index.to_series().diff().dropna()])  # 0.5 with half stars

@@ -1,8 +1,8 @@
-"""Start a training of several workers on this machine, on MXNet's parameter server.
+"""Start a training with several workers on this machine.
 
 ``python -m d2l_recsys launch -n 2 -- python -m chapters.mf --kvstore dist_sync`` starts
-the scheduler, the servers and the workers. It puts the rank in front of each line that
-they print, and ends all of them as soon as one fails.
+the scheduler and the servers of MXNet's parameter server, and the workers. Each line of
+their output starts with the rank. If one process fails, all others are stopped.
 """
 
 import argparse
@@ -14,14 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Dict, List, Optional
+from typing import IO, Any, Callable, Dict, List, Optional, Sequence
 
 from d2l_recsys.tools.command_line import Parser, positive
 
 _LOCAL = "127.0.0.1"
-_PAUSE = 0.05  # seconds between two looks at the processes
+_PAUSE = 0.05  # seconds between two checks of the processes
 _GRACE = 2  # seconds from SIGTERM to SIGKILL
-_FAREWELL = 5  # seconds that scheduler and servers have when the workers have ended
+_SHUTDOWN = 5  # seconds for scheduler and servers to exit after the workers
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -34,7 +34,9 @@ def main(arguments: List[str]) -> int:
     if given:
         why = _why_unusable(given)
         if why:
-            return _tell(f"DMLC_PS_ROOT_PORT={given}: {why}; unset, a free one is used")
+            return _tell(
+                f"DMLC_PS_ROOT_PORT={given}: {why}; unset it to use any free port"
+            )
         ports[0] = int(given)
     job = Job()
     for number in _SIGNALS:
@@ -51,20 +53,20 @@ def main(arguments: List[str]) -> int:
 class Job:
     """The processes of one training."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.processes: Dict[str, subprocess.Popen] = {}
         self.readers: List[threading.Thread] = []
-        self.stopped_by: Optional[int] = None  # the signal that asked for the end
+        self.stopped_by: Optional[int] = None  # number of the signal that was received
         self._writing = threading.Lock()
 
-    def stop(self, number: int, _frame=None) -> None:
-        """Note a signal: :meth:`wait` acts on it."""
+    def stop(self, number: int, _frame: Any = None) -> None:
+        """Remember a signal, so that :meth:`wait` stops the job."""
         self.stopped_by = number
 
     def start(
         self, workers: int, servers: int, ports: List[int], command: List[str]
     ) -> None:
-        """Start all processes. Raises OSError where the command can't be started."""
+        """Start all processes. Raises OSError if the command cannot be started."""
         common = {
             **os.environ,
             "DMLC_PS_ROOT_URI": _LOCAL,
@@ -74,75 +76,78 @@ class Job:
             "DMLC_NUM_SERVER": str(servers),
             "PYTHONUNBUFFERED": "1",
         }
-        # Threads of MXNet that outnumber the cores slow it down several times.
-        common.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // workers)))
-        # It becomes what DMLC_ROLE says as soon as MXNet is imported.
+        # MXNet is several times slower with more threads than cores.
+        cores = os.cpu_count() or 1
+        common.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
+        # Importing MXNet makes this process a scheduler or server: see DMLC_ROLE.
         serve = [sys.executable, "-c", "import d2l_recsys.runtime.backend"]
         self._start("scheduler", serve, {**common, "DMLC_ROLE": "scheduler"})
-        # A process listens on PORT. The scheduler numbers those of a host in the order
-        # of their ports: so the ranks are the numbers given here.
+        # Each process listens on its PORT. The scheduler assigns the ranks of one host
+        # in the order of the ports, so the ranks are the numbers used here.
         names = [*(f"server {k}" for k in range(servers)), *map(str, range(workers))]
         for name, port in zip(names, ports[1:]):
             role, what = ("worker", command) if name.isdigit() else ("server", serve)
             self._start(name, what, {**common, "DMLC_ROLE": role, "PORT": str(port)})
-        for name, process in self.processes.items():  # no fork once a thread runs
+        for (
+            name,
+            process,
+        ) in self.processes.items():  # never fork after starting a thread
             for source, target in (
                 (process.stdout, sys.stdout.buffer),
                 (process.stderr, sys.stderr.buffer),
             ):
                 reader = threading.Thread(
-                    target=self._pass_on, args=(source, f"[{name}] ".encode(), target)
+                    target=self._copy_lines,
+                    args=(source, f"[{name}] ".encode(), target),
                 )
                 reader.daemon = True
                 reader.start()
                 self.readers.append(reader)
 
-    def _start(self, name, command, environment):
+    def _start(
+        self, name: str, command: Sequence[str], environment: Dict[str, str]
+    ) -> None:
         self.processes[name] = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
-            start_new_session=True,  # Ctrl-C comes to the launcher alone
-            preexec_fn=_dies_with_the_launcher(),
+            start_new_session=True,  # only the launcher receives Ctrl-C
+            preexec_fn=_exit_with_launcher(),
         )
 
-    def _pass_on(self, source, prefix, target):
+    def _copy_lines(self, source: IO[bytes], prefix: bytes, target: IO[bytes]) -> None:
         for line in source:
             try:
                 with self._writing:
                     target.write(prefix + line.rstrip(b"\n") + b"\n")
                     target.flush()
-            except OSError:  # nobody reads any more, as after `| head`
-                # What is left in the buffer must not fail again at the exit.
+            except OSError:  # the reader has closed the pipe, as `| head` does
+                # Discard the rest, which would fail again at the exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
                 self.stop(signal.SIGPIPE)
 
     def wait(self) -> int:
-        """Return 0 when all workers have ended well, else the code of what went wrong.
+        """Return 0 when all workers have succeeded, else the first other exit code.
 
-        That is 128 and the number of the signal by which a process was ended.
+        A process that was killed by a signal counts as 128 plus the signal's number.
         """
         workers = [p for name, p in self.processes.items() if name.isdigit()]
         while any(process.poll() is None for process in workers):
             if self.stopped_by:
-                return self._stopped()
+                return _stopped(self.stopped_by)
             for name, process in self.processes.items():
                 if process.poll():
-                    return _death(name, process)
+                    return _failed(name, process)
             time.sleep(_PAUSE)
         for name, process in self.processes.items():
             if process in workers and process.returncode:
-                return _death(name, process)
-        self._until_all_have_ended(_FAREWELL)
-        return self._stopped() if self.stopped_by else 0
+                return _failed(name, process)
+        self._wait_for_all(_SHUTDOWN)
+        return _stopped(self.stopped_by) if self.stopped_by else 0
 
-    def _stopped(self):
-        name = signal.Signals(self.stopped_by).name
-        return _tell(f"{name}: ending the job", 128 + self.stopped_by)
-
-    def _until_all_have_ended(self, seconds):
+    def _wait_for_all(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while any(process.poll() is None for process in self.processes.values()):
             if time.monotonic() > end:
@@ -150,44 +155,55 @@ class Job:
             time.sleep(_PAUSE)
 
     def end(self) -> None:
-        """Leave no process behind: neither ours nor those that they have started."""
+        """Stop all processes, including those that they have started."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in self.processes.values():
                 try:
                     os.killpg(process.pid, number)
                 except ProcessLookupError:
                     continue
-            self._until_all_have_ended(_GRACE)
+            self._wait_for_all(_GRACE)
         for reader in self.readers:
             reader.join(_GRACE)
 
 
-def _options(arguments):
+def _options(arguments: List[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m d2l_recsys launch",
         usage="%(prog)s [-n N] [-s N] -- COMMAND [ARGUMENT ...]",
         description="Run COMMAND as several workers on this machine, with a parameter "
-        "server between them. Each line they print has the rank in front.",
-        epilog="The exit code is 0, or the first other one of a process: all others "
-        "are ended then. `python` as COMMAND is the interpreter of the launcher.",
+        "server. Each line of their output starts with the rank.",
+        epilog="The exit code is 0 if all processes succeed. Otherwise it is the exit "
+        "code of the first process that fails, and all others are stopped. If COMMAND "
+        "is `python`, the launcher's own interpreter is used.",
     )
     parser.add_argument(
-        "-n", dest="workers", type=positive, default=2, metavar="N", help="workers (2)"
+        "-n",
+        dest="workers",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="number of workers (default: 2)",
     )
     parser.add_argument(
-        "-s", dest="servers", type=positive, default=1, metavar="N", help="servers (1)"
+        "-s",
+        dest="servers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="number of servers (default: 1)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     args.command = args.command[args.command[:1] == ["--"] :]
     if not args.command:
-        parser.error("there is no COMMAND after --")
+        parser.error("COMMAND is missing after --")
     if args.command[0] == "python":
         args.command[0] = sys.executable
     return args
 
 
-def _free_ports(count):
+def _free_ports(count: int) -> List[int]:
     """Return free ports in ascending order."""
     taken = [socket.socket() for _ in range(count)]
     try:
@@ -199,42 +215,49 @@ def _free_ports(count):
             one.close()
 
 
-def _why_unusable(port):
-    """Return what speaks against listening on `port`, or None."""
+def _why_unusable(port: str) -> Optional[str]:
+    """Return the reason why `port` cannot be used, or None."""
     if not (port.isdecimal() and 1 <= int(port) <= 65535):
-        return "not a port"
+        return "not a port number"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_LOCAL, int(port)))
         except OSError as error:
             return error.strerror
+    return None
 
 
-def _dies_with_the_launcher():
-    """Return what a child runs first, so that it ends when we are killed by SIGKILL."""
+def _exit_with_launcher() -> Optional[Callable[[], None]]:
+    """Return a function for the child, so that it dies if the launcher is killed."""
     if sys.platform != "linux":
-        return None  # workers notice by themselves there, after their patience
+        return None  # there the workers give up after D2L_RECSYS_PATIENCE_SECONDS
     libc, launcher = ctypes.CDLL(None), os.getpid()
 
-    def ask():
+    def request_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != launcher:  # killed before we asked
+        if os.getppid() != launcher:  # the launcher was killed before the request
             os._exit(1)
 
-    return ask
+    return request_signal
 
 
-def _death(name, process):
+def _stopped(number: int) -> int:
+    name = signal.Signals(number).name
+    return _tell(f"stopping the job after {name}", 128 + number)
+
+
+def _failed(name: str, process: subprocess.Popen) -> int:
     code = process.returncode
     if code < 0:
         how, code = f"was killed by {signal.Signals(-code).name}", 128 - code
     else:
-        how = f"ended with exit code {code}"
+        how = f"exited with code {code}"
     who = f"worker {name}" if name.isdigit() else name
-    return _tell(f"{who} (process {process.pid}) {how}: ending the job", code)
+    return _tell(f"{who} (process {process.pid}) {how}: stopping the job", code)
 
 
-def _tell(text, code=2):
+def _tell(text: str, code: int = 2) -> int:
+    """Print a line on stderr and return the exit code."""
     print(f"launch: {text}", file=sys.stderr, flush=True)
     return code

@@ -1,4 +1,4 @@
-"""The scripts as a reader runs them: in processes of their own, without a network."""
+"""The scripts as users run them: in their own processes, without a network."""
 
 import json
 import os
@@ -48,10 +48,10 @@ def smoke(tmp_path_factory):
 
 def test_all_sections_run_in_smoke_mode(smoke):
     result, out = smoke
-    assert (result.returncode, result.stderr) == (0, "")  # in a log no progress bar
+    assert (result.returncode, result.stderr) == (0, "")  # no progress bar in a log
     assert [s for s in SLUGS if f"=== {s} ===" in result.stdout] == SLUGS
     summary = result.stdout.split("=== summary")[1]
-    assert "NOT the book's data everywhere" in summary
+    assert "Some sections did NOT use the book's data" in summary
     for slug in SLUGS:
         assert re.search(rf"^{slug} ", summary, re.MULTILINE)
         assert (out / f"{slug}.json").is_file()
@@ -74,7 +74,8 @@ def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
     item_ids = data.attrs["item_ids"]
     seen = [item_ids[i - 1] for i in mine["item_id"].drop(held_out)]
     titles = read_movies(smoke_data)["title"]
-    told = smoke[0].stdout.split("user 0 saw last:\n")[1].split("and may like")[0]
+    told = smoke[0].stdout.split("last movies of user 0:\n")[1]
+    told = told.split("recommendations (score, title):")[0]
     assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
 
 
@@ -85,12 +86,12 @@ def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
 
 
 def test_without_network_or_data_the_made_up_set_is_used(tmp_path):
-    """The host of MovieLens is looked for through a proxy that refuses connections."""
+    """A proxy that refuses connections stands for a missing network."""
     closed = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")
     closed.update(D2L_RECSYS_DATA="", XDG_CACHE_HOME=str(tmp_path / "cache"))
     result = chapter("chapters.movielens", "--out", tmp_path, **closed)
     assert result.returncode == 0
-    assert "MADE-UP DATA" in result.stdout
+    assert "SYNTHETIC DATA" in result.stdout
     result = chapter(
         "chapters.movielens", "--out", tmp_path, "--data", "ml-100k", **closed
     )
@@ -125,7 +126,7 @@ def test_the_statistics_of_the_book(tmp_path, ml100k):
 
 
 def figures(text):
-    """Return the lines without the speed, which is another each time."""
+    """Return the lines without the speed, which varies between runs."""
     return [line for line in text.splitlines() if "examples/sec" not in line]
 
 
@@ -151,12 +152,16 @@ def test_two_devices(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--epochs", "0", "argument --epochs: '0' is not a whole number from 1 on"),
-        ("--batch-size", "-3", "argument --batch-size: '-3' is not a whole number"),
-        ("--seed", "x", "argument --seed: 'x' is not a whole number from 0 on"),
+        ("--epochs", "0", "argument --epochs: '0' is not a positive integer"),
+        ("--batch-size", "-3", "argument --batch-size: '-3' is not a positive integer"),
+        ("--seed", "x", "argument --seed: 'x' is not a non-negative integer"),
         ("--devices", "tpu", "argument --devices: 'tpu' is neither cpu"),
         ("--devices", "cpu:0", "argument --devices: 'cpu:0' is neither cpu"),
-        ("--devices", "gpu:7", "argument --devices: gpu(7) is not here, MXNet sees"),
+        (
+            "--devices",
+            "gpu:7",
+            "argument --devices: gpu(7) does not exist, MXNet finds",
+        ),
         ("--data", "netflix", "argument --data: invalid choice: 'netflix'"),
         ("--data-dir", "nowhere", "argument --data-dir: 'nowhere' is not a folder"),
         ("--out", "setup.py", "argument --out: setup.py: File exists"),
@@ -181,7 +186,7 @@ def test_seeds_are_for_the_report():
     result = chapter("chapters", "--seeds", "2")
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert line == "python -m chapters: error: argument --seeds: goes with --report"
+    assert line == "python -m chapters: error: argument --seeds: needs --report"
 
 
 @pytest.mark.parametrize("other", ["--smoke", "--epochs=2", "--batch-size=9"])
@@ -190,7 +195,7 @@ def test_the_report_is_at_the_books_settings(other):
     name = other.split("=")[0]
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        f"python -m chapters: error: argument --report: goes without {name}\n"
+        f"python -m chapters: error: argument --report: cannot be used with {name}\n"
     )
 
 
@@ -258,10 +263,13 @@ def test_a_folder_that_takes_no_file_is_found_out_before_the_training():
 def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
     lines = (smoke_data / "u.data").read_text().splitlines()
     of_user = [line for line in lines if line.startswith("1\t")]
-    lines = [line for line in lines if line not in of_user[1:]]  # one, to be held out
+    # Keep one rating of the user, which is then held out.
+    lines = [line for line in lines if line not in of_user[1:]]
     (tmp_path / "u.data").write_text("\n".join(lines))
     result = chapter(
         "chapters.neumf", "--epochs", "1", "--data-dir", tmp_path, "--out", tmp_path
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert "user 0 saw nothing in training\nand may like:\n" in result.stdout
+    assert (
+        "user 0 has no movies yet\nrecommendations (score, title):\n" in result.stdout
+    )

@@ -35,7 +35,7 @@ def test_a_file_of_ones_own_is_cut_in_two(own_file):
 
 
 def test_the_vocabulary_is_that_of_the_training_part(tmp_path):
-    # Each value twice as often as is needed, so that the cut decides which are known.
+    # Each value occurs 4 times, so the split decides which values are frequent enough.
     path = tmp_path / "own.tsv"
     path.write_text("".join(f"1\tv{i % 12}\n" for i in range(48)))
     parts = load_ctr(path, "custom", valid_share=0.5)
@@ -47,7 +47,7 @@ def test_scripts_take_a_file(own_file, tmp_path):
         "chapters.deepfm", "--data", str(own_file), "--epochs", "2", "--out", tmp_path
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert "own.tsv in place of the book's CTR data" in result.stdout
+    assert "own.tsv instead of the book's CTR data" in result.stdout
     assert json.loads((tmp_path / "deepfm.json").read_text())["data"] == "custom"
 
 
@@ -56,7 +56,7 @@ def test_a_faulty_file_ends_the_script_naming_the_line(own_file, tmp_path):
     result = chapter("chapters.ctr", "--data", str(own_file), "--out", tmp_path)
     assert result.returncode != 0
     last = result.stderr.splitlines()[-1]
-    assert "own.tsv, line 601: 2 fields in place of 6" in last
+    assert "own.tsv, line 601: 2 fields instead of 6" in last
 
 
 @pytest.mark.parametrize("name", ["criteo", "avazu"])
@@ -67,7 +67,7 @@ def test_real_samples_with_patience(name, tmp_path):
         "chapters.fm", "--data", name, "--patience", "1", "--out", tmp_path
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert f"{name.capitalize()}'s advertisements in place" in result.stdout
+    assert f"{name.capitalize()}'s CTR data instead" in result.stdout
     assert "the best in validation)" in result.stdout
     record = json.loads((tmp_path / "fm.json").read_text())
     best = min(record["history"], key=lambda epoch: epoch["valid_log_loss"])
@@ -123,15 +123,18 @@ def test_in_the_runner_a_section_that_does_not_know_the_data_uses_auto(tmp_path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1,a,b\n0,c,d\n", r"ads\.csv, line 1: no tab; tabs separate the fields"),
-        ("1\ta\tb\n", "one row of data is too few"),
+        (
+            "1,a,b\n0,c,d\n",
+            r"own\.csv, line 1: there are no tabs; separate the",
+        ),
+        ("1\ta\tb\n", "one row is not enough: training and test need at least one"),
     ],
 )
 @pytest.mark.parametrize("slug", ["ctr", "fm"])
 def test_files_that_are_none_of_ads(tmp_path, slug, content, message):
-    (tmp_path / "ads.csv").write_text(content)
+    (tmp_path / "own.csv").write_text(content)
     result = chapter(
-        f"chapters.{slug}", "--data", tmp_path / "ads.csv", "--out", tmp_path
+        f"chapters.{slug}", "--data", tmp_path / "own.csv", "--out", tmp_path
     )
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()

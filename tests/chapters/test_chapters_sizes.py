@@ -1,4 +1,4 @@
-"""The scripts on the larger sets of MovieLens, tiny ones in their formats."""
+"""The scripts on the formats of the larger MovieLens data sets, with tiny files."""
 
 import json
 import re
@@ -21,7 +21,7 @@ TINY = [  # 12 users with 6 of 10 movies each
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """Have tiny sets of all names found in the folder of D2L_RECSYS_DATA."""
+    """Put tiny data sets of all names into the folder of D2L_RECSYS_DATA."""
     for name in DAT + CSV:
         write_set(tmp_path / "data", name, TINY)
     monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path / "data"))
@@ -39,10 +39,10 @@ class TestScripts:
     ):
         result = self.run(tmp_path, "movielens", name)
         assert (result.returncode, result.stderr) == (0, "")
-        assert "in place of MovieLens 100K, as asked for." in result.stdout
+        assert "instead of MovieLens 100K, as requested." in result.stdout
         assert "THE FIGURES BELOW ARE NOT THE BOOK'S." in result.stdout
         published = catalog.DATASETS[name].ratings
-        assert f"has {len(TINY)} ratings, the published {published}." in result.stdout
+        assert f"has {len(TINY)} ratings instead of {published}." in result.stdout
         assert "number of users: 12, number of items: 10" in result.stdout
         record = json.loads((tmp_path / "out" / "movielens.json").read_text())
         assert record["data"] == "custom"
@@ -63,7 +63,7 @@ class TestScripts:
         if slug in ("neumf", "seqrec"):
             shown = re.findall(r"^ +[-\d. ]*(Film \d+) \(1990\)$", result.stdout, re.M)
             assert {*shown} <= {f"Film {100 * i + 7}" for i in range(10)}
-            # All he has seen but the last one, and all of the others.
+            # The 5 seen movies in training, and the other 5 as recommendations.
             assert len(shown) == len({*shown}) == 5 + 5
 
     def test_do_without_titles(self, tmp_path, tiny):
@@ -83,7 +83,7 @@ class TestScripts:
         place = write_set(tmp_path, "ml-latest-small", rows).parent
         more = ["--data-dir", str(place)]
         result = self.run(tmp_path, "movielens", "ml-latest-small", *more)
-        assert "the published" not in result.stdout
+        assert "ratings instead of" not in result.stdout
         record = json.loads((tmp_path / "out" / "movielens.json").read_text())
         assert record["data"] == "ml-latest-small"
 

@@ -1,4 +1,4 @@
-"""The scripts as executed notebooks, and the drop-in namespace in one."""
+"""The scripts as executed notebooks, and the book's namespace in a notebook."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from chapters.runner import notebooks
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Return {cell: [type of message or of picture, ...]}, filled as cells run."""
+    """Return {cell: [type of image or message, ...]}, filled while cells run."""
     monkeypatch.chdir(ROOT)
     process, seen = NotebookClient.process_message, {}
 
@@ -35,7 +35,7 @@ def run_main(monkeypatch, *arguments):
 
 
 def check_outputs(notebook):
-    """Nothing failed, and a figure is a picture, not the name of an object."""
+    """Check that nothing failed and that figures are images, not object names."""
     for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
         assert output.output_type != "error"
         if output.output_type == "stream":
@@ -56,7 +56,7 @@ def test_mf_with_live_curves(drawn, tmp_path, monkeypatch, capsys):
     notebook = nbformat.read(tmp_path / "mf.ipynb", as_version=4)
     nbformat.validate(notebook)
     check_outputs(notebook)
-    # Two epochs were drawn, each in place of the last, and the picture stayed.
+    # Two epochs were drawn, each replacing the last, and the final figure remains.
     training = cell_with(notebook, "history = train_recsys_rating(")
     picture, cleared = "image/svg+xml", "clear_output"
     assert drawn[training] == [picture, cleared, picture, cleared, picture]
@@ -66,7 +66,7 @@ def test_mf_with_live_curves(drawn, tmp_path, monkeypatch, capsys):
         assert f"<!-- {label} -->" in plot.data["image/svg+xml"]
     (last,) = notebook.cells[-1].outputs
     assert base64.b64decode(last.data["image/png"]).startswith(b"\x89PNG")
-    # The options of the command line were those of the kernel.
+    # The kernel received the options of the command line.
     record = json.loads((tmp_path / "mf.json").read_text())
     assert (record["data"], record["settings"]["seed"]) == ("smoke", "3")
     assert (tmp_path / "mf.png").is_file()
@@ -95,7 +95,7 @@ d2l.train_recsys_rating(net, train_iter, test_iter, loss, trainer, 2)
     notebooks.execute(notebook)
     check_outputs(notebook)
     assert drawn[0].count("image/svg+xml") == 3
-    line, plot = notebook.cells[0].outputs  # and not the history
+    line, plot = notebook.cells[0].outputs  # the history is not displayed
     assert line.text.startswith("train loss ")
     assert "<!-- test RMSE -->" in plot.data["image/svg+xml"]
 
@@ -112,7 +112,7 @@ def test_a_failure_is_told_and_the_notebook_shows_it(
 def test_a_section_that_is_none(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_main(monkeypatch, "mf", "nonsense", "--smoke")
-    message = "python -m chapters.runner.notebooks: error: no section 'nonsense'"
+    message = "python -m chapters.runner.notebooks: error: unknown section 'nonsense'"
     assert capsys.readouterr().err.startswith(message)
 
 

@@ -1,4 +1,4 @@
-"""Archives that misbehave, and caches that can't be written to."""
+"""Malicious and damaged archives, and caches that cannot be written to."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ CONTENT = packed(**{"ml-100k/u1.base": b"x" * 100_000})
 
 
 def damaged(content, old, new):
-    assert content.count(old) == 2  # before the member, and in the directory at the end
+    assert content.count(old) == 2  # in the member's header and in the directory
     return content.replace(old, new)
 
 
@@ -43,7 +43,7 @@ def link(name):
 
 
 def lying_bomb():
-    """Return a zip whose u.data is 50 MB, and is said to be 54321 bytes."""
+    """Return a zip whose u.data has 50 MB, but claims to have 54321 bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name in MEMBERS[1:]:
@@ -53,16 +53,16 @@ def lying_bomb():
     return damaged(buffer.getvalue(), size, (54321).to_bytes(4, "little"))
 
 
-ENTRY = b"PK\1\2\x14\3\x14\0"  # of the directory at the end; flags, packing follow
+ENTRY = b"PK\1\2\x14\3\x14\0"  # of the directory; the flags and the compression follow
 ARCHIVES = {
-    "a link in place of the ratings": (
+    "a link instead of the ratings": (
         zip_with((link("ml-100k/u.data"), "/etc/passwd")),
         "member 'ml-100k/u.data' is a link",
     ),
     "a link that is not needed": (zip_with((link("ml-100k/x"), "/")), "is a link"),
-    "backslashes upwards": (zip_with(("..\\..\\u.data", "")), "would leave"),
-    "an absolute name": (zip_with(("/tmp/u.data", "")), "would leave"),
-    "a bomb": (zip_with(("ml-100k/u.data", bytes(50_000_001))), "over 50000000"),
+    "backslashes upwards": (zip_with(("..\\..\\u.data", "")), "is outside the folder"),
+    "an absolute name": (zip_with(("/tmp/u.data", "")), "is outside the folder"),
+    "a bomb": (zip_with(("ml-100k/u.data", bytes(50_000_001))), "more than 50000000"),
     "a bomb that lies": (lying_bomb(), "Bad CRC|bad CRC"),
     "no zip": (b"PK\3\4 and then nothing", "not a zip"),
     "a zip cut off": (CONTENT[:-30], "not a zip"),
@@ -71,7 +71,7 @@ ARCHIVES = {
         packed().replace(
             b"PK\1\2\x14\3\x14\0\0\0\0\0", b"PK\1\2\x14\3\x14\0\0\0\x63\0"
         ),
-        "packed in an unknown way",
+        "has an unsupported compression",
     ),
     "a password": (
         packed().replace(ENTRY + b"\0\0", ENTRY + b"\1\0"),
@@ -82,7 +82,7 @@ ARCHIVES = {
 
 @pytest.mark.parametrize("what", ARCHIVES)
 def test_an_archive_that_misbehaves(what, published, empty_cache, tmp_path):
-    """The hash is that of the archive: this is the second line of defence."""
+    """The hash matches the archive, so the checks of its members must refuse it."""
     content, match = ARCHIVES[what]
     published(content)
     (tmp_path / "ml-100k.zip").write_bytes(content)
@@ -97,7 +97,7 @@ def test_members_of_deeper_folders_are_not_taken(tmp_path):
     downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
     assert (tmp_path / "u.data").read_bytes() == U_DATA
     archive.write_bytes(zip_with()[:0] + packed(["a/b/u.data"]))
-    with pytest.raises(DatasetUnavailable, match=r"no u\.data"):
+    with pytest.raises(DatasetUnavailable, match=r"does not contain u\.data"):
         downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_a_bomb_that_lies_writes_no_more_than_it_says(tmp_path):
 
 @contextlib.contextmanager
 def nobody():
-    """Be a user whom permissions bind: for the time being nobody, if root."""
+    """Run without root's rights, so that file permissions apply."""
     if os.name != "posix":
         pytest.skip("needs the permissions of POSIX")
     if os.geteuid() != 0:
@@ -126,8 +126,8 @@ def nobody():
 
 @pytest.fixture
 def read_only_cache(monkeypatch):
-    """Return a cache folder; it is read-only once its mode is 0o555."""
-    # In tmp_path nobody could not even look.
+    """Return a cache folder that is read-only for everyone except root."""
+    # The user nobody has no access to tmp_path.
     with tempfile.TemporaryDirectory() as place:
         monkeypatch.setenv("XDG_CACHE_HOME", place)
         monkeypatch.delenv("D2L_RECSYS_DATA", raising=False)
@@ -143,7 +143,7 @@ def read_only_cache(monkeypatch):
 class TestACacheThatCannotBeWrittenTo:
     @pytest.mark.parametrize("name", ["ml-100k", "ml-100k-smoke"])
     def test_says_what_to_set(self, name, published, read_only_cache):
-        published(CONTENT)  # at a port where nobody listens
+        published(CONTENT)  # at a closed port
         with nobody(), pytest.raises(DatasetUnavailable) as error:
             fetch(name)
         for part in (str(read_only_cache), "Permission denied", "XDG_CACHE_HOME"):
@@ -170,7 +170,7 @@ class TestACacheThatCannotBeWrittenTo:
         assert [p.name for p in empty_cache.iterdir()] == ["ml-100k-smoke"]
 
     def test_because_the_disk_is_full(self, tmp_path, published, empty_cache):
-        """No file may grow beyond 50 kB in the process, as if there were no room."""
+        """A limit of 50 kB per file in the process stands for a full disk."""
         pytest.importorskip("resource")
         (tmp_path / "ml-100k.zip").write_bytes(
             zip_with(("ml-100k/u.data", bytes(10**6)))
@@ -188,5 +188,5 @@ class TestACacheThatCannotBeWrittenTo:
             timeout=60,
         )
         last = result.stderr.strip().splitlines()[-1]
-        assert "DatasetUnavailable: ml-100k cannot be written to" in last
+        assert "DatasetUnavailable: cannot write ml-100k to" in last
         assert list(empty_cache.iterdir()) == []

@@ -1,6 +1,6 @@
-"""Damaged files: a right result or an error that names file and line, nothing else.
+"""Damaged files give the right result, or an error that names file and line.
 
-Files are damaged, and what is right is told, in damage.py.
+The damage and the right results come from damage.py.
 """
 
 import re
@@ -37,7 +37,7 @@ bounded = settings(
 
 
 def outcome(read, path):
-    """Return what `read` gives, or the number of the line that its error names."""
+    """Return the result of `read`, or the number of the line that its error names."""
     try:
         return read()
     except ValueError as error:
@@ -57,7 +57,7 @@ def expected(parse):
 
 
 def same(actual, right):
-    """Compare two outcomes; a bad line is the same if its number is."""
+    """Compare two outcomes. Two errors are the same if they name the same line."""
     if isinstance(actual, Bad) or isinstance(right, Bad):
         assert getattr(actual, "args", "read") == getattr(right, "args", "read")
     else:
@@ -128,7 +128,7 @@ def rows_of(table):
     return list(zip(table.labels.tolist(), texts))
 
 
-def check_advertisements(content, block, layout, folder):
+def check_ctr(content, block, layout, folder):
     path = folder / "train.csv"
     path.write_bytes(content)
     with mock.patch.object(ctr_files, "_BLOCK_BYTES", block):
@@ -160,7 +160,7 @@ def test_advertisements(name, tmp_path):
         block=st.sampled_from([1, 40, 2**24]),
     )
     def check(content, block):
-        check_advertisements(content, block, layout, tmp_path)
+        check_ctr(content, block, layout, tmp_path)
         data = outcome(
             lambda: CTRDataset(tmp_path / "train.csv", layout=layout),
             tmp_path / "train.csv",
@@ -177,7 +177,7 @@ def test_advertisements(name, tmp_path):
 def test_advertisements_with_one_fault(name, tmp_path):
     layout, lines = LAYOUTS_AND_LINES[name]
     for number, content in enumerate(each_damage(lines[:2], layout.separator)):
-        check_advertisements(content, (1, 2**24)[number % 2], layout, tmp_path)
+        check_ctr(content, (1, 2**24)[number % 2], layout, tmp_path)
 
 
 BIG = 4_000_000

@@ -14,7 +14,7 @@ CRITEO = "0\t1\t\t-3" + "\t5" * 10 + "\tab" * 26 + "\n"
 
 @pytest.fixture
 def file(tmp_path):
-    def write(content, name="ads.csv"):
+    def write(content, name="train.csv"):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
@@ -23,7 +23,7 @@ def file(tmp_path):
 
 
 def texts(table):
-    """Return the rows as they stand in the file."""
+    """Return the texts of the rows, as in the file."""
     return [[table.values[f][c] for f, c in enumerate(row)] for row in table.codes]
 
 
@@ -57,7 +57,7 @@ def test_blocks_of_any_size_give_the_same(file, monkeypatch, size):
 def test_a_layout_of_ones_own(file):
     layout = Layout(";", ("click", "a", "b"), "click", ("b",))
     assert texts(read_table(file("1;x;y\n0;z;y\n"), layout)) == [["x"], ["z"]]
-    with pytest.raises(ValueError, match=r"line 2: 2 fields in place of 3 .*by ;"):
+    with pytest.raises(ValueError, match=r"line 2: 2 fields instead of 3 .*by ;"):
         read_table(file("1;x;y\n0;z\n"), layout)
 
 
@@ -83,18 +83,18 @@ def test_rows_of_a_table(file):
 
 
 BAD = [
-    (b"1\ta", "2 fields in place of 3"),
-    (b"1\ta\tb\tc", "4 fields in place of 3"),
-    (b"1\ta\tb\t", "4 fields in place of 3"),
-    (b"", "1 fields in place of 3"),
-    (b"1 a b", "1 fields in place of 3"),
-    (b"1,a,b", "1 fields in place of 3 .separated by tabs"),
-    (b"-1\ta\tb", "the label is 0 or 1, not '-1'"),
-    (b"2\ta\tb", "the label is 0 or 1, not '2'"),
-    (b"\ta\tb", "the label is 0 or 1, not ''"),
-    (b"yes\ta\tb", "the label is 0 or 1, not 'yes'"),
+    (b"1\ta", "2 fields instead of 3"),
+    (b"1\ta\tb\tc", "4 fields instead of 3"),
+    (b"1\ta\tb\t", "4 fields instead of 3"),
+    (b"", "1 fields instead of 3"),
+    (b"1 a b", "1 fields instead of 3"),
+    (b"1,a,b", "1 fields instead of 3 .separated by tabs"),
+    (b"-1\ta\tb", "the label must be 0 or 1, not '-1'"),
+    (b"2\ta\tb", "the label must be 0 or 1, not '2'"),
+    (b"\ta\tb", "the label must be 0 or 1, not ''"),
+    (b"yes\ta\tb", "the label must be 0 or 1, not 'yes'"),
     (b"1\t\xe9\tb", "not UTF-8"),
-    (b"1\ta\0\tb", "a zero byte"),
+    (b"1\ta\0\tb", "the line contains a zero byte"),
 ]
 
 
@@ -110,7 +110,7 @@ class TestBadLines:
     def test_are_named(self, file, monkeypatch, line, fault, number, size):
         monkeypatch.setattr(ctr_files, "_BLOCK_BYTES", size)
         path = file(self.lines(line, number))
-        with pytest.raises(ValueError, match=rf"ads\.csv, line {number}: {fault}"):
+        with pytest.raises(ValueError, match=rf"train\.csv, line {number}: {fault}"):
             read_table(path, tabbed(2))
 
     def test_are_skipped_if_asked(self, file, monkeypatch, line, fault, number, size):
@@ -130,16 +130,16 @@ def test_one_field_too_many_and_one_too_few_do_not_make_up(file):
 
 
 def test_a_line_break_within_a_line_is_seen(file):
-    with pytest.raises(ValueError, match="line 4: a carriage return within the line"):
+    with pytest.raises(ValueError, match="line 4: the line contains a carriage return"):
         read_table(file(GOOD + "1\ta\rb\tc\n"), tabbed(2))
 
 
 def test_one_byte_order_mark_may_stand_at_the_start(file):
     mark = "\ufeff"
     assert len(read_table(file(mark + GOOD), tabbed(2)).labels) == 3
-    with pytest.raises(ValueError, match="line 1: a byte order mark"):
+    with pytest.raises(ValueError, match=r"line 1: .* byte order mark"):
         read_table(file(mark + mark + GOOD), tabbed(2))
-    with pytest.raises(ValueError, match="line 4: a byte order mark"):
+    with pytest.raises(ValueError, match=r"line 4: .* byte order mark"):
         read_table(file(GOOD + mark + GOOD), tabbed(2))
 
 
@@ -150,13 +150,13 @@ def test_what_only_python_takes_for_a_number(file, text):
 
 
 def test_a_half_written_last_line(file):
-    with pytest.raises(ValueError, match=r"line 4: 2 fields .*is the file cut"):
+    with pytest.raises(ValueError, match=r"line 4: 2 fields .*may be truncated here"):
         read_table(file(GOOD + "1\ta"), tabbed(2))
 
 
 @pytest.mark.parametrize("content", ["", "label\tfield 1\tfield 2\n"])
 def test_an_empty_file(file, content):
-    with pytest.raises(ValueError, match=r"ads\.csv, line 1: the file has no rows"):
+    with pytest.raises(ValueError, match=r"train\.csv, line 1: the file has no rows"):
         read_table(file(content), tabbed(2))
 
 
@@ -169,12 +169,14 @@ def test_nothing_left_after_skipping(file):
 
 def test_what_no_check_explains_is_an_error_too(file, monkeypatch):
     monkeypatch.setattr(ctr_files, "_parse", lambda *_: None)
-    with pytest.raises(ValueError, match=r"ads\.csv, line 1: cannot be read"):
+    with pytest.raises(
+        ValueError, match=r"train\.csv, line 1: the file cannot be read"
+    ):
         read_table(file(GOOD), tabbed(2), on_error="skip")
 
 
 def test_utf_16(file):
-    with pytest.raises(ValueError, match=r"ads\.csv, line 1: not UTF-8"):
+    with pytest.raises(ValueError, match=r"train\.csv, line 1: not UTF-8"):
         read_table(file(GOOD.encode("utf-16")), tabbed(2))
 
 
@@ -220,7 +222,8 @@ class TestAvazu:
         bad = AVAZU.replace("14102103", hour)
         names = ",".join(self.layout.columns) + "\n"
         with pytest.raises(
-            ValueError, match=rf"line 3: the hour is YYMMDDHH, not '{hour}"
+            ValueError,
+            match=rf"line 3: the hour must have the form YYMMDDHH, not '{hour}",
         ):
             read_table(file(names + AVAZU + bad), self.layout)
 

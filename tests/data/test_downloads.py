@@ -1,4 +1,4 @@
-"""Downloads from servers that misbehave, and by processes that die."""
+"""Downloads from faulty servers, and downloads that are killed."""
 
 import gzip
 import hashlib
@@ -18,8 +18,8 @@ CONTENT = packed(**{"ml-100k/u1.base": b"x" * 100_000})
 
 @pytest.fixture
 def publish(serve, monkeypatch, empty_cache):
-    """Return publish(respond): an address from which ml-100k is downloaded."""
-    holding = threading.Event()  # ends answers that would never end
+    """Return publish(respond): serve ml-100k; return the list of requested paths."""
+    holding = threading.Event()  # set at the end, to stop endless responses
 
     def start(respond, **changes):
         asked = []
@@ -101,7 +101,7 @@ def hangs_up(handler, _):
     handler.close_connection = True
 
 
-FAULTS = [  # and how often each is asked
+FAULTS = [  # (response, number of requests)
     (cut_off, 2),
     (too_short_a_length, 2),
     (no_length_and_cut_off, 2),
@@ -110,7 +110,7 @@ FAULTS = [  # and how often each is asked
     (a_page_in_its_place, 2),
     (nothing, 2),
     (server_error, 2),
-    (a_circle, 62),  # 30 times on, twice
+    (a_circle, 62),  # 30 redirections each in two attempts
     (no_page, 1),
     (hangs_up, 1),
 ]
@@ -168,7 +168,7 @@ class TestAServerWithoutEnd:
                 handler.wfile.write(b"P")
 
         asked = publish(respond)
-        self.fails(empty_cache, "not done after 1.5 s", 5)
+        self.fails(empty_cache, "not finished after 1.5 s", 5)
         assert len(asked) == 1
 
     def test_that_drips_its_header(self, publish, impatient, empty_cache):
@@ -192,7 +192,7 @@ class TestAServerWithoutEnd:
             publish.holding.wait(20)
 
         asked = publish(respond)
-        self.fails(empty_cache, "timed out|not done", 4)
+        self.fails(empty_cache, "timed out|not finished", 4)
         assert len(asked) == 1
 
     @pytest.mark.parametrize("packing", ["identity", "gzip"])
@@ -211,7 +211,7 @@ class TestAServerWithoutEnd:
                 sent.append(len(block))
 
         publish(respond, max_bytes=200_000)
-        self.fails(empty_cache, "sends over 200000 B", 20)
+        self.fails(empty_cache, "sent more than 200000 bytes", 20)
         assert sum(sent) < 50 * 2**20
 
     def test_the_limits_are_bearable(self):
@@ -255,14 +255,14 @@ class TestAProcessThatDies:
         self.check_next_run(empty_cache)
 
     def check_next_run(self, empty_cache):
-        """The data come whole; what was left goes with a run a day later."""
+        """The data are complete, and leftovers are deleted when they are a day old."""
         left = {p for p in empty_cache.iterdir() if p.name != "ml-100k.zip"}
         assert len(left) == 1
         assert empty_cache / "ml-100k" not in left
         folder = fetch("ml-100k")
         assert files_in(folder) == sorted(MEMBERS)
         assert (folder / "u.data").read_bytes() == U_DATA
-        assert all(p.exists() for p in left)  # its process might be alive
+        assert all(p.exists() for p in left)  # their process may still be running
         for path in left:
             os.utime(path, (time.time() - 2 * 86400,) * 2)
         fetch("ml-100k-smoke")

@@ -17,7 +17,7 @@ def test_items_of_users_in_the_order_given():
 
 
 def test_many_items_of_users_in_the_order_given():
-    """Of 16 rows or fewer NumPy keeps the order with any kind of sorting."""
+    """There are 60 rows, because unstable sorts keep the order of 16 or fewer."""
     users, items = numpy.arange(60) % 3, numpy.random.default_rng(0).permutation(60)
     inter = Interactions(users, items, 3, 60)
     for user in range(3):
@@ -49,7 +49,7 @@ def test_memory_is_linear_in_the_data():
         ([0], [0, 1], "1 users do not go with 2 items"),
         ([0, numpy.nan], [0, 0], "row 1: user nan"),
         ([0, 1], [0, 1.5], r"row 1: item 1\.5"),
-        ([0, 1], ["a", "b"], "item ids are numbers, not of type <U1"),
+        ([0, 1], ["a", "b"], "item ids must be numbers, not of type <U1"),
     ],
 )
 def test_errors(users, items, message):
@@ -69,15 +69,20 @@ def test_single_items():
 
 def test_interactions_of_other_sizes():
     inter = Interactions([0, 1], [1, 4], 2, 5)
-    with pytest.raises(ValueError, match="of 2 users with 5 items, not of 2 with 7"):
+    with pytest.raises(
+        ValueError,
+        match="have 2 users and 5 items, but num_users is 2 and num_items is 7",
+    ):
         Interactions.of(inter, 2, 7)
 
 
 @pytest.mark.parametrize("candidates", [numpy.ones((3, 2)), [[1]], None])
 def test_candidates_are_a_dictionary(candidates):
-    with pytest.raises(ValueError, match=r"is a dictionary .* feedback='implicit'"):
+    with pytest.raises(
+        ValueError, match=r"must be a dictionary .* feedback='implicit'"
+    ):
         Interactions.of(candidates, 3, 3)
-    with pytest.raises(ValueError, match="test_input is a dictionary"):
+    with pytest.raises(ValueError, match="test_input must be a dictionary"):
         single_items(candidates, 3, 3)
 
 

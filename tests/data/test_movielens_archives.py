@@ -1,4 +1,4 @@
-"""The larger sets of MovieLens: where they are found, and how they are downloaded."""
+"""The larger MovieLens data sets: finding and downloading them."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ class TestWhereItIsFound:
 
 @pytest.fixture
 def archive_of(monkeypatch, empty_cache):
-    """Return a function that makes an archive the published one of a set."""
+    """Return a function that publishes an archive of a data set."""
 
     def publish(name, content, url="http://127.0.0.1:9/x.zip"):
         source = catalog.DATASETS[name]._replace(url=url)
@@ -101,12 +101,12 @@ class TestArchives:
     def test_that_cannot_be_had_say_how_to_get_them(
         self, name, archive_of, empty_cache
     ):
-        archive_of(name, b"")  # at a port where nobody listens
+        archive_of(name, b"")  # at a closed port
         with pytest.raises(DatasetUnavailable) as error:
             fetch(name)
-        folder = f"the folder {FOLDER[name]} in it"
-        made_up = "--data synthetic (fetch('ml-100k-synthetic'))"
-        for part in ("http://127.0.0.1:9", folder, str(empty_cache), made_up):
+        folder = f"the unpacked folder {FOLDER[name]}, into"
+        synthetic = "--data synthetic (fetch('ml-100k-synthetic'))"
+        for part in ("http://127.0.0.1:9", folder, str(empty_cache), synthetic):
             assert part in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -117,9 +117,9 @@ class TestArchives:
         assert source.url == f"{place}/{name}.zip"
         small = name == "ml-latest-small"
         assert small or re.fullmatch("md5:[0-9a-f]{32}", source.hash)
-        # A rating is a line of 21 to 29 bytes, and movies take little besides.
+        # A rating is a line of 21 to 29 bytes, and the movies add little.
         assert 30 * source.ratings < source.max_bytes
-        # An archive is a third of what it unpacks to: 100 kB a second suffice.
+        # Archives have a third of the unpacked size: 115 kB per second are enough.
         assert source.max_bytes / 3 / downloads._seconds_for(source.max_bytes) < 115_000
 
     def test_the_time_for_a_download_goes_with_its_size(self):

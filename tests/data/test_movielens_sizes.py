@@ -1,4 +1,4 @@
-"""The larger sets of MovieLens: files in their formats, good ones and bad ones."""
+"""The larger MovieLens data sets: valid and invalid files in their formats."""
 
 import pytest
 from damage import damaged, each_damage, parsed_ratings
@@ -52,24 +52,24 @@ class TestRatings:
     def test_of_good_files_are_not_looked_at_one_by_one(
         self, tmp_path, name, monkeypatch
     ):
-        """That takes a minute for 25 million of them."""
+        """That would take a minute for 25 million ratings."""
         monkeypatch.delattr(ratings, "_fault_of_line")
         write_set(tmp_path, name)
         assert len(read_data_ml100k(tmp_path, name=name).data) == 3
 
     def test_given_twice_are_named_by_their_lines(self, tmp_path):
         (tmp_path / "ratings.csv").write_text(f"{HEADER}\n1,2,3.0,4\n1,2,3.5,4\n")
-        match = r"ratings\.csv, line 3: user 1 rated item 2 on line 2 already"
+        match = r"ratings\.csv, line 3: user 1 already rated item 2 on line 2"
         with pytest.raises(ValueError, match=match):
             read_ratings(tmp_path / "ratings.csv")
         assert len(read_ratings(tmp_path / "ratings.csv", "last")) == 1
 
 
-BAD = [  # fields of a line, and what is said of it
-    ("1|2|3", "3 fields in place of 4"),
-    ("1|2|3.5|4|5", "5 fields in place of 4"),
-    ("1|2|3.5|4|", "5 fields in place of 4"),
-    ("", "1 fields in place of 4"),
+BAD = [  # (fields of a line, error)
+    ("1|2|3", "3 fields instead of 4"),
+    ("1|2|3.5|4|5", "5 fields instead of 4"),
+    ("1|2|3.5|4|", "5 fields instead of 4"),
+    ("", "1 fields instead of 4"),
     ("1|2|3.25|4", "rating '3.25' is not a multiple of 0.5"),
     ("1|2|0|4", "rating '0' is outside 0.5-5"),
     ("1|2|5.5|4", "rating '5.5' is outside 0.5-5"),
@@ -85,15 +85,16 @@ BAD = [  # fields of a line, and what is said of it
     ("9223372036854775808|2|3.5|4", "user_id .* is too large"),
 ]
 BAD_DAT = [
-    ("1:2::3::4", "3 fields in place of 4"),
+    ("1:2::3::4", "3 fields instead of 4"),
     ("1::2::3::4:", "timestamp '4:' is not a number"),
     ("1:::2::3::4", "item_id ':2' is not a number"),
     ("1::2::3::4:5", "timestamp '4:5' is not a number"),
-    ("1\t2::3::4", "3 fields in place of 4"),
-    ("1\t2\t3\t4", "1 fields in place of 4 .*separated by ::"),
+    ("1\t2::3::4", "3 fields instead of 4"),
+    ("1\t2\t3\t4", "1 fields instead of 4 .*separated by ::"),
 ]
+NO_HEADER = f"line 1: the header {HEADER} is missing"
 BAD_CSV = [
-    ("1;2;3;4", "1 fields in place of 4 .*separated by commas"),
+    ("1;2;3;4", "1 fields instead of 4 .*separated by commas"),
     ('"1",2,3,4', "user_id '\"1\"' is not a number"),
     (HEADER, "user_id 'userId' is not a number"),
 ]
@@ -123,15 +124,15 @@ class TestABadLine:
         ("text", "fault"),
         [
             ("", "line 1: the file is empty"),
-            (HEADER, "line 2: no rating follows the header"),
-            (f"{HEADER}\n", "line 2: no rating follows the header"),
-            ("1,2,3,4\n", f"line 1: no header {HEADER}"),
-            (f"{HEADER} \n1,2,3,4\n", f"line 1: no header {HEADER}"),
-            ("userId,itemId,rating,timestamp\n1,2,3,4\n", "line 1: no header"),
-            ("\ufeff" + f"{HEADER}\n1,2,3,4\n", "line 1: no header"),
-            (f"{HEADER}\r1,2,3,4\n", "line 1: no header"),
-            (f"1{HEADER}\n1,2,3,4\n", "line 1: no header"),
-            (f"{HEADER}1\n1,2,3,4\n", "line 1: no header"),
+            (HEADER, "line 2: no ratings follow the header"),
+            (f"{HEADER}\n", "line 2: no ratings follow the header"),
+            ("1,2,3,4\n", NO_HEADER),
+            (f"{HEADER} \n1,2,3,4\n", NO_HEADER),
+            ("userId,itemId,rating,timestamp\n1,2,3,4\n", NO_HEADER),
+            ("\ufeff" + f"{HEADER}\n1,2,3,4\n", NO_HEADER),
+            (f"{HEADER}\r1,2,3,4\n", NO_HEADER),
+            (f"1{HEADER}\n1,2,3,4\n", NO_HEADER),
+            (f"{HEADER}1\n1,2,3,4\n", NO_HEADER),
         ],
     )
     def test_is_the_header(self, tmp_path, text, fault):
@@ -184,7 +185,7 @@ class TestReading:
         write_set(tmp_path, "ml-25m")
         *sizes, _, test = split_and_load_ml100k(data_dir=tmp_path, name="ml-25m")
         assert sizes == [2, 2]
-        # Both users' last: 4 stars for item 31, and 3.5 for item 1193.
+        # The last ratings: 4 stars for item 31, and 3.5 for item 1193.
         assert [a.tolist() for a in test.dataset.arrays] == [[0, 1], [0, 1], [4, 3.5]]
 
     def test_the_name_tells_what_ratings_there_may_be(self, tmp_path):
@@ -194,7 +195,7 @@ class TestReading:
 
     @pytest.mark.parametrize("name", ["ctr", "ml-2m", "ml-100k-smoke"])
     def test_another_name_is_refused(self, name):
-        with pytest.raises(ValueError, match=f"no MovieLens '{name}': .*ml-32m"):
+        with pytest.raises(ValueError, match=f"MovieLens data set '{name}': .*ml-32m"):
             read_data_ml100k(name=name)
 
     def test_a_matrix_beyond_mxnets_limit_is_refused(self, frame):

@@ -19,14 +19,14 @@ class TestUItem:
     @pytest.mark.parametrize(
         ("line", "fault"),
         [
-            ("2|A|||http://x|maybe", "unknown is 0 or 1, not 'maybe'"),
-            ("2|A|||http://x", "5 fields in place of 6"),
-            ("2|A|||http://x|1|", "7 fields in place of 6"),
-            ("1|A|||http://x|1", "item 1 has a line already"),
+            ("2|A|||http://x|maybe", "unknown must be 0 or 1, not 'maybe'"),
+            ("2|A|||http://x", "5 fields instead of 6"),
+            ("2|A|||http://x|1|", "7 fields instead of 6"),
+            ("1|A|||http://x|1", "item 1 already has a line"),
             ("0|A|||http://x|1", "item_id '0' is below 1"),
             ("2.0|A|||http://x|1", "item_id '2.0' is not a number"),
-            ("2|A\tB|||http://x|1", "a control character in"),
-            ("", "1 fields in place of 6"),
+            ("2|A\tB|||http://x|1", r"'A\\tB' contains a control character"),
+            ("", "1 fields instead of 6"),
         ],
     )
     def test_a_bad_line_is_named(self, tmp_path, line, fault):
@@ -89,17 +89,17 @@ class TestMoviesDat:
     @pytest.mark.parametrize(
         ("line", "fault"),
         [
-            ("2::A", "2 fields in place of 3"),
-            ("2::A::Drama::War", "4 fields in place of 3"),
-            ("2:A:Drama", "1 fields in place of 3"),
-            ("", "1 fields in place of 3"),
+            ("2::A", "2 fields instead of 3"),
+            ("2::A::Drama::War", "4 fields instead of 3"),
+            ("2:A:Drama", "1 fields instead of 3"),
+            ("", "1 fields instead of 3"),
             ("two::A::Drama", "item_id 'two' is not a number"),
             ("0::A::Drama", "item_id '0' is below 1"),
-            ("1::A::Drama", "item 1 has a line already"),
-            ("2::A\tB::Drama", "a control character in"),
-            ("2::A::", "'' cannot name a genre"),
-            ("2::A::Drama|", "'' cannot name a genre"),
-            ("2::A::title", "'title' cannot name a genre"),
+            ("1::A::Drama", "item 1 already has a line"),
+            ("2::A\tB::Drama", r"'A\\tB' contains a control character"),
+            ("2::A::", "'' is not a valid genre name"),
+            ("2::A::Drama|", "'' is not a valid genre name"),
+            ("2::A::title", "'title' is not a valid genre name"),
         ],
     )
     def test_a_bad_line_is_named(self, tmp_path, line, fault):
@@ -127,14 +127,14 @@ class TestMoviesCsv:
     @pytest.mark.parametrize(
         ("line", "fault"),
         [
-            ("2,A", "2 fields in place of 3"),
-            ("2,A, The,Drama", "4 fields in place of 3"),
-            ("", "0 fields in place of 3"),
+            ("2,A", "2 fields instead of 3"),
+            ("2,A, The,Drama", "4 fields instead of 3"),
+            ("", "0 fields instead of 3"),
             ('2,"A,Drama', "unexpected end of data in"),
             ('2,"A"B,Drama', "',' expected after '\"' in"),
             ("2,A\rB,Drama", "new-line character seen"),
-            ("2,A,", "'' cannot name a genre"),
-            ("1,A,Drama", "item 1 has a line already"),
+            ("2,A,", "'' is not a valid genre name"),
+            ("1,A,Drama", "item 1 already has a line"),
             ("movieId,title,genres", "item_id 'movieId' is not a number"),
         ],
     )
@@ -147,9 +147,9 @@ class TestMoviesCsv:
     @pytest.mark.parametrize(
         ("text", "fault"),
         [
-            ("", "no header movieId,title,genres"),
-            ("1,A,Drama\n", "no header movieId,title,genres"),
-            ("movieId,title,genres\n", "the file has no movie"),
+            ("", "the header movieId,title,genres is missing"),
+            ("1,A,Drama\n", "the header movieId,title,genres is missing"),
+            ("movieId,title,genres\n", "the file has no movies"),
         ],
     )
     def test_without_header_or_movies(self, tmp_path, text, fault):

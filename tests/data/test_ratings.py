@@ -37,12 +37,12 @@ def test_half_stars_stay_halves(file):
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("1\t2\t3", "3 fields in place of 4"),
-        ("1\t2\t3\t4\t5", "5 fields in place of 4"),
-        ("1\t2\t3\t4\t5\t6\t7", "7 fields in place of 4"),
-        ("1\t2\t3\t4\t", "5 fields in place of 4"),
-        ("", "1 fields in place of 4"),
-        ("1 2 3 4", "1 fields in place of 4"),
+        ("1\t2\t3", "3 fields instead of 4"),
+        ("1\t2\t3\t4\t5", "5 fields instead of 4"),
+        ("1\t2\t3\t4\t5\t6\t7", "7 fields instead of 4"),
+        ("1\t2\t3\t4\t", "5 fields instead of 4"),
+        ("", "1 fields instead of 4"),
+        ("1 2 3 4", "1 fields instead of 4"),
         ("one\t2\t3\t4", "user_id 'one' is not a number"),
         ("1\t2.5\t3\t4", "item_id '2.5' is not a number"),
         ("1\t\t3\t4", "item_id '' is not a number"),
@@ -66,7 +66,7 @@ def test_half_stars_stay_halves(file):
         ("1\t2e0\t3\t4", "item_id '2e0' is not a number"),
         ("1\t2_0\t3\t4", "item_id '2_0' is not a number"),
         ("True\t2\t3\t4", "user_id 'True' is not a number"),
-        ("1\t2\t3\t4\r1\t2\t3\t4", "7 fields in place of 4"),
+        ("1\t2\t3\t4\r1\t2\t3\t4", "7 fields instead of 4"),
         ('"1\t2\t3\t4', "user_id '\"1' is not a number"),
         ("1\x002\t2\t3\t4", "user_id .* is not a number"),
         ("\xff\t2\t3\t4", "user_id '\xff' is not a number"),
@@ -90,7 +90,9 @@ class TestDuplicates:
     text = GOOD + "196\t242\t5\t881250950\n"
 
     def test_are_an_error_naming_both_lines(self, file):
-        with pytest.raises(ValueError, match="line 4: user 196 rated item 242 on line"):
+        with pytest.raises(
+            ValueError, match="line 4: user 196 already rated item 242 on line"
+        ):
             read_ratings(file(self.text))
 
     @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_uniform_over_exactly_what_is_allowed(held_out):
         permitted = allowed(user, held_out)
         assert counts[permitted].sum() == draws
         assert sampler.allowed[user] == len(permitted)
-        # One test in a million seeds would fail; the seed is fixed besides.
+        # One seed in a million would fail, and the seed is fixed.
         if len(permitted) > 1:
             assert stats.chisquare(counts[permitted]).pvalue > 1e-6
 
@@ -39,7 +39,7 @@ def test_mixed_users_and_any_shape():
     assert items.shape == (50, 7)
     assert items.dtype == "int32"
     assert all(i in allowed(u, None) for u, i in zip(users.ravel(), items.ravel()))
-    assert sampler.sample(numpy.int32(2)) == 5  # all but one seen: always that one
+    assert sampler.sample(numpy.int32(2)) == 5  # user 2 has seen all items but 5
 
 
 def test_never_a_forbidden_item_on_real_data(ml100k):
@@ -70,7 +70,7 @@ def test_seeds():
         return [sampler.sample(users).tolist() for _ in range(2)]
 
     first = draws(1)
-    assert first[0] != first[1]  # fresh each time
+    assert first[0] != first[1]  # new draws each time
     numpy.random.seed(0)
     assert draws(1) == first
     assert draws(2) != first
@@ -102,7 +102,7 @@ class TestPRDataset:
         book = PRDataset(users, users + 1, SEEN, ITEMS, test_items=HELD_OUT)
         strict = PRDataset(users, users + 1, SEEN, ITEMS)
         every = numpy.arange(500)
-        assert 0 not in book[every][2]  # 0 is held out for user 0
+        assert 0 not in book[every][2]  # item 0 is held out for user 0
         assert 0 in strict[every][2]
 
     def test_a_user_with_nothing_left_is_named(self):
@@ -112,7 +112,7 @@ class TestPRDataset:
         last = {**HELD_OUT, 2: [5]}
         with pytest.raises(ValueError, match="user 2 has interacted with every item"):
             PRDataset(self.users, self.items, SEEN, ITEMS, last)
-        PRDataset(self.users[:3], self.items[:3], full, ITEMS)  # user 2 is not in it
+        PRDataset(self.users[:3], self.items[:3], full, ITEMS)  # without user 2
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_forked_workers_do_not_repeat_each_other(self):

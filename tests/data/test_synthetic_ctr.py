@@ -80,7 +80,7 @@ class TestFiles:
 
 
 class TestWhatIsPlanted:
-    """All 32 combinations of traits are as likely: sums over them are exact."""
+    """All 32 combinations of traits have the same probability, so sums are exact."""
 
     every = numpy.array(
         [[1 if k >> i & 1 else -1 for i in range(NUM_TRAITS)] for k in range(32)]
@@ -125,4 +125,4 @@ class TestWhatIsPlanted:
             assert sample.labels[part].mean() == pytest.approx(
                 probability[part].mean(), abs=0.05
             )
-        assert roc_auc(sample.logits, sample.labels) > 0.95  # there is much to be found
+        assert roc_auc(sample.logits, sample.labels) > 0.95  # there is much to learn

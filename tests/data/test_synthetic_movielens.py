@@ -46,7 +46,7 @@ class TestFiles:
             ("u.data", r"\d+\t\d+\t[1-5]\t\d{9}", 100_000),
             ("u.item", r"\d+\|.+ \(\d{4}\)\|\d\d-\w{3}-\d{4}\|\|.*(\|[01]){19}", ITEMS),
             ("u.user", r"\d+\|\d{1,2}\|[MF]\|[a-z]+\|\d{5}", USERS),
-            ("u.genre", r"([A-Z][A-Za-z'-]+|unknown)\|\d+|", 20),  # last: an empty line
+            ("u.genre", r"([A-Z][A-Za-z'-]+|unknown)\|\d+|", 20),  # the last is empty
             ("u.info", r"\d+ (users|items|ratings)", 3),
             ("u.occupation", r"[a-z]+", 21),
         ],
@@ -72,13 +72,13 @@ class TestFiles:
     def test_films(self, folder):
         films = read_films(folder)
         assert films.shape == (ITEMS, 24)
-        assert films[1].str[: -len(" (1996)")].is_unique  # with more films than names
+        assert films[1].str[: -len(" (1996)")].is_unique  # with more movies than names
         assert films[0].tolist() == list(range(1, ITEMS + 1))
         assert films.loc[:, 5:].sum(axis=1).between(1, 3).all()
         assert set(numpy.flatnonzero(films.loc[:, 5:].sum())) == set(range(1, 19))
         dates = pd.to_datetime(films[2], format="%d-%b-%Y")
         assert (dates.dt.year == films[1].str[-5:-1].astype(int)).all()
-        assert (dates < "1997-09-20").all()  # nobody rates what is not out
+        assert (dates < "1997-09-20").all()  # released before the first rating
 
     def test_titles_are_latin_1(self, folder):
         assert (~read_films(folder)[1].map(str.isascii)).sum() >= 5
@@ -104,8 +104,8 @@ class TestSizes:
             (USERS, ITEMS, 100_000, 20),
             (60, 90, 1500, 20),
             (60, 90, 700, 11),
-            (5, 10, 50, 10),  # everybody rates everything
-            (5, 40, 190, 20),  # the busiest would rate more than there is
+            (5, 10, 50, 10),  # all users rate all items
+            (5, 40, 190, 20),  # the most active user would exceed 40 items
             (3, 500, 500, 20),  # each item has one rating
             (30, 7, 30, 1),
             (1, 1, 1, 1),
@@ -133,10 +133,10 @@ class TestSizes:
 
 
 class TestShape:
-    """Next to the figures of the real data, so that a change of the shape is seen."""
+    """Compare the shape with the figures of the real data."""
 
     def test_stars(self, ratings):
-        # Real: 3.53 and 1.126. The shares are cut by rank, so no luck is in this.
+        # Real: 3.53 and 1.126. The shares are cut by rank, so they do not vary.
         assert ratings["star"].mean() == pytest.approx(3.55, abs=1e-3)
         assert ratings["star"].std() == pytest.approx(1.126, abs=1e-3)
 
@@ -146,7 +146,7 @@ class TestShape:
     def test_few_have_many(self, ratings, column, real, median):
         counts = ratings[column].value_counts()
         share = counts.head(len(counts) // 10).sum() / len(ratings)
-        # Six seeds are off by up to 0.03 in the share and by an eighth in the median.
+        # Over six seeds, shares differ by up to 0.03 and medians by up to an eighth.
         assert share == pytest.approx(real, abs=0.04)
         assert counts.median() == pytest.approx(median, rel=0.2)
 
@@ -167,7 +167,7 @@ class TestShape:
     def test_the_file_is_shuffled_but_for_tied_rows(self, ratings):
         assert (ratings["user"].diff() == 0).mean() < 0.01
         step = ratings.groupby("user")["time"].diff()
-        assert (step < 0).sum() > 0.9 * (step > 0).sum()  # as often back as forth
+        assert (step < 0).sum() > 0.9 * (step > 0).sum()  # about equally often
 
         users = numpy.repeat([0, 1, 2], 40)
         times = numpy.arange(120) // 4
@@ -177,7 +177,7 @@ class TestShape:
 
 
 class TestStructure:
-    """Models have something to find, and find it in the right order."""
+    """Better models find more of the structure."""
 
     def test_factors_beat_biases_beat_the_mean(self, ratings):
         rng = numpy.random.Generator(numpy.random.PCG64(0))
@@ -213,7 +213,7 @@ class TestStructure:
         together = seen.T @ seen
         following, recent = transitions(train)
         numpy.fill_diagonal(together, 0)
-        scale = numpy.sqrt(popularity + 1)  # keeps popular items from drowning all else
+        scale = numpy.sqrt(popularity + 1)  # keeps popular items from dominating
         together, following = together / scale[:, None], following / scale[:, None]
 
         popular = rank_last(numpy.tile(popularity, (USERS, 1)), seen, last)
@@ -239,7 +239,7 @@ def matrix(data, values):
 
 
 def fit_biases(data, mean, pull=5, rounds=10):
-    """Return the bias of user plus item that alternating means give, (users, items)."""
+    """Fit biases by alternating means; return user plus item bias, (users, items)."""
     bias = {"user": numpy.zeros(USERS), "item": numpy.zeros(ITEMS)}
     for _ in range(rounds):
         for own, other in (("item", "user"), ("user", "item")):
@@ -251,7 +251,7 @@ def fit_biases(data, mean, pull=5, rounds=10):
 
 
 def fit_factors(data, residual, rng, rank=8, pull=12.0, rounds=8):
-    """Return the residuals that alternating least squares predicts, (users, items)."""
+    """Fit factors by alternating least squares; return predictions, (users, items)."""
     known, target = matrix(data, 1), matrix(data, residual)
 
     def half(factors, known, target):
@@ -267,14 +267,14 @@ def fit_factors(data, residual, rng, rank=8, pull=12.0, rounds=8):
 
 
 def agreement(data, residual, genre):
-    """Correlate users' mean residuals of genres in one half of films with the other."""
+    """Correlate the mean residuals per user and genre in two halves of the movies."""
     keys = [data["user"], genre[data["item"]], data["item"] % 2]
     halves = residual.groupby(keys).agg(["mean", "size"]).unstack()
     return halves["mean"][(halves["size"] >= 5).all(axis=1)].corr().iloc[0, 1]
 
 
 def hold_out_last(data):
-    """Return the rest by user and time, and each user's last item (tied: the first)."""
+    """Return the training rows, sorted by user and time, and each user's last item."""
     latest = data["time"] == data.groupby("user")["time"].transform("max")
     held = data[latest].drop_duplicates("user").sort_values("user")
     train = data.drop(held.index).sort_values(["user", "time"], kind="stable")
@@ -282,7 +282,7 @@ def hold_out_last(data):
 
 
 def transitions(train, reach=5):
-    """Count which items follow which within `reach` rows, and mark each last five."""
+    """Count the items that follow each item, and mark each user's last items."""
     user, item = (train[name].to_numpy() for name in ("user", "item"))
     following = numpy.zeros((ITEMS, ITEMS))
     for lag in range(1, reach + 1):
@@ -292,7 +292,7 @@ def transitions(train, reach=5):
 
 
 def rank_last(scores, seen, last):
-    """Return hit rate at 50 and AUC of the held-out items among those not seen."""
+    """Return the hit rate at 50 and AUC of the held-out items among unseen items."""
     scores = numpy.where(seen > 0, -numpy.inf, scores)
     own = scores[numpy.arange(USERS), last][:, None]
     rank = (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2

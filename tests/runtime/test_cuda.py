@@ -1,7 +1,7 @@
-"""CUDA's libraries and the driver: the real wheels where they are installed.
+"""CUDA's libraries and the driver, with the real wheels if they are installed.
 
-Elsewhere small libraries of the same names stand for them, compiled here and loaded in
-the same way, and a driver that shows GPUs where there are none.
+Otherwise the tests compile small libraries of the same names, and a stub driver that
+shows GPUs.
 """
 
 import ctypes
@@ -31,11 +31,11 @@ no_wheels = pytest.mark.skipif(HAVE_WHEELS, reason="the real wheels are installe
 
 @pytest.fixture(autouse=True)
 def _seeds():
-    """Seed nothing: without a driver MXNet can't be loaded here."""
+    """Replace the fixture of conftest.py, because MXNet may fail to load here."""
 
 
 def python(code, path="", **environment):
-    """Run code without the libraries that LD_LIBRARY_PATH may name here."""
+    """Run code in a new process, with an empty LD_LIBRARY_PATH by default."""
     environment.setdefault("LD_LIBRARY_PATH", "")
     environment["PYTHONPATH"] = os.pathsep.join([str(path), str(ROOT)])
     return subprocess.run(
@@ -55,7 +55,7 @@ def output(*args, **kwargs):
 
 
 LOAD = "from d2l_recsys.runtime import cuda; print(*cuda.load()); "
-# What the linker says of libmxnet.so, which the package mxnet loads first of all.
+# Print the linker's error for libmxnet.so, the first library that mxnet loads.
 LINK = """
 import ctypes, importlib.util, pathlib
 home = pathlib.Path(importlib.util.find_spec("mxnet").origin).parent
@@ -69,7 +69,7 @@ except OSError as error:
 @needs_wheels
 def test_the_wheels_hold_all_but_the_driver():
     before = output(LINK)
-    assert not before.startswith(cuda.DRIVER), "another one is missing first"
+    assert not before.startswith(cuda.DRIVER), "another library is missing first"
     missing, *after = output(LOAD + LINK).splitlines() or [""]
     assert missing in ("", cuda.DRIVER)
     assert len(after) == bool(missing)
@@ -132,9 +132,8 @@ def test_without_a_driver_one_line_names_the_way_out():
         pytest.skip("this machine has NVIDIA's driver")
     assert result.stderr.strip().splitlines()[-1] == (
         "ImportError: MXNet does not load: NVIDIA's driver (libcuda.so.1) cannot be "
-        "loaded, and without it the wheel mxnet-cu112 does not work, not even on the "
-        "CPU: install the driver, or pip uninstall mxnet-cu112 and then pip install "
-        "'d2l-recsys[cpu]'"
+        "loaded, but the wheel mxnet-cu112 needs it even on the CPU: install the "
+        "driver, or pip uninstall mxnet-cu112 and then pip install 'd2l-recsys[cpu]'"
     )
 
 
@@ -145,7 +144,7 @@ def test_nothing_is_loaded_for_another_wheel():
 
 @pytest.fixture
 def wheels(tmp_path, compile_library):
-    """Return a folder with what pip would have put there, in small."""
+    """Return a folder with small stand-ins for the files of the wheels."""
     info = tmp_path / "mxnet_cu112-1.9.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Name: mxnet-cu112\nVersion: 1.9.1\n")
@@ -153,7 +152,7 @@ def wheels(tmp_path, compile_library):
         if folder:
             path = tmp_path / "nvidia" / folder / "lib" / name
             path.parent.mkdir(parents=True)
-            # Some are linked with others, and find them only if these are there first.
+            # Some libraries depend on others, which must be loaded first.
             others = {"cusolver": ["cublas"], "cudnn": ["cublas"]}.get(folder, [])
             needed = [next(tmp_path.glob(f"nvidia/{o}/lib/*")) for o in others]
             compile_library(path, os.devnull, *needed)
@@ -187,8 +186,8 @@ def test_all_that_is_missing_is_named_with_the_way_out(wheels):
     line = result.stderr.strip().splitlines()[-1]
     assert line.startswith(
         "ImportError: MXNet does not load: libcufft.so.10, libnccl.so.2 cannot be "
-        "loaded: pip install 'd2l-recsys[cu112]' brings the CUDA libraries; NVIDIA's "
-        "driver"
+        "loaded: install the CUDA libraries with pip install 'd2l-recsys[cu112]'; "
+        "NVIDIA's driver"
     )
 
 
@@ -220,7 +219,7 @@ print([(*gpu, gpu.has_code) for gpu in cuda.gpus()])
     ],
 )
 def test_the_driver_is_asked_for_the_gpus(driver, capability, has_code):
-    # A second one, so that the numbers are seen to be passed on.
+    # A second GPU shows that the numbers are passed on.
     shown = "70" + "".join(map(str, capability))
     expected = [("Stub 0", (7, 0), True), ("Stub 1", capability, has_code)]
     answer = output(GPUS, LD_LIBRARY_PATH=driver, STUB_GPUS=shown)

@@ -28,7 +28,7 @@ def test_without_a_gpu_there_is_still_a_device():
 
 @no_gpu
 def test_a_gpu_that_runs_no_kernel_is_no_device(monkeypatch):
-    """MXNet is made to see GPUs that are not there; what is tried on them is real."""
+    """MXNet is told that there are GPUs; the kernels run, and fail, for real."""
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 2)
     assert "GPU" in fault_of(mx.gpu(0))
     assert fault_of(mx.cpu(0)) == fault_of(mx.cpu(1)) == ""
@@ -48,7 +48,7 @@ def test_a_gpu_that_mxnet_has_no_code_for_is_not_tried(monkeypatch):
 
 def test_a_device_has_to_give_the_right_number(monkeypatch):
     monkeypatch.setattr(np, "dot", lambda a, b: np.zeros((2, 2), ctx=a.ctx))
-    assert fault_of(mx.cpu()) == "cpu(0) adds twelve ones up to 0.0"
+    assert fault_of(mx.cpu()) == "cpu(0) computes 0 instead of 12"
 
 
 def test_a_driver_that_does_not_answer_leaves_the_cpu(monkeypatch):
@@ -57,7 +57,9 @@ def test_a_driver_that_does_not_answer_leaves_the_cpu(monkeypatch):
 
     monkeypatch.setattr(mx.context, "num_gpus", fail)
     assert try_all_gpus() == [try_gpu()] == [mx.cpu()]
-    with pytest.raises(ValueError, match=r"gpu\(0\) is not here, MXNet sees 0 GPUs"):
+    with pytest.raises(
+        ValueError, match=r"gpu\(0\) does not exist, MXNet finds 0 GPUs"
+    ):
         contexts("gpu", [0])
 
 
@@ -66,7 +68,7 @@ def test_contexts():
     assert contexts("cpu", [0]) == [mx.cpu()]
     assert contexts("cpu", [0, 1, 2]) == [mx.cpu(0), mx.cpu(1), mx.cpu(2)]
     for numbers in ([0], [7], [1, 0]):
-        message = rf"gpu\({max(numbers)}\) is not here, MXNet sees 0 GPUs"
+        message = rf"gpu\({max(numbers)}\) does not exist, MXNet finds 0 GPUs"
         with pytest.raises(ValueError, match=message):
             contexts("gpu", numbers)
 
@@ -105,7 +107,7 @@ def test_devices_of():
     net = gluon.nn.Dense(1)
     with pytest.raises(ValueError, match="initialize"):
         devices_of(net)
-    net.initialize(ctx=TWO)  # deferred: the input's size is not known yet
+    net.initialize(ctx=TWO)  # deferred, because the input size is unknown
     assert devices_of(net) == TWO
     with pytest.raises(ValueError, match="no parameters"):
         devices_of(gluon.nn.Flatten())
@@ -125,7 +127,7 @@ def test_seed_everything_seeds_all_three_generators():
     assert all(a != b for a, b in zip(first, draws()))
     seed_everything(7)
     assert draws() == first
-    seed_everything(-1)  # MXNet takes any int, and so must this
+    seed_everything(-1)  # MXNet accepts any int, so this must, too
     assert all(a != b for a, b in zip(first, draws()))
 
 

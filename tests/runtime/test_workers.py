@@ -1,4 +1,4 @@
-"""Several workers do what one does: real processes, on MXNet's parameter server."""
+"""Several workers train like one: real processes on MXNet's parameter server."""
 
 import json
 import os
@@ -18,7 +18,7 @@ LOCAL = {
     "DMLC_ROLE": "worker",
     "DMLC_PS_ROOT_URI": "127.0.0.1",
     "DMLC_NODE_HOST": "127.0.0.1",
-    "DMLC_PS_ROOT_PORT": "1",  # where nobody listens
+    "DMLC_PS_ROOT_PORT": "1",  # a closed port
     "DMLC_NUM_WORKER": "2",
     "DMLC_NUM_SERVER": "1",
 }
@@ -33,7 +33,7 @@ def alone():
 
 @pytest.fixture(scope="module", params=[(2, 1), (3, 2)], ids=["2-1", "3-2"])
 def together(request, tmp_path_factory):
-    """Return what each worker got."""
+    """Return the results of each worker."""
     workers, servers = request.param
     folder = tmp_path_factory.mktemp("together")
     command = ["--", "python", "tests/several.py", folder]
@@ -52,7 +52,7 @@ def test_they_get_the_net_and_the_figures_of_one(name, together, alone):
     for part in ("parameters", "history"):
         key = f"{name}: {part}"
         assert all(numpy.array_equal(first[key], other[key]) for other in others)
-        # The order of sums differs, which Adam makes the most of.
+        # The order of summation differs, and Adam amplifies rounding errors.
         assert first[key] == pytest.approx(numpy.array(alone[key]), rel=2e-5, abs=2e-6)
 
 
@@ -82,7 +82,7 @@ def test_faults_are_seen_by_all(together):
         loss, shape, *same = own["refused: said"]
         assert loss.startswith("the training loss became nan in batch 1 of epoch 1")
         assert shape.startswith("has no values yet: give the layer its in_units")
-        told = f"worker {rank} has other options than worker 0"
+        told = f"worker {rank} has different options from worker 0"
         assert [line.split(":")[0] for line in same] == [told] * (rank % 2)
 
 
@@ -140,7 +140,7 @@ def test_two_workers_are_as_good_as_one_on_the_real_data(slug, ml100k, tmp_path)
     assert {line[:4] for line in out.splitlines()} == {"[0] "}
     one, two = record(one, slug), record(two, slug)
     assert two["environment"]["workers"] == 2
-    # docs/results.md: seeds differ by 0.006 in RMSE, 0.005 in hit rate, 0.002 in AUC.
+    # Between seeds: 0.006 in RMSE, 0.005 in hit rate, 0.002 in AUC (docs/results.md).
     for name, spread in (("rmse", 1e-5), ("hit_rate", 0.015), ("auc", 0.004)):
         for metric in one["metrics"]:
             if metric.endswith(name):
@@ -153,7 +153,7 @@ def test_two_workers_are_as_good_as_one_on_the_real_data(slug, ml100k, tmp_path)
 @pytest.mark.parametrize("slug", ["autorec", "seqrec", "fm"])
 def test_the_scripts_run_with_several_workers(slug, tmp_path):
     script = f"{sys.executable} -m chapters.{slug} --smoke --kvstore dist_sync"
-    # Each worker has a folder of its own, in which only the first puts anything.
+    # Each worker has its own folder, but only the first one writes results.
     own = f'cd {tmp_path} && mkdir "$PORT" && cd "$PORT" && exec'
     command = ["sh", "-c", f"{own} {script} --out out --checkpoint kept"]
     code, out, err = run_job("-n", 2, "--", *command, PYTHONPATH=str(ROOT))
@@ -184,7 +184,7 @@ def test_a_resumed_training_ends_as_one_left_alone(ctr_file, tmp_path):
         for x in ("alone", "again")
     )
     for arrays in (first, second):
-        del arrays["meta"]  # it holds seconds
+        del arrays["meta"]  # it contains times
     assert first.keys() == second.keys()
     assert all(numpy.array_equal(first[name], second[name]) for name in first)
 
@@ -195,8 +195,8 @@ def test_workers_with_other_options_are_refused(tmp_path):
     code, out, err = run_job("-n", 2, "--", *command)
     assert (code, out) == (2, "")
     assert err.splitlines()[0] == (
-        "[1] python -m chapters.mf: error: worker 1 has other options or data than "
-        "worker 0: start all workers with the same"
+        "[1] python -m chapters.mf: error: worker 1 has different options or data "
+        "from worker 0: start all workers with the same options or data"
     )
 
 
@@ -215,7 +215,7 @@ def ctr_file(_cache_of_its_own):
         (
             "mf",
             {**LOCAL, "D2L_RECSYS_PATIENCE_SECONDS": "long"},
-            "D2L_RECSYS_PATIENCE_SECONDS=long is not a number of seconds above 0",
+            "D2L_RECSYS_PATIENCE_SECONDS must be a positive number, not 'long'",
         ),
         ("__main__", {}, "unrecognized arguments: --kvstore dist_sync"),
         ("movielens", {}, "unrecognized arguments: --kvstore dist_sync"),
@@ -230,7 +230,7 @@ def test_without_the_others_it_is_one_line(slug, environment, line, tmp_path):
 
 
 def by_hand(role, number, command, port):
-    """Start a process as the README says, each worker as on a host of its own."""
+    """Start a process as described in the README, with one address per process."""
     environment = {
         **LOCAL,
         "DMLC_ROLE": role,
@@ -271,7 +271,7 @@ def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
         for worker_ in workers:
             _, err = worker_.communicate(timeout=60)
             assert worker_.returncode == 75
-            assert "has waited 2 s for the others" in err
+            assert "gave up after waiting 2 s for the others" in err
     finally:
         for process in processes:
             process.kill()
@@ -279,7 +279,7 @@ def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
 
 
 def test_patience_comes_to_an_end(tmp_path):
-    """There is no scheduler, for which MXNet would wait for ever."""
+    """There is no scheduler, and MXNet would wait for one forever."""
     begin = time.monotonic()
     result = chapter(
         "mf", "--smoke", "--kvstore", "dist_sync", "--out", tmp_path,
@@ -288,6 +288,6 @@ def test_patience_comes_to_an_end(tmp_path):
     assert time.monotonic() - begin < 60
     assert (result.returncode, result.stdout) == (75, "")
     assert result.stderr == (
-        "a worker has waited 1 s for the others: one of them, a server or the "
-        "scheduler may have died; ending\n"
+        "a worker gave up after waiting 1 s for the others: a worker, a server or the "
+        "scheduler may have died\n"
     )

@@ -132,7 +132,7 @@ class TestRows:
 
 class TestErrors:
     def test_another_number_of_fields(self, file):
-        with pytest.raises(ValueError, match="line 1: 3 fields in place of 35"):
+        with pytest.raises(ValueError, match="line 1: 3 fields instead of 35"):
             CTRDataset(file(TRAIN))
 
     def test_skipped_lines_are_counted(self, file):
@@ -151,13 +151,13 @@ class TestErrors:
 
     def test_a_mapper_of_other_fields(self, train, file):
         with pytest.raises(
-            ValueError, match="has 2 fields and defaults 2, the file has 1"
+            ValueError, match="has 2 fields and defaults has 2, but the file has 1"
         ):
             CTRDataset(file("1\ta\n"), train.feat_mapper, train.defaults, num_feat=1)
 
     def test_an_unknown_layout(self, file):
         with pytest.raises(
-            ValueError, match=r"layout is criteo, avazu .* not 'movielens'"
+            ValueError, match=r"layout must be criteo, avazu .* not 'movielens'"
         ):
             CTRDataset(file(TRAIN), layout="movielens")
 
@@ -171,7 +171,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("number", [0, 3, "1"])
     def test_numbers_of_fields_count_from_1(self, file, number):
-        with pytest.raises(ValueError, match=f"no field {number!r}; .* from 1 to 2"):
+        with pytest.raises(ValueError, match=f"no field {number!r}; .* are 1 to 2"):
             CTRDataset(file("1\t1\t2\n"), num_feat=2, numeric=[number])
 
 
@@ -186,7 +186,7 @@ class TestNumbers:
         )
         counts = numpy.bincount(data.features[:, 0], minlength=11)
         assert counts.tolist() == [100] * 10 + [0]
-        assert data.field_dims.tolist() == [11]  # one for what is missing
+        assert data.field_dims.tolist() == [11]  # one index for missing numbers
         in_order = data.features[numpy.argsort(values), 0]
         assert (numpy.diff(in_order) >= 0).all()
 
@@ -207,7 +207,7 @@ class TestNumbers:
         train = CTRDataset(
             self.write(file, range(100)), num_feat=1, numeric=[1], num_bins=4
         )
-        # The test file's own quantiles lie elsewhere; missing and far values have bins.
+        # The bins are those of the training file; missing and extreme values have one.
         test = CTRDataset(
             self.write(file, [-7, 24, 24.5, 1000, 2000, ""], "test.csv"),
             train.feat_mapper,
@@ -246,7 +246,7 @@ def test_real_samples(name, fields):
         assert (within < data.field_dims).all()
     numeric = sum(isinstance(known, Bins) for known in train.feat_mapper.values())
     assert numeric == (13 if name == "criteo" else 0)
-    # The last index of each field is for the rare: some value in training has it.
+    # The last index of a field stands for rare values; some training rows have it.
     assert (train.features == train.offsets + train.field_dims - 1).any(
         axis=0
     ).sum() > 9

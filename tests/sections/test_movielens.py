@@ -1,4 +1,4 @@
-"""The four functions equal the book's, which the installed d2l package holds."""
+"""The four functions give the same results as those of the installed d2l package."""
 
 import numpy
 import pandas as pd
@@ -98,7 +98,7 @@ class TestParityOnHandMadeFrames:
         books = d2l.split_data_ml100k(data, 3, 3, "seq-aware")
         assert same_rows(train, books[0])
         assert same_rows(test, books[1])
-        # By hand: users in the order 3, 1, 2, each with his first row at the last time.
+        # By hand: users in the order 3, 1, 2, each with the first row of the last time.
         assert test.to_numpy().tolist() == [[3, 1, 5, 20], [1, 1, 4, 30], [2, 3, 1, 5]]
         assert train.to_numpy().tolist() == [
             [1, 2, 2, 10],
@@ -184,7 +184,7 @@ class TestErrors:
 
     def test_duplicates_option_reaches_the_reader(self, tmp_path):
         folder = write_ratings(tmp_path, (1, 1, 5, 1), (1, 1, 4, 2))
-        with pytest.raises(ValueError, match="line 2: user 1 rated item 1 on line 1"):
+        with pytest.raises(ValueError, match="line 2: user 1 already rated item 1 on"):
             read_data_ml100k(folder)
         assert read_data_ml100k(folder, "last").data["rating"].tolist() == [4]
 
@@ -226,7 +226,7 @@ def test_the_last_rating_is_found_whatever_the_range_of_times(frame, span):
     data = frame(*zip(users, items, [3] * 400, times))
     train, test = split_data_ml100k(data, 2**20, 400, "seq-aware")
     order = numpy.lexsort((times, users))
-    held_out = {}  # by user: the first of the rows of the last moment
+    held_out = {}  # {user: first of the rows with the last time}
     for row in range(400):
         user, time = users[row], times[row]
         if user not in held_out or time > times[held_out[user]]:
@@ -237,7 +237,7 @@ def test_the_last_rating_is_found_whatever_the_range_of_times(frame, span):
 
 
 def test_narrow_ids_are_split_like_wide_ones():
-    """A user's number times the span of the times outgrows int32."""
+    """The product of user id and time span overflows int32."""
     times = [472979016, 1028885131, 665177902, 40302690, 917867908]
     times += [875586535, 210786744, 107144097, 1035814706]
     users = [1, 2, 3, 4, 4, 2, 4, 3, 1]

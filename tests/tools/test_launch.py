@@ -1,4 +1,4 @@
-"""The launcher: what it starts, what it says, and that it leaves nothing behind."""
+"""The launcher: the processes it starts, its messages, and the cleanup."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ worker.join()
 print("rank", worker.rank)
 print("of", worker.num_workers, file=sys.stderr)
 """
-# Worker 1 ends in a way of its own while worker 0 waits for it.
+# Worker 1 exits in various ways while worker 0 waits for it.
 ENDS = """
 import os, sys
 from d2l_recsys.runtime.workers import worker
@@ -29,7 +29,7 @@ worker.sum([1])
 
 @pytest.fixture
 def training(smoke_data, tmp_path):
-    """Start a training that would go on for long; wait until it is under way."""
+    """Return a function that starts a long training and waits for its second epoch."""
     started = []
 
     def start():
@@ -66,7 +66,9 @@ def test_a_process_that_is_killed_ends_the_job_with_a_line(
     code, _, err = job.finish()
     assert time.monotonic() - begin < 15
     assert code == 128 + signal.SIGKILL
-    killed = f"launch: {name} (process {process}) was killed by SIGKILL: ending the job"
+    killed = (
+        f"launch: {name} (process {process}) was killed by SIGKILL: stopping the job"
+    )
     assert err.splitlines() == [killed]
 
 
@@ -78,7 +80,7 @@ def test_ctrl_c_and_sigterm_end_the_job_with_a_line(number, training):
     code, _, err = job.finish()
     assert time.monotonic() - begin < 15
     assert code == 128 + number
-    assert err.splitlines() == [f"launch: {number.name}: ending the job"]
+    assert err.splitlines() == [f"launch: stopping the job after {number.name}"]
 
 
 def test_the_job_dies_with_a_launcher_that_is_killed(training):
@@ -114,15 +116,15 @@ def test_a_worker_that_ends_badly_ends_the_others(ending, code, said):
     *before, last = err.splitlines()
     assert found == code
     assert last.startswith("launch: worker 1 (process ")
-    assert last.endswith(f") ended with exit code {code}: ending the job")
+    assert last.endswith(f") exited with code {code}: stopping the job")
     assert before[-1:] == said
 
 
 def test_a_wrong_option_ends_the_job_with_its_code():
     code, out, err = run_job("--", "python", "-m", "chapters.mf", "--epochs", "no")
     assert (code, out) == (2, "")
-    assert "'no' is not a whole number from 1 on" in err
-    assert err.splitlines()[-1].endswith("ended with exit code 2: ending the job")
+    assert "'no' is not a positive integer" in err
+    assert err.splitlines()[-1].endswith("exited with code 2: stopping the job")
 
 
 def test_what_workers_have_started_is_ended_too():
@@ -147,8 +149,8 @@ def test_a_port_in_use_is_one_line():
         code, out, err = run_job("--", "true", DMLC_PS_ROOT_PORT=str(port))
     assert (code, out) == (2, "")
     assert err == (
-        f"launch: DMLC_PS_ROOT_PORT={port}: Address already in use; unset, a free one "
-        "is used\n"
+        f"launch: DMLC_PS_ROOT_PORT={port}: Address already in use; unset it to "
+        "use any free port\n"
     )
 
 
@@ -167,11 +169,26 @@ def test_when_nobody_joins_and_what_workers_are_given():
     ("arguments", "environment", "code", "line"),
     [
         (["--", "/no/such"], {}, 127, "launch: cannot start /no/such: No such file"),
-        (["-n", "2"], {}, 2, "error: there is no COMMAND after --"),
-        (["-n", "0", "--", "true"], {}, 2, "argument -n: '0' is not a whole number"),
-        (["true"], {"DMLC_PS_ROOT_PORT": "x"}, 2, "DMLC_PS_ROOT_PORT=x: not a port"),
-        (["true"], {"DMLC_PS_ROOT_PORT": "0"}, 2, "DMLC_PS_ROOT_PORT=0: not a port"),
-        (["true"], {"DMLC_PS_ROOT_PORT": "99999"}, 2, "=99999: not a port"),
+        (["-n", "2"], {}, 2, "error: COMMAND is missing after --"),
+        (
+            ["-n", "0", "--", "true"],
+            {},
+            2,
+            "argument -n: '0' is not a posit",
+        ),
+        (
+            ["true"],
+            {"DMLC_PS_ROOT_PORT": "x"},
+            2,
+            "ROOT_PORT=x: not a port number",
+        ),
+        (
+            ["true"],
+            {"DMLC_PS_ROOT_PORT": "0"},
+            2,
+            "ROOT_PORT=0: not a port number",
+        ),
+        (["true"], {"DMLC_PS_ROOT_PORT": "99999"}, 2, "=99999: not a port number"),
     ],
 )
 def test_what_cannot_be_started_is_one_line(arguments, environment, code, line):
@@ -185,4 +202,4 @@ def test_help_names_the_options():
     code, out, _ = run_job("--help")
     assert code == 0
     assert "[-n N] [-s N] -- COMMAND [ARGUMENT ...]" in out
-    assert "The exit code is 0, or the first other one" in " ".join(out.split())
+    assert "The exit code is 0 if all processes succeed." in " ".join(out.split())
