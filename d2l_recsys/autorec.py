@@ -63,7 +63,7 @@ def evaluator(
     batches = _tested_rows(inter_matrix, held_out)
     squared_error, num_ratings = 0.0, 0
     for recons, ratings in predictions(network, batches, devices_of(network, devices)):
-        rated = numpy.flatnonzero(ratings)
+        rated = numpy.flatnonzero(ratings != 0)  # of booleans: faster
         error = ratings.ravel()[rated] - recons.ravel()[rated]
         squared_error += numpy.square(error, dtype="float64").sum()
         num_ratings += len(rated)

@@ -2,7 +2,6 @@
 
 from typing import Sequence
 
-from d2l_recsys.engine.layers import sum_over_fields
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
 
@@ -44,6 +43,6 @@ class DeepFM(nn.HybridBlock):
     def hybrid_forward(self, F, x):
         """Return the logits (B, 1) of rows of indices `x` (B, fields), int."""
         embed_x = self.embedding(x)  # (B, fields, k)
-        linear = self.linear_layer(sum_over_fields(F, self.fc(x)))
+        linear = self.linear_layer(F.np.sum(self.fc(x), axis=(1, 2), keepdims=True))
         deep = self.mlp(F.npx.batch_flatten(embed_x))
         return linear + pairwise(F, embed_x) + deep

@@ -37,7 +37,7 @@ class FM(nn.HybridBlock):
 
     def hybrid_forward(self, F, x):
         """Return the scores (B, 1) of rows of indices `x` (B, fields), int."""
-        scores = self.linear_layer(sum_over_fields(F, self.fc(x)))
+        scores = self.linear_layer(F.np.sum(self.fc(x), axis=(1, 2), keepdims=True))
         if self.embedding is None:
             return scores
         return scores + pairwise(F, self.embedding(x))
@@ -50,7 +50,7 @@ def pairwise(F, vectors):
     """
     square_of_sum = F.np.square(sum_over_fields(F, vectors))
     sum_of_square = sum_over_fields(F, F.np.square(vectors))
-    return 0.5 * F.np.sum(square_of_sum - sum_of_square, axis=1, keepdims=True)
+    return 0.5 * F.np.sum(square_of_sum - sum_of_square, axis=2)
 
 
 def train_ch13(

@@ -79,7 +79,7 @@ class Caser(RankingModel):
         x = user_emb = self.P(user_id)  # (B, k)
         out = []
         if self.d or self.d_prime:
-            item_embs = F.np.expand_dims(self.Q(seq), 1)  # (B, 1, L, k)
+            item_embs = self.Q(seq)  # (B, L, k)
         if self.d_prime:
             out.append(F.npx.batch_flatten(self.conv_v(item_embs)))  # (B, d' * k)
         if self.d:

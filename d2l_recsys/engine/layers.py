@@ -67,42 +67,46 @@ class JoinedDense(nn.Dense):
 class VerticalConv(nn.Conv2D):
     """Apply ``nn.Conv2D(channels, (L, 1), in_channels=1)`` to images of height L.
 
-    Computed as a dense layer on the columns of the image.
+    Computed as a dense layer on the columns of the image, which has one channel and no
+    axis for it.
     """
 
     def __init__(self, channels: int, L: int, **kwargs):
         super().__init__(channels, (L, 1), in_channels=1, **kwargs)
 
     def hybrid_forward(self, F, image, weight, bias):
-        """Return (B, channels, 1, k) from `image` (B, 1, L, k)."""
+        """Return (B, channels, k) from `image` (B, L, k)."""
         filters = F.npx.reshape(weight, (self._channels, -1))
-        columns = F.np.transpose(image, (0, 1, 3, 2))
+        columns = F.np.transpose(image, (0, 2, 1))
         out = F.npx.fully_connected(
             columns, filters, bias, num_hidden=self._channels, flatten=False
         )
-        return F.np.transpose(out, (0, 3, 1, 2))
+        return F.np.transpose(out, (0, 2, 1))
 
 
 class HorizontalConv(nn.Conv2D):
     """Apply ``nn.Conv2D(channels, (h, k), in_channels=1)``, ReLU and max over time.
 
     Computed as a dense layer on each window of h rows; ReLU follows the maximum, which
-    gives the same and is less to do. The images have `L` rows.
+    gives the same and is less to do. The images have `L` rows, one channel, and no axis
+    for it.
     """
 
     def __init__(self, channels: int, h: int, k: int, L: int, **kwargs):
         super().__init__(channels, (h, k), in_channels=1, **kwargs)
-        self._h, self._windows = h, L - h + 1
+        self._h, self._k, self._windows = h, k, L - h + 1
 
     def hybrid_forward(self, F, image, weight, bias):
-        """Return (B, channels) from `image` (B, 1, L, k)."""
+        """Return (B, channels) from `image` (B, L, k)."""
         filters = F.npx.reshape(weight, (self._channels, -1))
-        over_time = [
-            F.npx.fully_connected(
-                image[:, :, t : t + self._h], filters, bias, num_hidden=self._channels
+        rows = F.npx.batch_flatten(image)  # (B, L * k): a window is a slice of columns
+        over_time = []
+        for t in range(self._windows):
+            begin, end = t * self._k, (t + self._h) * self._k
+            window = F.npx.slice(rows, (None, begin), (None, end))
+            over_time.append(
+                F.npx.fully_connected(window, filters, bias, num_hidden=self._channels)
             )
-            for t in range(self._windows)
-        ]
         return F.npx.relu(reduce(F.np.maximum, over_time))
 
 
@@ -121,9 +125,9 @@ class PaddedEmbedding(nn.Embedding):
 
 
 def sum_over_fields(F, vectors):
-    """Return the sum (B, k) of `vectors` (B, n, k) over n.
+    """Return the sum (B, 1, k) of `vectors` (B, n, k) over n.
 
     As a product with ones: MXNet's sum over a middle axis takes 20 times as long.
     """
     ones = F.np.ones_like(F.npx.slice(vectors, (None, None, 0), (None, None, 1)))
-    return F.npx.reshape(F.npx.batch_dot(vectors, ones, transpose_a=True), (-2, -1))
+    return F.npx.batch_dot(ones, vectors, transpose_a=True)

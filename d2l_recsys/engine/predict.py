@@ -16,7 +16,8 @@ def forward(
     arrays = [x if isinstance(x, np.ndarray) else np.array(x) for x in inputs]
     pieces = zip(*(split_and_load(x, devices) for x in arrays))
     outputs = [net(*piece) for piece in pieces]  # all under way before the first read
-    return numpy.concatenate([output.asnumpy() for output in outputs])
+    arrays = [output.asnumpy() for output in outputs]
+    return arrays[0] if len(arrays) == 1 else numpy.concatenate(arrays)
 
 
 def predictions(
