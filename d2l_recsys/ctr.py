@@ -138,6 +138,10 @@ class CTRDataset:
         """Return the indices and the label of one row, or of an array of rows."""
         return self.features[index], self.labels[index]
 
+    def id_columns(self) -> Tuple[numpy.ndarray, numpy.ndarray]:
+        """Return for each column of a batch the indices that occur in it."""
+        return self.features, self.labels
+
 
 def _fit(table: Table, min_threshold: int, num_bins: int) -> Mapper:
     """Return the feat_mapper of a training table."""

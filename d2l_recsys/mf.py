@@ -4,7 +4,6 @@ from typing import Callable, Optional, Sequence
 
 import numpy
 
-from d2l_recsys.engine.batching import check_ids
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.layers import RankingModel
 from d2l_recsys.engine.loop import Step, fit, mean_output
@@ -81,7 +80,6 @@ def train_recsys_rating(
     cells for an autoencoder (E13, E14); batches may be of any size (E34, E35); the
     history is returned. Section: ``mf``.
     """
-    check_ids(net, train_iter)
     step = Step(net, loss, devices, _losses if inter_mat is None else _losses_of_rows)
 
     def evaluate(entry, outputs):

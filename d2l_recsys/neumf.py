@@ -5,6 +5,7 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple
 from d2l_recsys.data.ids import id_pairs, single_items
 from d2l_recsys.data.interactions import num_users_of
 from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import check_sizes, rank_held_out
 from d2l_recsys.engine.layers import JoinedDense, RankingModel
@@ -64,7 +65,7 @@ class NeuMF(RankingModel):
         return F.npx.reshape_like(self.prediction_layer(branches), item_id)
 
 
-class PRDataset(gluon.data.Dataset):
+class PRDataset(WithNegatives):
     """Pairs of a user and an item of theirs, each with a negative item.
 
     ``dataset[i]`` is (user, item, negative item); an array of indices gives three int32
@@ -91,14 +92,8 @@ class PRDataset(gluon.data.Dataset):
         users, items = id_pairs(users, items, *sizes)
         self.users, self.items = users.astype("int32"), items.astype("int32")
         self.sampler = NegativeSampler(candidates, *sizes, test_items, seed)
+        self.columns = self.users, self.items
         self.sampler.check(self.users)
-
-    def __len__(self):
-        return len(self.users)
-
-    def __getitem__(self, index):
-        users = self.users[index]
-        return users, self.items[index], self.sampler.sample(users)
 
 
 def hit_and_auc(

@@ -6,13 +6,14 @@ import numpy
 
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
     HorizontalConv,
     PaddedEmbedding,
     RankingModel,
     VerticalConv,
 )
-from d2l_recsys.runtime.backend import gluon, nn, np
+from d2l_recsys.runtime.backend import nn, np
 
 
 class Caser(RankingModel):
@@ -92,7 +93,7 @@ class Caser(RankingModel):
         return F.npx.reshape_like(scores + self.b(items), item_id)
 
 
-class SeqDataset(gluon.data.Dataset):
+class SeqDataset(WithNegatives):
     """Windows of `L` items of a user, the item that followed, and a negative item.
 
     ``dataset[i]`` is (user, items (L,), target (1,), negative item); an array of
@@ -134,15 +135,8 @@ class SeqDataset(gluon.data.Dataset):
         self.sampler = NegativeSampler(
             candidates, num_users, num_items, test_items, seed
         )
+        self.columns = self.seq_users, self.seq_items, self.seq_tgt
         self.sampler.check(self.seq_users)
-
-    def __len__(self):
-        return len(self.seq_users)
-
-    def __getitem__(self, index):
-        users = self.seq_users[index]
-        negatives = self.sampler.sample(users)
-        return users, self.seq_items[index], self.seq_tgt[index], negatives
 
 
 def _windows(history, L):

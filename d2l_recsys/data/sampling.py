@@ -52,6 +52,10 @@ class NegativeSampler:
             self._rng = numpy.random.default_rng([abs(self.seed), self._process])
         return self._rng
 
+    def largest_id(self) -> numpy.ndarray:
+        """Return the largest id that can be drawn, shape (1,)."""
+        return numpy.array([self._step - 2])
+
     def check(self, users: numpy.ndarray) -> None:
         """Raise a ValueError that names the first user for whom no item is allowed."""
         empty = numpy.flatnonzero(self.allowed[users] < 1)

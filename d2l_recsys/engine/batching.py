@@ -4,7 +4,6 @@ from typing import Iterator, List, Union
 
 import numpy
 
-from d2l_recsys.data.ids import id_pairs
 from d2l_recsys.runtime.backend import gluon, np
 
 _BLOCK_BYTES = 2**26
@@ -120,6 +119,30 @@ class Arrays:
         """Return the rows at `index`, an int or an array of ints, as a tuple."""
         return tuple(a[index] for a in self.arrays)
 
+    def id_columns(self):
+        """Return for each column of a batch the ids that occur in it."""
+        return self.arrays
+
+
+class WithNegatives(gluon.data.Dataset):
+    """Columns of ids, users first, and a negative item for each access to a row.
+
+    A subclass sets `columns`, arrays (n, ...), and `sampler`.
+    """
+
+    def __len__(self):
+        """Return the number of rows."""
+        return len(self.columns[0])
+
+    def __getitem__(self, index):
+        """Return the rows at `index`, an int or an array of ints, with negatives."""
+        rows = [column[index] for column in self.columns]
+        return (*rows, self.sampler.sample(rows[0]))
+
+    def id_columns(self):
+        """Return for each column of a batch the ids that occur in it."""
+        return (*self.columns, self.sampler.largest_id())
+
 
 def side_by_side(*ids):
     """Repeat ids that stand alone, of shape (1, ...), as often as the others are many.
@@ -133,17 +156,6 @@ def side_by_side(*ids):
         shapes = " and ".join(str(x.shape) for x in ids)
         raise ValueError(f"ids of shapes {shapes} do not go together")
     return [x if len(x) == rows else np.repeat(x, rows, axis=0) for x in ids]
-
-
-def check_ids(net: gluon.Block, loader) -> None:
-    """Raise ValueError for ids of `loader` that `net` does not have.
-
-    MXNet would clip them silently. They are known where the net tells its `num_users`
-    and `num_items`, and the loader holds arrays of users, items and scores.
-    """
-    arrays = getattr(getattr(loader, "dataset", None), "arrays", [])
-    if hasattr(net, "num_users") and len(arrays) == 3:
-        id_pairs(*arrays[:2], net.num_users, net.num_items)
 
 
 def _array(values):

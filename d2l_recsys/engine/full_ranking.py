@@ -8,6 +8,7 @@ from d2l_recsys.data.ids import single_items
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
 from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.predict import forward
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
@@ -39,6 +40,8 @@ def scores_of_all_items(
     check_sizes(net, users.max(initial=-1) + 1, num_items)
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
     size = max(1, pairs // num_items)
+    contexts = [users] if seq is None else [users, seq[users]]
+    check_inputs(net, [*contexts, numpy.array([num_items - 1])])
     all_items = numpy.arange(num_items, dtype="int32")
     for start in range(0, len(users), size):
         chunk = users[start : start + size]

@@ -10,6 +10,7 @@ import numpy
 
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
 from d2l_recsys.engine.snapshot import check_finite, undo_on_divergence
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
 from d2l_recsys.runtime.devices import devices_of, split_and_load
@@ -42,9 +43,24 @@ class Step:
         self.net, self.devices = net, devices_of(net, devices)
         _check_gradients(net, self.devices)
         self._run = _as_graph(losses, net, loss)
+        self._check = IdCheck(net, partial(_looked_up, losses, net))
+        self._each_batch = True
+
+    def check(self, loader) -> None:
+        """Raise ValueError for an id that the net does not have.
+
+        Those of a loader that holds arrays are checked here, once, those of another
+        loader batch by batch.
+        """
+        dataset = getattr(loader, "dataset", None)
+        self._each_batch = not hasattr(dataset, "id_columns")
+        if not self._each_batch:
+            self._check(dataset.id_columns())
 
     def __call__(self, batch: Sequence) -> Tuple[list, Outputs]:
         """Write the gradients of `batch`; return the losses and outputs by device."""
+        if self._each_batch:
+            self._check(batch)
         share = worker.share(batch)
         pieces = list(zip(*(split_and_load(data, self.devices) for data in share)))
         idle = self.devices[len(pieces) :]
@@ -82,6 +98,10 @@ def _as_graph(losses, net, loss):
     graph = _Graph(losses, net, copy(loss))
     graph.hybridize(**dict(net._flags))
     return graph
+
+
+def _looked_up(losses, net, F, *piece):
+    return losses(F, net, sum_of_scores, *piece)
 
 
 def _as_tuple(result):
@@ -123,6 +143,7 @@ def fit(
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
     net = step.net
+    step.check(train_iter)
     worker.broadcast(net)
     history, seed = _start(net, trainer, train_iter, checkpoint)
     stop = bool(history and on_epoch and on_epoch(history))

@@ -4,6 +4,7 @@ from typing import Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of, split_and_load
 from d2l_recsys.runtime.workers import worker
@@ -30,6 +31,7 @@ def predictions(
     for batch in batches:
         *inputs, labels = worker.share(batch)
         if len(labels):
+            check_inputs(net, inputs)
             labels = labels.asnumpy() if isinstance(labels, np.ndarray) else labels
             yield forward(net, inputs, devices), labels
 
@@ -51,6 +53,7 @@ def predict(
         own = worker.rows(len(label))
         if own.stop > own.start:
             share = [x[own] for x in inputs]
+            check_inputs(net, share)
             scores[-1][own] = forward(net, share, devices).ravel()
     if not labels:
         raise ValueError(
