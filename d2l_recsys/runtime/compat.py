@@ -18,7 +18,6 @@ import re
 import sys
 import warnings
 from contextlib import contextmanager
-from importlib import import_module
 from types import ModuleType, SimpleNamespace
 
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 8), (3, 13)
@@ -133,43 +132,39 @@ _SCALAR = re.compile(r"\bnp\.(?:(True|False)_|\w+\(([^()]*)\))")
 
 
 def _text(value):
-    """Return ``str(value)`` as C++ parses it: (2, 3), not (np.int64(2), 3)."""
+    """Return ``str(value)`` as MXNet's C++ reads it: (2, 3), not (np.int64(2), 3).
+
+    _ctypes/ndarray.py and _ctypes/symbol.py call it for each argument of an operator.
+    """
     text = str(value)
     if "np." in text and isinstance(value, (tuple, list)):
         return _SCALAR.sub(r"\1\2", text)
     return text
 
 
-def _write_scalars_plainly(numpy):
-    """Have _ctypes/ndarray.py and _ctypes/symbol.py write arguments by `_text`.
+def _complete_mxnet(mxnet):
+    import numpy
 
-    Done before the rest of MXNet is imported, for in a parameter server that import
-    does not return. The two files need nothing of the rest but base.py.
-    """
     if str([numpy.int64(2)]) != "[2]":
         for name in ("mxnet._ctypes.ndarray", "mxnet._ctypes.symbol"):
-            import_module(name).str = _text
+            sys.modules[name].str = _text
+    if (0.0 + numpy.float32(1)).dtype != numpy.float64:
+        _sum_in_float64(numpy.float64(0), mxnet.metric.EvalMetric)
+    if not hasattr(mxnet.gluon, "metric"):  # MXNet 2's name, in the newest edition
+        mxnet.gluon.metric = sys.modules["mxnet.gluon.metric"] = mxnet.metric
 
 
-def _sum_in_float64(numpy, metric):
-    """Let metric.py add float32 to float64, which ``0.0`` is not under NumPy 2."""
-    if (0.0 + numpy.float32(1)).dtype == numpy.float64:
-        return
+def _sum_in_float64(zero, metric):
+    """Let metric.py add float32 to a float64, which ``0.0`` is not under NumPy 2."""
 
     def reset_local(self):
-        self.num_inst, self.sum_metric = 0, numpy.float64(0)
+        self.num_inst, self.sum_metric = 0, zero
 
     def reset(self):
         reset_local(self)
-        self.global_num_inst, self.global_sum_metric = 0, numpy.float64(0)
+        self.global_num_inst, self.global_sum_metric = 0, zero
 
-    metric.EvalMetric.reset, metric.EvalMetric.reset_local = reset, reset_local
-
-
-def _complete_mxnet(numpy, mxnet):
-    _sum_in_float64(numpy, mxnet.metric)
-    if not hasattr(mxnet.gluon, "metric"):  # MXNet 2's name, in the newest edition
-        mxnet.gluon.metric = sys.modules["mxnet.gluon.metric"] = mxnet.metric
+    metric.reset, metric.reset_local = reset, reset_local
 
 
 class _Loader:
@@ -188,20 +183,15 @@ class _Loader:
 
         _refuse(fault_of_numpy(numpy.__version__))
         _complete_numpy(numpy)
-        with warnings.catch_warnings(), _distutils():
-            # Invalid escapes in docstrings, distutils, names that NumPy is to drop.
-            warnings.simplefilter("ignore", SyntaxWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            try:
-                _write_scalars_plainly(numpy)
+        try:
+            with _distutils():
                 self.loader.exec_module(mxnet)
-            except AttributeError as error:
-                raise ImportError(
-                    f"MXNet 1.9.1 does not import with NumPy {numpy.__version__} "
-                    f"({str(error).splitlines()[0]}): "
-                    f"pip install 'numpy<{_UNTRIED_NUMPY}'"
-                ) from error
-        _complete_mxnet(numpy, mxnet)
+        except AttributeError as error:
+            raise ImportError(
+                f"MXNet 1.9.1 does not import with NumPy {numpy.__version__} "
+                f"({str(error).splitlines()[0]}): pip install 'numpy<{_UNTRIED_NUMPY}'"
+            ) from error
+        _complete_mxnet(mxnet)
 
 
 def _refuse(fault):
@@ -226,8 +216,5 @@ class _Finder:
 
 if sys.modules.get("mxnet") is None:
     sys.meta_path.insert(0, _Finder())
-else:  # it could be imported without help
-    import numpy
-
-    _write_scalars_plainly(numpy)
-    _complete_mxnet(numpy, sys.modules["mxnet"])
+else:  # this Python and NumPy have all that its import needs
+    _complete_mxnet(sys.modules["mxnet"])
