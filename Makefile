@@ -43,7 +43,7 @@ $(READY):
 	done; \
 	uv=$$(command -v uv); \
 	if [ -z "$$uv" ] && [ -n "$$pip" ]; then \
-	  echo "Fetching uv, which makes .venv, into .uv"; \
+	  echo "Fetching uv into .uv, to make .venv with it"; \
 	  "$$pip" -m pip install --quiet --disable-pip-version-check --target .uv uv \
 	    && uv=.uv/bin/uv; \
 	fi; \
@@ -61,8 +61,8 @@ $(READY):
 	exit 2
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --require-hashes -r requirements.txt
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
-	  --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PYTHON) -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(PYTHON) -c 'import sysconfig as s; \
 	  open(s.get_path("purelib") + "/d2l-recsys.pth", "w").write("import d2l_recsys\n")'
 	@touch $@
