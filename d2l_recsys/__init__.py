@@ -19,10 +19,13 @@ What lies flat here is the book; what lies in a folder is machinery: ``data`` (f
 frames and arrays), ``engine`` (training and evaluation), ``runtime`` (MXNet and the
 machine) and ``tools`` (curves and commands). ``from d2l_recsys import d2l`` gives the
 namespace in which the book's own cells run. The book's names can be imported from here
-as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for, but
+``runtime.compat``, which waits for MXNet to make it work with newer Pythons and NumPys.
 """
 
 from importlib import import_module
+
+from d2l_recsys.runtime import compat as _compat  # noqa: F401
 
 __version__ = "0.1.0"
 
