@@ -54,6 +54,12 @@ class FlatTrainer(gluon.Trainer):
         super()._update(ignore_stale_grad)
 
 
+def trained_by(trainer: gluon.Trainer) -> list:
+    """Return the parameters of the net that `trainer` updates."""
+    flat = isinstance(trainer, FlatTrainer)
+    return list(trainer._parts if flat else trainer._params)
+
+
 def make_trainer(
     net: gluon.Block, optimizer: str, optimizer_params: dict
 ) -> gluon.Trainer:

@@ -1,8 +1,8 @@
-"""Parameters set aside: to undo an epoch that diverged, or to keep the best one."""
+"""Copies of parameters, to undo an epoch that diverged or to keep the best one."""
 
 import math
 from contextlib import contextmanager
-from typing import Dict, Iterator, Optional
+from typing import Dict, Iterator, List, Optional
 
 import numpy
 
@@ -12,27 +12,36 @@ from d2l_recsys.runtime.backend import gluon, np
 
 
 class Snapshot:
-    """A copy of the parameters of `net` that have values already."""
+    """A copy of the parameters of `net` that have values, from all of its devices."""
 
     def __init__(self, net: gluon.Block):
         self._net = net
-        self.values: Dict[str, np.ndarray] = {
-            name: parameter.list_data()[0].copy()
+        self.values: Dict[str, List[np.ndarray]] = {
+            name: [data.copy() for data in _copies(parameter)]
             for name, parameter in net.collect_params().items()
             if parameter._data is not None
         }
 
     def restore(self) -> None:
-        """Give the net the copied parameters, on all of its devices."""
+        """Give the net the copied parameters."""
         for name, parameter in self._net.collect_params().items():
             if name in self.values:
-                parameter.set_data(self.values[name])
+                parameter.set_data(self.values[name][0])
+                for data, value in zip(_copies(parameter), self.values[name]):
+                    data[:] = value
+
+
+def _copies(parameter):
+    """Return the values on all devices, or on the first if they are the same."""
+    values = parameter.list_data()
+    # The running statistics of batch normalization differ between devices.
+    return values[:1] if parameter._differentiable else values
 
 
 def check_finite(net: gluon.Block) -> None:
-    """Raise NonFiniteLoss naming a parameter that has become NaN or infinite."""
+    """Raise NonFiniteLoss that names a parameter that is NaN or infinite."""
     for name, values in Snapshot(net).values.items():
-        if not numpy.isfinite(values.asnumpy()).all():
+        if not all(numpy.isfinite(value.asnumpy()).all() for value in values):
             raise NonFiniteLoss(f"{name} became NaN or infinite at the end")
 
 
@@ -40,7 +49,7 @@ def check_finite(net: gluon.Block) -> None:
 def undo_on_divergence(
     net: gluon.Block, trainer: gluon.Trainer, epoch: int
 ) -> Iterator[None]:
-    """Restore the parameters that `epoch` began with if it raises NonFiniteLoss."""
+    """Restore the parameters from the start of `epoch` if it raises NonFiniteLoss."""
     begin = Snapshot(net)
     try:
         yield
@@ -53,7 +62,7 @@ def undo_on_divergence(
             ) from None
         raise NonFiniteLoss(
             f"{error} of epoch {epoch}, with learning rate {trainer.learning_rate:g}: "
-            "lower it, with a new trainer. The net has the parameters of the end of "
+            "lower it, with a new trainer. The net has the parameters from the end of "
             f"epoch {epoch - 1} again."
         ) from None
 
@@ -61,8 +70,8 @@ def undo_on_divergence(
 class BestEpoch:
     """Keep the parameters of the epoch with the lowest `key`: pass it as ``on_epoch``.
 
-    Training ends when `key` has not fallen for `patience` epochs. Raises ValueError for
-    a patience below 1.
+    Training ends when `key` has not improved for `patience` epochs. Raises ValueError
+    if `patience` is below 1.
     """
 
     def __init__(self, net: gluon.Block, key: str, patience: int):
@@ -73,7 +82,7 @@ class BestEpoch:
         self._snapshot = None
 
     def __call__(self, history: History) -> bool:
-        """Look at the newest epoch; return whether it is time to stop."""
+        """Look at the newest epoch; return whether to stop."""
         epoch, value = len(history), history[-1][self.key]
         if value < self.lowest:
             self.epoch, self.lowest = epoch, value
@@ -87,15 +96,15 @@ class BestEpoch:
 
 
 def best_epoch(net, patience: Optional[int], valid_iter, checkpoint):
-    """Return what stops the training of CTR models early, or None without `patience`.
+    """Return the :class:`BestEpoch` of a CTR model, or None without `patience`.
 
-    Raises ValueError for arguments that do not go together.
+    Raises ValueError for arguments that cannot be combined.
     """
     if patience is not None and checkpoint is not None:
         raise ValueError("patience= and checkpoint= cannot be used together")
     if (patience is None) != (valid_iter is None):
         raise ValueError(
-            "patience= and valid_iter= belong together: the epoch to keep is chosen on "
-            "rows that are neither trained nor tested on"
+            "patience= and valid_iter= belong together: the best epoch is chosen on "
+            "rows that are neither in the training set nor in the test set"
         )
     return BestEpoch(net, "valid_log_loss", patience) if patience is not None else None

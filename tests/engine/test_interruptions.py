@@ -166,7 +166,7 @@ def test_the_same_seed_gives_the_same_results_bit_for_bit(threads, tmp_path):
         (["--checkpoint", "setup.py"], "cannot write checkpoints to setup.py/mf/main"),
         (
             ["--checkpoint", "nowhere", "--resume"],
-            "nowhere/mf/main holds no sound checkpoint to resume from",
+            "nowhere/mf/main contains no intact checkpoint to resume from",
         ),
     ],
 )
