@@ -145,8 +145,8 @@ def _windows(history, L):
     empty = numpy.flatnonzero(counts == 0)
     if len(empty):
         raise ValueError(
-            f"user {empty[0]} has no history: leave the user out and number the others "
-            "from 0 without gaps"
+            f"user {empty[0]} (counted from 0) has no history: leave the user out and "
+            "number the others without gaps"
         )
     # L places of padding before each user's items, so that every window has its place.
     size = len(history) + L * history.num_users

@@ -34,10 +34,10 @@ def print_recommendations(
         print(f"    {score:7.3f}  {titles[item]}")
 
 
-def _titles(folder: Path, item_ids: numpy.ndarray) -> List[str]:
+def _titles(folder: Path, item_ids: List[int]) -> List[str]:
     """Return the titles of the items, or "item ID" if the data has no titles."""
     try:
         titles = read_movies(folder)["title"].to_dict()
     except FileNotFoundError:
         titles = {}
-    return [titles.get(item, f"item {item}") for item in item_ids.tolist()]
+    return [titles.get(item, f"item {item}") for item in item_ids]

@@ -61,8 +61,9 @@ class NegativeSampler:
         empty = numpy.flatnonzero(self.allowed[users] < 1)
         if len(empty):
             raise ValueError(
-                f"user {numpy.ravel(users)[empty[0]]} has interacted with every item: "
-                "no negative item can be drawn. Leave out this user's rows."
+                f"user {numpy.ravel(users)[empty[0]]} (counted from 0) has interacted "
+                "with every item: no negative item can be drawn. Leave out this user's "
+                "rows."
             )
 
     def sample(self, users: numpy.ndarray) -> numpy.ndarray:

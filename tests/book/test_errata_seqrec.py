@@ -155,7 +155,7 @@ def test_e40_absent_users_get_a_history_of_item_0():
     for user, items in present.items():
         test_seq[user] = np.array(items[-L:])
     assert test_seq[1].asnumpy().tolist() == [0, 0]  # and item 0 is an item
-    with pytest.raises(ValueError, match="user 1 has no history"):
+    with pytest.raises(ValueError, match=r"user 1 \(counted from 0\) has no history"):
         SeqDataset([0] * 3 + [2] * 3, [4, 5, 6, 7, 8, 9], L, 3, ITEMS, present)
 
 

@@ -1,5 +1,6 @@
 """The larger MovieLens data sets: valid and invalid files in their formats."""
 
+import numpy
 import pytest
 from damage import damaged, each_damage, parsed_ratings
 from hypothesis import given
@@ -175,7 +176,7 @@ class TestReading:
         assert (num_users, num_items) == (2, 2)
         assert data["user_id"].tolist() == [1, 1, 2]
         assert data["item_id"].tolist() == [2, 1, 2]
-        users, items = data.attrs["user_ids"], data.attrs["item_ids"]
+        users, items = (numpy.array(data.attrs[k]) for k in ("user_ids", "item_ids"))
         assert users[data["user_id"] - 1].tolist() == [3, 3, 90]
         assert items[data["item_id"] - 1].tolist() == [1193, 31, 1193]
         assert data["rating"].tolist() == [row[2] for row in rows_of(name)]
