@@ -19,13 +19,17 @@ from typing import Callable, Dict, Optional, Tuple
 import d2l_recsys
 from d2l_recsys import fm, mf, neumf
 from d2l_recsys.data import catalog
+from d2l_recsys.runtime import compat
 from d2l_recsys.runtime.backend import gluon, np
 from d2l_recsys.runtime.devices import try_all_gpus
 from d2l_recsys.tools.curves import Curves, in_notebook
 
 # Not by an import statement, which has to stand above: the backend is to be the first
 # to load MXNet.
-book = import_module("d2l.mxnet")
+try:
+    book = import_module("d2l.mxnet")
+except ModuleNotFoundError:
+    raise ImportError(compat.HOW_TO_ADD_D2L) from None
 
 
 def __getattr__(name):
