@@ -68,11 +68,12 @@ $(READY):
 	@touch $@
 
 # Renew the pins: a file for Python 3.8 to 3.13 on every platform, and one with the same
-# versions for NVIDIA GPUs (Linux x86_64), for which there are other wheels. Needs uv.
+# versions for NVIDIA GPUs (Linux x86_64), for which there are other wheels.
 # No resolver accepts them, hence the overrides and, on installing, --no-deps.
-LOCK = uv pip compile --quiet --universal --python-version 3.8 --generate-hashes \
-  --override requirements-overrides.txt --custom-compile-command "make lock" setup.py
-lock:
+LOCK = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.8 \
+  --generate-hashes --override requirements-overrides.txt \
+  --custom-compile-command "make lock" setup.py
+lock: $(READY)
 	$(LOCK) --extra cpu --extra dev --upgrade -o requirements.txt
 	$(LOCK) --extra cu112 --extra dev --constraint requirements.txt \
 	  -o requirements-cu112.txt

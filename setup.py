@@ -8,6 +8,19 @@ from setuptools import find_packages, setup
 # this marker pip would try to compile an old NumPy there. README tells what to do.
 BELOW_313 = "; python_version < '3.13'"
 
+# The CUDA 11 libraries, so that NVIDIA's driver is all a machine needs.
+CUDA = [
+    "nvidia-cublas-cu11==11.10.3.66",
+    "nvidia-cuda-nvrtc-cu11==11.7.99",
+    "nvidia-cuda-runtime-cu11==11.7.99",
+    "nvidia-cudnn-cu11==8.5.0.96",
+    "nvidia-cufft-cu11==10.7.2.91",
+    "nvidia-curand-cu11==10.2.10.91",
+    "nvidia-cusolver-cu11==11.4.0.1",
+    "nvidia-nccl-cu11==2.14.3",
+    "nvidia-nvtx-cu11==11.7.91",
+]
+
 setup(
     name="d2l-recsys",
     version="0.1.0",
@@ -33,20 +46,9 @@ setup(
     ],
     extras_require={
         "cpu": ["mxnet==1.9.1" + BELOW_313],
-        # The CUDA 11 libraries too, so that NVIDIA's driver is all a machine needs.
-        "cu112": [
-            "mxnet-cu112==1.9.1" + BELOW_313,
-            "nvidia-cublas-cu11==11.10.3.66",
-            "nvidia-cuda-nvrtc-cu11==11.7.99",
-            "nvidia-cuda-runtime-cu11==11.7.99",
-            "nvidia-cudnn-cu11==8.5.0.96",
-            "nvidia-cufft-cu11==10.7.2.91",
-            "nvidia-curand-cu11==10.2.10.91",
-            "nvidia-cusolver-cu11==11.4.0.1",
-            "nvidia-nccl-cu11==2.14.3",
-            "nvidia-nvtx-cu11==11.7.91",
-        ],
-        # What the lock adds. With d2l, so that pip alone can't resolve it on 3.12+.
+        "cu112": ["mxnet-cu112==1.9.1" + BELOW_313, *CUDA],
+        "cuda11": CUDA,  # for mxnet-cu112 that is installed with --no-deps
+        # For make, which installs it from the lock: pip can't resolve d2l on 3.12+.
         "dev": [
             "d2l==1.0.3",
             "hypothesis",
@@ -59,6 +61,7 @@ setup(
             "scikit-learn",
             "scipy",
             "setuptools",
+            "uv",
             "wheel",
         ],
     },

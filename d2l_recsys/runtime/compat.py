@@ -22,6 +22,11 @@ from types import ModuleType, SimpleNamespace
 
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 8), (3, 13)
 _UNTRIED_NUMPY = "2.6"  # may work; 3.0 is refused
+# d2l's metadata ask for releases that have no wheels for Python 3.12.
+HOW_TO_ADD_D2L = (
+    "the book's package d2l is needed: pip install ipython, then "
+    "pip install --no-deps d2l==1.0.3"
+)
 
 
 def fault_of_python() -> str:
@@ -56,7 +61,7 @@ def how_to_install() -> str:
     # Its metadata ask for NumPy below 2, of which there is none for Python 3.13.
     return (
         "pip install --no-deps mxnet==1.9.1, or on a machine with an NVIDIA GPU "
-        "'d2l-recsys[cu112]' and then --no-deps mxnet-cu112==1.9.1"
+        "'d2l-recsys[cuda11]' and then --no-deps mxnet-cu112==1.9.1"
     )
 
 

@@ -157,3 +157,8 @@ def test_where_mxnet_is_imported_first():
 def test_what_is_too_old_or_too_new_is_named(pretended, fault):
     last = run(f"import d2l_recsys; {pretended}; import mxnet").splitlines()[-1]
     assert last == f"ImportError: {fault}"
+
+
+def test_the_books_namespace_says_what_it_needs():
+    last = run("sys.modules['d2l'] = None; from d2l_recsys import d2l").splitlines()[-1]
+    assert last == f"ImportError: {compat.HOW_TO_ADD_D2L}"

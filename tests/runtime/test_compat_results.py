@@ -133,7 +133,6 @@ def test_two_devices_get_equal_halves():
     assert numpy.concatenate([half.asnumpy() for half in halves]).tolist() == A.tolist()
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize(("workers", "threads"), [(0, False), (2, False), (2, True)])
 def test_data_loaders_with_workers(workers, threads):
     numpy.random.seed(3)

@@ -1,5 +1,6 @@
 import io
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -76,6 +77,24 @@ def test_bars_do_not_overlap(values, width):
 
 def test_this_is_no_notebook():
     assert not curves.in_notebook()
+
+
+def test_the_kernels_of_jupyter_and_colab_are_notebooks(monkeypatch):
+    jupyter = type("ZMQInteractiveShell", (), {})
+    terminal = type("TerminalInteractiveShell", (), {})
+    for shell in (jupyter(), type("Shell", (jupyter,), {})(), terminal()):
+        ipython = SimpleNamespace(get_ipython=lambda shell=shell: shell)
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        assert curves.in_notebook() == isinstance(shell, jupyter)
+
+
+def test_a_notebook_without_d2l_trains_and_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(curves, "in_notebook", lambda: True)
+    monkeypatch.setitem(sys.modules, "d2l", None)
+    follow = curves.Curves(1, {"train_loss": "train loss"}, ylim=(0, 1))
+    follow([{"epoch": 1, "train_loss": 0.5}])
+    line = "No live curves: the book's package d2l is needed: pip install ipython, then"
+    assert capsys.readouterr().out == f"{line} pip install --no-deps d2l==1.0.3\n"
 
 
 def test_a_notebook_gets_a_picture():
