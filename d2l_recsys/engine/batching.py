@@ -69,7 +69,7 @@ class BatchLoader:
 
     @property
     def state(self) -> dict:
-        """What the next epochs depend on, as plain numbers: see ``checkpoint``."""
+        """The random states and rows that later epochs depend on, as plain numbers."""
         return {
             "order": self.rng.bit_generator.state,
             "left_over": self._left_over.tolist(),

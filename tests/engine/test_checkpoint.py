@@ -141,11 +141,11 @@ def same(a, b):
 
 @pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize("crash", [1, 3])
-def test_resumed_equals_left_alone(name, crash, tmp_path):
+def test_resumed_equals_uninterrupted(name, crash, tmp_path):
     alone = run(name, 5)
     with pytest.raises(KeyboardInterrupt):
         run(name, 5, tmp_path, crash=crash)
-    # Another seed, to show that nothing of the new process matters.
+    # Another seed, to show that the new process has no influence.
     assert same(run(name, 5, tmp_path, seed=99), alone)
     assert len(list(tmp_path.iterdir())) == 2  # the newest two, and no other file
 
@@ -160,7 +160,7 @@ def test_other_optimizers(optimizer, tmp_path):
 
 @pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize("devices", [1, 2])
-def test_one_flat_array_trains_and_resumes_as_many_do(name, devices, tmp_path):
+def test_one_flat_array_trains_and_resumes_like_many(name, devices, tmp_path):
     alone = run(name, 4, devices=devices)
     with pytest.raises(KeyboardInterrupt):
         run(name, 4, tmp_path, devices=devices, crash=2, flat=True)

@@ -1,4 +1,4 @@
-"""No epoch of any worker repeats dropout masks of another, not even shifted."""
+"""Epochs and workers never repeat each other's dropout masks, not even shifted."""
 
 import itertools
 

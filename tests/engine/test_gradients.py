@@ -1,4 +1,4 @@
-"""A trainer that does not train the net, or not all of it, is told."""
+"""Trainers that train another net, or only a part of it."""
 
 import numpy
 import pytest
@@ -106,7 +106,7 @@ def test_a_layer_whose_shape_is_never_known():
 
 
 @pytest.mark.parametrize("make", [flat, gluons])
-def test_frozen_layers_and_gradients_of_zero_are_in_order(make):
+def test_frozen_layers_and_gradients_of_zero_are_accepted(make):
     frozen = made(Net())
     frozen.unused.collect_params().setattr("grad_req", "null")
     trained(frozen, make(frozen))

@@ -1,4 +1,4 @@
-"""What cannot be resumed to the same end is refused, and its difference named."""
+"""Trainings that cannot be resumed exactly are refused, with the reason."""
 
 import numpy
 import pytest
