@@ -1,7 +1,7 @@
 """Read, split and load the MovieLens data set. Section: ``movielens``."""
 
 import os
-import random
+from random import Random
 from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy
@@ -121,7 +121,7 @@ def split_data_ml100k(
 def _draws(seed: Union[int, str], rows: int) -> numpy.ndarray:
     """Return a random number between 0 and 1 for each row."""
     if seed == "book":
-        book = random.Random(0)
+        book = Random(0)
         return numpy.fromiter((book.random() for _ in range(rows)), "float64", rows)
     if isinstance(seed, str):
         raise ValueError(f"seed must be an integer or 'book', not {seed!r}")

@@ -121,7 +121,13 @@ class Bad(Exception):
     """Its argument is the number of the bad line."""
 
 
+def without_mark(content):
+    """Return the content without the one byte order mark that is accepted."""
+    return content[3:] if content.startswith(b"\xef\xbb\xbf") else content
+
+
 def parsed_ratings(content, separator=b"\t", header=None, halves=False):
+    content = without_mark(content)
     rows, known, first = [], set(), 1 if header is None else 2
     for number, line in enumerate(lines_of(content), 1):
         if number < first:
@@ -150,11 +156,16 @@ def parsed_ratings(content, separator=b"\t", header=None, halves=False):
 
 def parsed_movies(content):
     """Read a u.item of two genres."""
+    content, encoding = without_mark(content), "utf-8"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        encoding = "latin-1"
     rows = {}
     for number, line in enumerate(lines_of(content), 1):
-        fields = line.decode("latin-1").split("|")
+        fields = line.decode(encoding).split("|")
         item = whole(fields[0].encode(), 1)
-        control = any(ord(c) < 32 for c in line.decode("latin-1"))
+        control = any(ord(c) < 32 for c in line.decode(encoding))
         if len(fields) != 7 or item is None or item in rows or control:
             raise Bad(number)
         if not {*fields[5:]} <= {"0", "1"}:
@@ -167,8 +178,7 @@ def parsed_movies(content):
 
 def parsed_table(content, layout):
     """Return labels and fields of each row, for the layouts of this file."""
-    if content.startswith(b"\xef\xbb\xbf"):
-        content = content[3:]
+    content = without_mark(content)
     rows = []
     names = layout.separator.join(layout.columns).encode()
     for number, line in enumerate(lines_of(content), 1):

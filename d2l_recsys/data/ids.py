@@ -4,10 +4,8 @@ from itertools import chain
 from numbers import Integral, Real
 from typing import (
     Any,
-    Callable,
     Dict,
     Iterable,
-    Iterator,
     List,
     Mapping,
     Optional,
@@ -57,30 +55,30 @@ def flat(lists: Any, what: str) -> Tuple[numpy.ndarray, numpy.ndarray, List[int]
     values = [v.asnumpy() if hasattr(v, "asnumpy") else v for v in lists.values()]
     try:
         sizes = [_size(items) for items in values]
-        items = _int64(lambda: chain.from_iterable(values), sum(sizes))
+        items = _int64(list(chain.from_iterable(values)))
     except (TypeError, OverflowError):
         raise ValueError(f"{what}: {_fault_of_items(lists, values)}") from None
     return numpy.repeat(users, sizes), items, sizes
 
 
 def users_of(lists: Any, what: str) -> numpy.ndarray:
-    """Return the users of the dictionary `lists`, as :func:`flat` does."""
+    """Return the users of the dictionary `lists`, one for each list."""
     check_dictionary(lists, what)
     try:
-        return _int64(lambda: iter(lists), len(lists))
+        return _int64(list(lists))
     except (TypeError, OverflowError):
         user = next(user for user in lists if not _is_id(user))
         raise ValueError(f"{what}: user {shown(user)} {_NO_ID}") from None
 
 
-def _int64(values: Callable[[], Iterator[Any]], count: int) -> numpy.ndarray:
-    """Return what `values()` yields as an array.
+def _int64(values: List[Any]) -> numpy.ndarray:
+    """Return integers as an array.
 
-    Raises TypeError if it is not integers: NumPy would convert 0.9 to 0 and "1" to 1.
+    Raises TypeError for other values: NumPy would convert 0.9 to 0 and "1" to 1.
     """
-    if not all(map(_is_integer_type, {*map(type, values())})):
+    if not all(map(_is_integer_type, {*map(type, values)})):
         raise TypeError
-    return numpy.fromiter(values(), dtype="int64", count=count)
+    return numpy.fromiter(values, dtype="int64", count=len(values))
 
 
 def _size(items: Any) -> int:
@@ -104,7 +102,7 @@ def _fault_of_items(users: Iterable[Any], lists: Iterable[Any]) -> str:
 
 
 def _is_integer_type(kind: type) -> bool:
-    return issubclass(kind, Integral) and kind is not bool
+    return issubclass(kind, Integral) and not issubclass(kind, bool)
 
 
 def _is_id(value: Any) -> bool:
@@ -202,7 +200,7 @@ def _array(values: Any, what: str, where: str) -> numpy.ndarray:
 def _of_objects(values: List[Any], what: str, where: str) -> numpy.ndarray:
     """Return Python's numbers as an array of int64, or of float64 if necessary."""
     for row, value in enumerate(values):
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise _not_a_number(row, shown(value), what, where)
         if isinstance(value, Integral) and not _is_id(value):
             raise ValueError(f"row {row}{where}: {what} {shown(value)} {_NO_ID}")

@@ -26,10 +26,16 @@ def encoding_of(content: bytes) -> str:
     return "utf-8"
 
 
-def is_header(line: str, header: str) -> bool:
-    """Tell whether `line` has the names of `header`, which may be in quotes."""
-    plain = header.split(",")
-    return line in (header, ",".join(f'"{name}"' for name in plain))
+def quoted(header: str) -> str:
+    """Return a header with each name in quotes, as some programs write it."""
+    return ",".join(f'"{name}"' for name in header.split(","))
+
+
+def fault_of_header(line: str, header: str) -> Optional[str]:
+    """Return what is wrong with the first line, or None if it is the header."""
+    if line in (header, quoted(header)):
+        return None
+    return f"the header {header} is missing; the line is {shown(line)}"
 
 
 def numbered_lines(
