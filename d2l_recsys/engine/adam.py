@@ -23,30 +23,30 @@ class FlatTrainer(gluon.Trainer):
     """
 
     def __init__(self, net: gluon.Block, optimizer_params: dict) -> None:
-        self._views = _trained(net)
-        for parameter in self._views:
+        self._parts = _trained(net)
+        for parameter in self._parts:
             if not _can_be_view(parameter):
                 raise ValueError(
                     f"{parameter.name} must be initialized and float32, with grad_req "
                     "'write' and without multipliers"
                 )
-        flat = gluon.Parameter("flat", shape=(sum(map(_padded, self._views)),))
-        flat.initialize(mx.init.Zero(), ctx=self._views[0].list_ctx())
+        flat = gluon.Parameter("flat", shape=(sum(map(_padded, self._parts)),))
+        flat.initialize(mx.init.Zero(), ctx=self._parts[0].list_ctx())
         for k, pair in enumerate(zip(flat.list_data(), flat.list_grad())):
             # Slices of a legacy array share its memory, also when reshaped.
             arrays, start = [x.as_nd_ndarray() for x in pair], 0
-            for parameter in self._views:
+            for parameter in self._parts:
                 stop = start + math.prod(parameter.shape)
                 views = (x[start:stop].reshape(parameter.shape) for x in arrays)
                 _make_view(parameter, k, *views)
                 start += _padded(parameter)
-        self._arrays = [(p._data[0], p._grad[0]) for p in self._views]
+        self._arrays = [(p._data[0], p._grad[0]) for p in self._parts]
         super().__init__([flat], "adam", optimizer_params)
-        for parameter in self._views:
+        for parameter in self._parts:
             parameter._trainer = self  # set_data tells the trainer about new values
 
     def _update(self, ignore_stale_grad: bool = False) -> None:
-        for parameter, (data, grad) in zip(self._views, self._arrays):
+        for parameter, (data, grad) in zip(self._parts, self._arrays):
             same_data = parameter._data[0] is data
             same_grad = parameter._grad and parameter._grad[0] is grad
             multipliers = parameter.lr_mult, parameter.wd_mult
