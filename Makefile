@@ -20,6 +20,7 @@ notebooks: $(READY)
 lint: $(READY)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
 
 bench: $(READY)
 	$(PYTHON) -m benchmarks $(ARGS)

@@ -29,7 +29,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["d2l_recsys*", "chapters*"]),
-    package_data={"chapters.runner": ["printed.csv"]},
+    package_data={"chapters.runner": ["printed.csv"], "d2l_recsys": ["py.typed"]},
     entry_points={"console_scripts": ["d2l-recsys=d2l_recsys.__main__:main"]},
     python_requires=">=3.8,<3.14",
     install_requires=[
@@ -53,6 +53,7 @@ setup(
             "d2l==1.0.3",
             "hypothesis",
             "jupytext",
+            "mypy<1.15",  # 1.15 does not run on Python 3.8
             "nbclient",
             "nox",
             "pytest",

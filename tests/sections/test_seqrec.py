@@ -181,7 +181,7 @@ def test_sequences_of_another_length(hybridize, length, branch):
     if hybridize:
         net.hybridize()
     ids = np.zeros(2, dtype="int32")
-    with pytest.raises(ValueError, match=r"not \(B, 3\): make the net and the SeqData"):
+    with pytest.raises(ValueError, match=r"not \(B, 3\): use the same L for the net"):
         net(ids, np.zeros((2, length), dtype="int32"), ids)
 
 
