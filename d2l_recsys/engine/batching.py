@@ -4,6 +4,7 @@ from typing import Any, Iterator, List, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.runtime.backend import gluon, np
 
 # Rows are gathered in blocks: large ones for speed, but limited to save memory.
@@ -127,7 +128,7 @@ class Arrays:
         """Return the row at `index`, or the rows at an array of indices, as a tuple."""
         return tuple(a[index] for a in self.arrays)
 
-    def id_columns(self):
+    def id_columns(self) -> Sequence:
         """Return for each column of a batch the ids that occur in it."""
         return self.arrays
 
@@ -138,16 +139,19 @@ class WithNegatives(gluon.data.Dataset):
     A subclass sets `columns`, arrays (n, ...), and `sampler`.
     """
 
-    def __len__(self):
+    columns: Sequence[numpy.ndarray]
+    sampler: NegativeSampler
+
+    def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.columns[0])
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Tuple:
         """Return the rows at `index`, an int or an array of ints, with negatives."""
         rows = [column[index] for column in self.columns]
         return (*rows, self.sampler.sample(rows[0]))
 
-    def id_columns(self):
+    def id_columns(self) -> Sequence:
         """Return for each column of a batch the ids that occur in it."""
         return (*self.columns, self.sampler.largest_id())
 

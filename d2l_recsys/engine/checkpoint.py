@@ -12,7 +12,7 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy
 
@@ -62,7 +62,7 @@ class Checkpoint:
             )
         self._found = self._newest_intact() if resume else None
 
-    def _prepare_folder(self):
+    def _prepare_folder(self) -> Any:
         """Create and lock the folder; remove what killed writes have left there."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,16 +85,16 @@ class Checkpoint:
 
     def files(self) -> List[Path]:
         """Return the checkpoints in the folder, oldest first."""
-        numbers = {
-            path: re.fullmatch(r"epoch-([0-9]+)\.npz", path.name)
-            for path in self.folder.glob("epoch-*.npz")
-        }
-        found = [path for path, number in numbers.items() if number]
-        return sorted(found, key=lambda path: int(numbers[path][1]))
+        numbers = {}
+        for path in self.folder.glob("epoch-*.npz"):
+            found = re.fullmatch(r"epoch-([0-9]+)\.npz", path.name)
+            if found:
+                numbers[path] = int(found[1])
+        return sorted(numbers, key=lambda path: numbers[path])
 
     def restore(
-        self, net: gluon.Block, trainer: gluon.Trainer, train_iter, num_epochs: int
-    ):
+        self, net: gluon.Block, trainer: gluon.Trainer, train_iter: Any, num_epochs: int
+    ) -> Optional[Tuple[History, int]]:
         """Restore the state of the arguments; return (history, seed), or None.
 
         Raises :class:`CheckpointError` if the state of a training with these arguments
@@ -120,7 +120,14 @@ class Checkpoint:
         training_state.put_batches(train_iter, meta["train_iter"])
         return meta["history"], meta["seed"]
 
-    def save(self, net, trainer, train_iter, history: History, seed: int) -> None:
+    def save(
+        self,
+        net: gluon.Block,
+        trainer: gluon.Trainer,
+        train_iter: Any,
+        history: History,
+        seed: int,
+    ) -> None:
         """Write a checkpoint for the end of `history`; delete the third newest."""
         if worker.rank:
             return
@@ -147,7 +154,7 @@ class Checkpoint:
         for old in self.files()[:-2]:
             old.unlink()
 
-    def _newest_intact(self):
+    def _newest_intact(self) -> Tuple[Path, Dict[str, Any], Dict[str, Any]]:
         for path in reversed(self.files()):
             try:
                 found = _read(path)
@@ -163,7 +170,7 @@ class Checkpoint:
             f"{self.folder} contains no intact checkpoint to resume from"
         )
 
-    def _check_same(self, path, saved, current):
+    def _check_same(self, path: Path, saved: Dict, current: Dict) -> None:
         """Raise CheckpointError that names a setting with another value."""
         for key in sorted({*saved, *current}):
             then, now = saved.get(key), current.get(key)
@@ -174,7 +181,7 @@ class Checkpoint:
                 )
 
 
-def _write(path, arrays):
+def _write(path: Path, arrays: Dict[str, Any]) -> None:
     """Write a temporary file and rename it: `path` is never incomplete."""
     work = path.with_name(f".{path.name}.{os.getpid()}")
     packed = io.BytesIO()
@@ -194,7 +201,7 @@ def _write(path, arrays):
             work.unlink()
 
 
-def _read(path):
+def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """Return arrays and description; a damaged file may raise any exception."""
     content = path.read_bytes()
     if content[-_CHECKSUM_BYTES:] != _checksum(content):
@@ -212,6 +219,6 @@ def _read(path):
     return arrays, meta
 
 
-def _checksum(content):
+def _checksum(content: Any) -> bytes:
     """Return the SHA-256 of everything but the checksum's own place, as text."""
     return hashlib.sha256(content[:-_CHECKSUM_BYTES]).hexdigest().encode()

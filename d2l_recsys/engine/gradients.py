@@ -1,7 +1,7 @@
 """Check that gradients reach the parameters that a trainer updates."""
 
 import warnings
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from d2l_recsys.engine.adam import trained_by
 from d2l_recsys.runtime.backend import gluon, mx
@@ -37,7 +37,7 @@ def check_trainer(net: gluon.Block, trainer: gluon.Trainer) -> None:
         )
 
 
-def forget_gradients(parameters) -> None:
+def forget_gradients(parameters: Iterable[gluon.Parameter]) -> None:
     """Let :func:`check_reached` look at the gradients written from now on."""
     for parameter in parameters:
         if parameter.grad_req != "null":
@@ -45,7 +45,7 @@ def forget_gradients(parameters) -> None:
                 data._fresh_grad = False
 
 
-def check_reached(parameters) -> None:
+def check_reached(parameters: Iterable[gluon.Parameter]) -> None:
     """Raise ValueError if the last backward pass did not reach all `parameters`."""
     missed = [
         p.name

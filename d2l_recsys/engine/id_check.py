@@ -4,7 +4,7 @@ import json
 import weakref
 from functools import partial, reduce
 from operator import add
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy
@@ -56,7 +56,7 @@ class IdCheck:
             if limit is not None:
                 _check(array, limit, f"input {k}")
 
-    def _find_limits(self, count):
+    def _find_limits(self, count: int) -> List[Optional[int]]:
         inputs = [mx.sym.var(f"input {k}").as_np_ndarray() for k in range(count)]
         try:
             out = self._compute(mx.sym, *inputs)
@@ -76,16 +76,16 @@ def check_inputs(net: gluon.Block, inputs: Sequence) -> None:
     _OF_NETS[net](inputs)
 
 
-def sum_of_scores(*scores):
+def sum_of_scores(*scores: Any) -> Any:
     """Stand in for the loss in a graph of which only the look-ups matter."""
     return reduce(add, scores)
 
 
-def _call(net, F, *inputs):
+def _call(net: Any, F: Any, *inputs: Any) -> Any:
     return net()(*inputs)
 
 
-def _check(array, limit: int, what: str) -> None:
+def _check(array: Any, limit: int, what: str) -> None:
     ids = array.asnumpy() if hasattr(array, "asnumpy") else numpy.asarray(array)
     if ids.size == 0 or (ids.min() >= 0 and ids.max() < limit):
         return
@@ -97,7 +97,7 @@ def _check(array, limit: int, what: str) -> None:
     )
 
 
-def _limits(nodes, count):
+def _limits(nodes: List[Dict], count: int) -> List[Optional[int]]:
     """Return for each input the rows of the smallest table it is looked up in."""
     limits: List[Optional[int]] = [None] * count
     for node in nodes:
@@ -106,11 +106,12 @@ def _limits(nodes, count):
         rows = int(node["attrs"]["input_dim"])
         for name in _origins(nodes, node["inputs"][0][0]):
             k = int(name.split()[1])
-            limits[k] = rows if limits[k] is None else min(rows, limits[k])
+            known = limits[k]
+            limits[k] = rows if known is None else min(rows, known)
     return limits
 
 
-def _origins(nodes, number):
+def _origins(nodes: List[Dict], number: int) -> Iterator[str]:
     """Yield the inputs whose ids reach a node unchanged."""
     node = nodes[number]
     if node["op"] == "null":
@@ -123,7 +124,7 @@ def _origins(nodes, number):
         yield from _origins(nodes, node["inputs"][0][0])
 
 
-def _watch(net):
+def _watch(net: gluon.Block) -> None:
     """Let the embeddings of `net` check what they get, unless they do so already."""
     if isinstance(net, nn.Embedding) and _look not in net._forward_pre_hooks.values():
         net.register_forward_pre_hook(_look)
@@ -131,5 +132,5 @@ def _watch(net):
         _watch(child)
 
 
-def _look(embedding, inputs):
+def _look(embedding: gluon.Block, inputs: Sequence) -> None:
     _check(inputs[0], embedding._kwargs["input_dim"], embedding.name)

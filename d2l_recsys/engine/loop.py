@@ -4,7 +4,7 @@ import math
 import time
 from copy import copy
 from functools import partial
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
@@ -53,13 +53,13 @@ class Step:
         self._check = IdCheck(net, partial(_looked_up, losses, net))
         self._each_batch = True
 
-    def check(self, loader) -> None:
+    def check(self, loader: Any) -> None:
         """Raise ValueError for an id that the net does not have.
 
         Those of a loader that holds arrays are checked here, once, those of another
         loader batch by batch.
         """
-        dataset = getattr(loader, "dataset", None)
+        dataset: Any = getattr(loader, "dataset", None)
         self._each_batch = not hasattr(dataset, "id_columns")
         if not self._each_batch:
             self._check(dataset.id_columns())
@@ -93,8 +93,8 @@ class _Graph(nn.HybridBlock):
 
     def hybrid_forward(self, F, *piece):
         # MXNet runs operations on its own arrays in bulk, others one by one.
-        piece = [F.np.copy(x) for x in piece]
-        return self.losses(F, self.net, self.loss, *piece)
+        copies = [F.np.copy(x) for x in piece]
+        return self.losses(F, self.net, self.loss, *copies)
 
 
 def _as_graph(losses, net, loss):
@@ -117,7 +117,7 @@ def _as_tuple(result):
 
 def fit(
     step: Step,
-    train_iter,
+    train_iter: Any,
     trainer: gluon.Trainer,
     num_epochs: int,
     evaluate: Callable[[Dict[str, float], Outputs], Dict[str, float]],
@@ -164,10 +164,10 @@ def fit(
     stop = bool(history and on_epoch and on_epoch(history))
     try:
         while len(history) < num_epochs and not stop:
-            entry = {"epoch": len(history) + 1}
-            number = entry["epoch"] * worker.num_workers + worker.rank
-            mx.random.seed(mxnet_seed(seed, number))
-            with undo_on_divergence(net, trainer, entry["epoch"]):
+            epoch = len(history) + 1
+            entry: Dict[str, float] = {"epoch": epoch}
+            mx.random.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
+            with undo_on_divergence(net, trainer, epoch):
                 figures, outputs = _train_epoch(step, train_iter, trainer, unchecked)
                 entry.update(figures)
                 check_finite(net)
@@ -178,7 +178,7 @@ def fit(
                 checkpoint.save(net, trainer, train_iter, history, seed)
             stop = on_epoch is not None and bool(on_epoch(history))
     except KeyboardInterrupt as interrupt:
-        interrupt.history = history
+        vars(interrupt)["history"] = history
         raise
     if line is not None:
         print(line(history))

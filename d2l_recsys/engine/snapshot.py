@@ -31,7 +31,7 @@ class Snapshot:
                     data[:] = value
 
 
-def _copies(parameter):
+def _copies(parameter: gluon.Parameter) -> List[np.ndarray]:
     """Return the values on all devices, or on the first if they are the same."""
     values = parameter.list_data()
     # The running statistics of batch normalization differ between devices.

@@ -1,6 +1,6 @@
 """The state of a net, its trainer and its batches, as arrays and plain numbers."""
 
-from typing import Dict
+from typing import Any, Dict, List
 
 import numpy
 
@@ -13,7 +13,7 @@ _COUNTERS = {"num_update", "begin_num_update", "rescale_grad", "m_schedule"}
 _SPELLED_OUT = {"lr": "learning_rate"}
 
 
-def check_can_be_saved(net: gluon.Block, train_iter) -> None:
+def check_can_be_saved(net: gluon.Block, train_iter: Any) -> None:
     """Raise CheckpointError where a resumed training would go on differently."""
     if isinstance(train_iter, gluon.data.DataLoader) and not _repeats(train_iter):
         raise CheckpointError(
@@ -35,7 +35,7 @@ def check_can_be_saved(net: gluon.Block, train_iter) -> None:
             )
 
 
-def _repeats(loader):
+def _repeats(loader: Any) -> bool:
     """Return whether a Gluon DataLoader yields the same batches in every epoch."""
     batches = loader._batch_sampler
     return (
@@ -67,7 +67,7 @@ def put_parameters(net: gluon.Block, arrays: Dict[str, numpy.ndarray]) -> None:
         parameter.set_data(np.array(saved))
 
 
-def put_batches(train_iter, state) -> None:
+def put_batches(train_iter: Any, state: Any) -> None:
     """Set the state of `train_iter`, if it has one.
 
     Raises :class:`CheckpointError` for the state of another kind of iterator.
@@ -94,7 +94,7 @@ def get_settings(trainer: gluon.Trainer) -> Dict[str, float]:
     }
 
 
-def _updaters(trainer):
+def _updaters(trainer: gluon.Trainer) -> list:
     """Return the updaters that hold the optimizer's state, one per device or one."""
     if not trainer._kv_initialized:
         trainer._init_kvstore()
@@ -105,7 +105,7 @@ def _updaters(trainer):
     return trainer._updaters
 
 
-def _names(net, trainer):
+def _names(net: gluon.Block, trainer: gluon.Trainer) -> List[str]:
     """Return the trainer's parameters, in its order, by their place in the net.
 
     The trainer orders them by names with a number that counts up in a process, so
@@ -159,7 +159,7 @@ def put_optimizer(
             updater.states_synced[index] = True
 
 
-def _scalars(optimizer):
+def _scalars(optimizer: Any) -> Dict[str, Any]:
     """Return its settings, its counters, and numbers that some keep (Nadam)."""
     return {
         name: value
@@ -168,7 +168,7 @@ def _scalars(optimizer):
     }
 
 
-def _flat(state) -> list:
+def _flat(state: Any) -> list:
     """Return the arrays of an optimizer's state: None, an array, or nested tuples."""
     if state is None:
         return []

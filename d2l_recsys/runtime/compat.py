@@ -19,6 +19,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
+from typing import Any, Dict, Iterator, List, Optional
 
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 8), (3, 13)
 _UNTRIED_NUMPY = "2.6"  # may work; 3.0 is refused
@@ -53,7 +54,7 @@ def is_needed(numpy_version: str) -> bool:
 
 def how_to_install() -> str:
     """Return a line on how to install MXNet."""
-    if sys.version_info < (3, 13):
+    if tuple(sys.version_info) < (3, 13):
         return (
             "pip install 'd2l-recsys[cpu]', or 'd2l-recsys[cu112]' on a machine with "
             "an NVIDIA GPU"
@@ -65,10 +66,10 @@ def how_to_install() -> str:
     )
 
 
-def _missing_names(numpy):
+def _missing_names(numpy: Any) -> Dict[str, Any]:
     """Return names that older NumPys had, under the files of MXNet that use them."""
 
-    def removed(*_, **__):
+    def removed(*_: Any, **__: Any) -> None:
         raise RuntimeError("NumPy 1.20 removed this function, see numpy_financial")
 
     return {
@@ -100,7 +101,7 @@ def _missing_names(numpy):
     }
 
 
-def _complete_numpy(numpy):
+def _complete_numpy(numpy: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of names that are to go, or went
         for name, value in _missing_names(numpy).items():
@@ -109,17 +110,17 @@ def _complete_numpy(numpy):
 
 
 @contextmanager
-def _distutils():
+def _distutils() -> Iterator[None]:
     """Lend MXNet ``distutils.version``, which Python 3.12 removed.
 
     numpy_op_fallback.py and numpy_dispatch_protocol.py compare NumPy's version with
     1.6, 1.15 and 1.17.
     """
 
-    def version(text):
+    def version(text: str) -> List[int]:
         return [int(number) for number in text.split(".")[:2]]
 
-    lent = {}
+    lent: Dict[str, Any] = {}
     if sys.version_info >= (3, 12) and "distutils" not in sys.modules:
         lent = {name: ModuleType(name) for name in ("distutils", "distutils.version")}
         lent["distutils.version"].LooseVersion = version
@@ -136,7 +137,7 @@ def _distutils():
 _SCALAR = re.compile(r"\bnp\.(?:(True|False)_|\w+\(([^()]*)\))")
 
 
-def _text(value):
+def _text(value: Any) -> str:
     """Return ``str(value)`` as MXNet's C++ reads it: (2, 3), not (np.int64(2), 3).
 
     _ctypes/ndarray.py and _ctypes/symbol.py call it for each argument of an operator.
@@ -147,25 +148,25 @@ def _text(value):
     return text
 
 
-def _complete_mxnet(mxnet):
+def _complete_mxnet(mxnet: Any) -> None:
     import numpy
 
     if str([numpy.int64(2)]) != "[2]":
         for name in ("mxnet._ctypes.ndarray", "mxnet._ctypes.symbol"):
-            sys.modules[name].str = _text
+            vars(sys.modules[name])["str"] = _text
     if (0.0 + numpy.float32(1)).dtype != numpy.float64:
         _sum_in_float64(numpy.float64(0), mxnet.metric.EvalMetric)
     if not hasattr(mxnet.gluon, "metric"):  # MXNet 2's name, in the newest edition
         mxnet.gluon.metric = sys.modules["mxnet.gluon.metric"] = mxnet.metric
 
 
-def _sum_in_float64(zero, metric):
+def _sum_in_float64(zero: Any, metric: Any) -> None:
     """Let metric.py add float32 to a float64, which ``0.0`` is not under NumPy 2."""
 
-    def reset_local(self):
+    def reset_local(self: Any) -> None:
         self.num_inst, self.sum_metric = 0, zero
 
-    def reset(self):
+    def reset(self: Any) -> None:
         reset_local(self)
         self.global_num_inst, self.global_sum_metric = 0, zero
 
@@ -175,13 +176,13 @@ def _sum_in_float64(zero, metric):
 class _Loader:
     """Executes ``mxnet/__init__.py`` with all that it needs in place."""
 
-    def __init__(self, loader):
+    def __init__(self, loader: Any) -> None:
         self.loader = loader
 
-    def create_module(self, spec):
+    def create_module(self, spec: Any) -> Any:
         return self.loader.create_module(spec)
 
-    def exec_module(self, mxnet):
+    def exec_module(self, mxnet: Any) -> None:
         mxnet.__spec__.loader = mxnet.__loader__ = self.loader
         _refuse(fault_of_python())
         import numpy
@@ -199,7 +200,7 @@ class _Loader:
         _complete_mxnet(mxnet)
 
 
-def _refuse(fault):
+def _refuse(fault: Optional[str]) -> None:
     if fault:
         raise ImportError(fault)
 
@@ -207,7 +208,7 @@ def _refuse(fault):
 class _Finder:
     """Finds mxnet as the other finders do, and has it executed by `_Loader`."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "mxnet":
             return None
         for finder in sys.meta_path:

@@ -22,11 +22,7 @@ from d2l_recsys.data import catalog
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.fm import FM, train_ch13
-from d2l_recsys.movielens import (
-    load_data_ml100k,
-    read_data_ml100k,
-    split_data_ml100k,
-)
+from d2l_recsys.movielens import load_data_ml100k, read_data_ml100k, split_data_ml100k
 from d2l_recsys.neumf import (
     NeuMF,
     PRDataset,
@@ -216,9 +212,8 @@ def test_training_losses_of_mf_are_sums_of_running_sums(ml100k, printed, halves)
     loss = means(ml100k, "mf", "train_loss") / halves
     batches, batch_size = 194, 512
     ours = loss * (batches + 1) / 2 / batch_size
-    assert round(ours, 3) == pytest.approx(
-        printed, abs=0.0025
-    )  # its last digit and ours
+    # its last digit and ours
+    assert round(ours, 3) == pytest.approx(printed, abs=0.0025)
 
 
 def test_training_losses_of_autorec_are_divided_by_what_is_no_example(ml100k):

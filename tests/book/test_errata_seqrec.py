@@ -168,6 +168,6 @@ def test_e53_the_widths_of_the_dense_layer():
     # No activation on vertical filters: half of their values stay negative.
     net.initialize(mx.init.Normal(1))
     mx.random.seed(0)
-    columns = np.random.normal(0, 1, (100, L))
-    negative = (net.conv_v(columns).asnumpy() < 0).mean()
+    images = np.random.normal(0, 1, (100, L, k))
+    negative = (net.conv_v(images).asnumpy() < 0).mean()
     assert 0.3 < negative < 0.7

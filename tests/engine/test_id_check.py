@@ -141,7 +141,7 @@ def test_sequences():
     seen = {0: [1, 2, 8]}
     loader = BatchLoader(SeqDataset([0] * 3, seen[0], 2, 1, 9, seen), 2)
     rest = ({0: [3]}, BPRLoss(), trainer, None, 1, 9, 1, None, evaluate_ranking, seen)
-    with pytest.raises(ValueError, match="the net knows 6 items, fewer than 9"):
+    with pytest.raises(ValueError, match="the net has 6 items, but 9 are needed"):
         silently(train_ranking, net, loader, *rest)
     for bad in (-1, ITEMS + 1):
         seq = numpy.array([[1, 2], [1, bad]])

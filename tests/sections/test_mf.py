@@ -225,5 +225,5 @@ def test_ids_that_the_net_does_not_know():
     data = data_of_all_cells()
     small = MF(4, 20, 19)
     small.initialize()
-    with pytest.raises(ValueError, match=r"item 19 is not in 0\.\.18"):
+    with pytest.raises(ValueError, match=r"input 1: id 19 is not in 0\.\.18"):
         train(small, data, data, epochs=1)
