@@ -23,7 +23,8 @@ CUDA = [
 
 setup(
     name="d2l-recsys",
-    version="0.1.0",
+    version="0.2.0",
+    license="MIT",
     description="Companion code for the Recommender Systems chapter of "
     "Dive into Deep Learning (MXNet)",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),

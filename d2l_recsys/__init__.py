@@ -28,7 +28,7 @@ from typing import Any, List
 
 from d2l_recsys.runtime import compat as _compat  # noqa: F401
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME_OF = {
     "AutoRec": "autorec",
