@@ -10,7 +10,7 @@ from d2l_recsys.engine.clicks import (
     training_accuracy,
 )
 from d2l_recsys.engine.layers import sum_over_fields
-from d2l_recsys.engine.loop import Step, fit
+from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.snapshot import best_epoch
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
@@ -65,6 +65,7 @@ def train_ch13(
     valid_iter=None,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    threshold: Callable[[Outputs], float] = lambda outputs: 0.0,
 ) -> History:
     """Train a CTR model, print the book's two lines and a third, return the history.
 
@@ -77,7 +78,9 @@ def train_ch13(
     With `patience`, training ends when the log loss on `valid_iter` has not fallen for
     so many epochs; the net gets the parameters of its best epoch back, and this epoch
     is the one that is printed. The history then has valid_acc, valid_log_loss and
-    valid_auc. `devices` defaults to those of the net.
+    valid_auc. `devices` defaults to those of the net. For the accuracies, outputs above
+    ``threshold(outputs)`` predict a click, given the outputs of an epoch: logits above
+    0 by default.
 
     Raises ValueError for a label other than 0 and 1, for one of `patience` and
     `valid_iter` without the other, for a patience below 1, and for `patience` with
@@ -90,9 +93,11 @@ def train_ch13(
     step = Step(net, loss, devices, _losses)
 
     def evaluate(_, outputs):
-        metrics = {"train_acc": training_accuracy(outputs)}
+        limit = threshold(outputs)
+        metrics = {"train_acc": training_accuracy(outputs, limit)}
         for part, rows in (("test", test_iter), ("valid", valid_iter)):
-            found = evaluate_ctr(net, rows, step.devices) if rows is not None else {}
+            given = net, rows, step.devices, limit
+            found = evaluate_ctr(*given) if rows is not None else {}
             metrics.update({f"{part}_{name}": found[name] for name in found})
         return metrics
 

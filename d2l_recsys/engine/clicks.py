@@ -75,9 +75,14 @@ def _rows(logits, labels):
 
 
 def evaluate_ctr(
-    net: gluon.Block, data_iter, devices: Optional[Sequence[mx.Context]] = None
+    net: gluon.Block,
+    data_iter,
+    devices: Optional[Sequence[mx.Context]] = None,
+    threshold: float = 0.0,
 ) -> Dict[str, float]:
     """Return acc, log_loss (in nats) and auc of the logits of `net` on `data_iter`.
+
+    For the accuracy, logits above `threshold` predict the label 1.
 
     Raises ValueError for a label other than 0 and 1. Differs from the book: every row
     counts once (E46).
@@ -87,19 +92,22 @@ def evaluate_ctr(
     if not numpy.isfinite(logits).all():
         raise NonFiniteLoss("the logits became NaN or infinite at the end")
     return {
-        "acc": accuracy(logits, labels),
+        "acc": accuracy(logits - threshold, labels),
         "log_loss": log_loss(logits, labels),
         "auc": roc_auc(logits, labels),
     }
 
 
-def training_accuracy(outputs) -> float:
-    """Return the accuracy of an epoch's logits and labels, of all workers."""
+def training_accuracy(outputs, threshold: float = 0.0) -> float:
+    """Return the accuracy of an epoch's logits and labels, of all workers.
+
+    Logits above `threshold` predict the label 1.
+    """
     right = rows = 0
     for logits, labels in outputs:
         logits, labels = logits.asnumpy().ravel(), labels.asnumpy().ravel()
         check_clicks(labels)
-        right += round(accuracy(logits, labels) * len(labels))
+        right += round(accuracy(logits - threshold, labels) * len(labels))
         rows += len(labels)
     right, rows = worker.sum([right, rows])
     return float(right / rows)
