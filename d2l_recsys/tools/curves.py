@@ -18,11 +18,12 @@ from d2l_recsys.engine.checkpoint import History
 
 
 def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a Jupyter notebook."""
+    """Tell whether this process is the kernel of a notebook: Jupyter's, Colab's, ..."""
     if "IPython" not in sys.modules:
         return False
     shell = sys.modules["IPython"].get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    # The class of the shell has another name in each product.
+    return getattr(shell, "kernel", None) is not None
 
 
 class NotebookFigure(Figure):
