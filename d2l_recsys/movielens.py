@@ -195,18 +195,19 @@ def split_and_load_ml100k(
     seed: int = 0,
     data_dir: Optional[_PathLike] = None,
     name: str = "ml-100k",
+    duplicates: str = "error",
 ) -> Tuple[int, int, BatchLoader, BatchLoader]:
     """Return the numbers of users and items, and loaders for training and test.
 
     A batch is a list of users and items, int32 of shape (B,), and scores, float32 of
-    shape (B,). The training loader shuffles. `data_dir` and `name` are passed to
-    :func:`read_data_ml100k`; `split_mode`, `test_ratio` and `seed` are passed to
-    :func:`split_data_ml100k`.
+    shape (B,). The training loader shuffles. `data_dir`, `name` and `duplicates` are
+    passed to :func:`read_data_ml100k`; `split_mode`, `test_ratio` and `seed` are passed
+    to :func:`split_data_ml100k`.
 
     Differs from the book: every epoch contains all training rows (E48).
     Section: ``movielens``.
     """
-    data, num_users, num_items = read_data_ml100k(data_dir, name=name)
+    data, num_users, num_items = read_data_ml100k(data_dir, duplicates, name)
     parts = split_data_ml100k(data, num_users, num_items, split_mode, test_ratio, seed)
     train, test = (_load_arrays(d, num_users, num_items, feedback) for d in parts)
     return (
