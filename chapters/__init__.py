@@ -5,4 +5,4 @@ import sys
 from chapters.runner import failures
 
 if sys.argv[:1] == ["-m"]:  # a script is being run, not just imported
-    sys.excepthook = failures.report
+    failures.install()

@@ -41,7 +41,8 @@ def main() -> None:
         print(f"\n=== {slug} ===", flush=True)
         given = [*arguments]
         if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
-            given.remove("--resume")  # the section has no checkpoint yet
+            # The section has no checkpoint yet.
+            given = [word for word in given if word != "--resume"]
         record, seconds = run_section(slug, given, args.out)
         rows.append((slug, record, seconds))
     _print_summary(rows)
@@ -72,7 +73,9 @@ def _options() -> Namespace:
         if not allowed and getattr(args, name) != options.get_default(name):
             option = "--" + name.replace("_", "-")
             options.error(f"argument --report: cannot be used with {option}")
-    if args.resume and args.checkpoint and not any(args.checkpoint.rglob("*.npz")):
+    if args.resume and not args.checkpoint:
+        options.error("argument --resume: needs --checkpoint DIR")
+    if args.resume and not any(args.checkpoint.rglob("*.npz")):
         options.error(f"argument --resume: {args.checkpoint} holds no checkpoint")
     args.seeds = args.seeds or 5
     return args
@@ -100,7 +103,7 @@ def _print_summary(rows: List[Tuple[str, Record, float]]) -> None:
         here = ", ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
             if isinstance(value, float)
-            else f"{name.replace('_', ' ')} {value}"
+            else f"{name.replace('_', ' ')} {'undefined' if value is None else value}"
             for name, value in record["metrics"].items()
         )
         table.append((slug, f"{seconds:.1f}", here, in_brief(slug)))

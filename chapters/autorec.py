@@ -37,7 +37,9 @@ devices = run.devices
 # The book prints 0.000, because it divides by all cells and by the batch size (E14).
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
+df, num_users, num_items = read_data_ml100k(
+    run.folder, run.args.duplicates, run.data_set
+)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, seed=run.seed)
 train = load_data_ml100k(train_data, num_users, num_items)
 test = load_data_ml100k(test_data, num_users, num_items)
@@ -69,6 +71,13 @@ history = train_recsys_rating(
     on_epoch=curves,
     checkpoint=run.checkpoint("main"),
 )
+metrics = {"test_rmse": history[-1]["test_rmse"]}
+run.save(metrics, history)
+
+# %%
+figure = curves.figure(f"AutoRec on {run.data_title}, {run.args.by} based")
+run.save_figure(figure)
+figure
 
 # %% [markdown]
 # ## Is It Better than Matrix Factorization?
@@ -94,15 +103,4 @@ mf_history = train_recsys_rating(
     mf.evaluator,
     checkpoint=run.checkpoint("mf"),
 )
-
-# %%
-figure = curves.figure(f"AutoRec on {run.data_title}, {run.args.by} based")
-run.save(
-    {
-        "test_rmse": history[-1]["test_rmse"],
-        "mf_on_this_split": mf_history[-1]["test_rmse"],
-    },
-    history,
-    autorec=figure,
-)
-figure
+run.save({**metrics, "mf_on_this_split": mf_history[-1]["test_rmse"]}, history)

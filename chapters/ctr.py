@@ -53,6 +53,14 @@ rare = train_data.offsets + numpy.array(
 )
 unknown = (test_data.features == rare).mean(axis=0)
 print(f"rare or unknown test entries: {unknown.mean():.1%}")
+run.save(
+    {
+        "fields": num_fields,
+        "indices": num_values,
+        "clicks": click_rate,
+        "unknown_in_test": float(unknown.mean()),
+    }
+)
 
 # %%
 figure, axes = new_figure(
@@ -60,15 +68,5 @@ figure, axes = new_figure(
 )
 axes.bar(range(1, num_fields + 1), train_data.field_dims)
 axes.set_yscale("log")
+run.save_figure(figure)
 figure
-
-# %%
-run.save(
-    {
-        "fields": num_fields,
-        "indices": num_values,
-        "clicks": click_rate,
-        "unknown_in_test": float(unknown.mean()),
-    },
-    ctr=figure,
-)

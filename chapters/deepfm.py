@@ -10,12 +10,13 @@ from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.fm import kept_epoch, train_ch13
+from d2l_recsys.engine.clicks import kept_epoch
+from d2l_recsys.fm import train_ch13
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.tools.curves import Curves
 
 options = Options("deepfm", epochs=30, batch_size=2048)
-options.add_patience()
+options.add_ctr_training(lr=0.01)
 run = options.parse()
 
 # %% [markdown]
@@ -33,7 +34,7 @@ devices = run.devices
 net = DeepFM(parts.train.field_dims, 10, mlp_dims=[30, 20, 10], drop_rate=0.1)
 net.initialize(mx.init.Xavier(), ctx=devices)
 net.hybridize(static_alloc=True)
-lr, num_epochs, optimizer = 0.01, run.epochs, "adam"
+lr, num_epochs, optimizer = run.args.lr, run.epochs, "adam"
 trainer = make_trainer(net, optimizer, {"learning_rate": lr})
 loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
 curves = Curves(
@@ -54,13 +55,10 @@ history = train_ch13(
     on_epoch=curves,
     checkpoint=run.checkpoint("main"),
 )
+last = kept_epoch(history)
+run.save({k: last[k] for k in ("test_acc", "test_log_loss", "test_auc")}, history)
 
 # %%
 figure = curves.figure(f"DeepFM on {run.data_title}")
-last = kept_epoch(history)
-run.save(
-    {name: last[name] for name in ("test_acc", "test_log_loss", "test_auc")},
-    history,
-    deepfm=figure,
-)
+run.save_figure(figure)
 figure

@@ -11,13 +11,14 @@
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.fm import FM, kept_epoch, train_ch13
+from d2l_recsys.engine.clicks import kept_epoch
+from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
 options = Options("fm", epochs=30, batch_size=2048)
-options.add_patience()
+options.add_ctr_training(lr=0.02)
 run = options.parse()
 
 # %% [markdown]
@@ -50,7 +51,7 @@ def train(name, num_factors, on_epoch=None):
     net = FM(parts.train.field_dims, num_factors)
     net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True)
-    lr, num_epochs, optimizer = 0.02, run.epochs, "adam"
+    lr, num_epochs, optimizer = run.args.lr, run.epochs, "adam"
     trainer = make_trainer(net, optimizer, {"learning_rate": lr})
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
     return train_ch13(
@@ -69,6 +70,14 @@ def train(name, num_factors, on_epoch=None):
 
 
 history = train("main", 20, curves)
+last = kept_epoch(history)
+metrics = {name: last[name] for name in ("test_acc", "test_log_loss", "test_auc")}
+run.save(metrics, history)
+
+# %%
+figure = curves.figure(f"FM on {run.data_title}")
+run.save_figure(figure)
+figure
 
 # %% [markdown]
 # Do the pairs help? Without factors, the model is logistic regression.
@@ -76,16 +85,4 @@ history = train("main", 20, curves)
 # %%
 print("without factors:")
 linear = train("without-factors", 0)
-
-# %%
-figure = curves.figure(f"FM on {run.data_title}")
-last = kept_epoch(history)
-run.save(
-    {
-        **{name: last[name] for name in ("test_acc", "test_log_loss", "test_auc")},
-        "auc_without_factors": kept_epoch(linear)["test_auc"],
-    },
-    history,
-    fm=figure,
-)
-figure
+run.save({**metrics, "auc_without_factors": kept_epoch(linear)["test_auc"]}, history)

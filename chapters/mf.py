@@ -10,7 +10,7 @@ from chapters.runner.options import Options
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
-from d2l_recsys.movielens import split_and_load_ml100k
+from d2l_recsys.movielens import read_data_ml100k, split_and_load_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.tools.curves import Curves
 
@@ -39,6 +39,7 @@ num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
     seed=run.seed,
     data_dir=run.folder,
     name=run.data_set,
+    duplicates=run.args.duplicates,
 )
 net = MF(30, num_users, num_items)
 net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
@@ -71,24 +72,27 @@ baseline = BiasBaseline.fit(users, items, ratings, num_users, num_items)
 users, items, ratings = test_iter.dataset.arrays
 error = baseline.predict(users, items) - ratings
 baseline_rmse = float((error**2).mean() ** 0.5)
-print(f"biases alone: test RMSE {baseline_rmse:.3f}")
-
-# %% [markdown]
-# The predicted rating of the user with *index* 20 for the item with index 30. In the
-# file, these are user 21 and item 31 (E15).
-
-# %%
-scores = net(
-    np.array([20], dtype="int32", ctx=devices[0]),
-    np.array([30], dtype="int32", ctx=devices[0]),
+run.save(
+    {"test_rmse": history[-1]["test_rmse"], "biases_alone": baseline_rmse}, history
 )
-print(f"predicted rating of user 20 for item 30: {scores.item():.3f}")
+print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 
 # %%
 figure = curves.figure(f"MF on {run.data_title}, {run.args.split} split")
-run.save(
-    {"test_rmse": history[-1]["test_rmse"], "biases_alone": baseline_rmse},
-    history,
-    mf=figure,
-)
+run.save_figure(figure)
 figure
+
+# %% [markdown]
+# The predicted rating of the user with *index* 20 for the item with index 30. In the
+# file of MovieLens 100K, these are user 21 and item 31 (E15). If the data set is
+# smaller, its last user or item is used.
+
+# %%
+user, item = min(20, num_users - 1), min(30, num_items - 1)
+scores = net(
+    np.array([user], dtype="int32", ctx=devices[0]),
+    np.array([item], dtype="int32", ctx=devices[0]),
+)
+data, _, _ = read_data_ml100k(run.folder, run.args.duplicates, run.data_set)
+user_id, item_id = data.attrs["user_ids"][user], data.attrs["item_ids"][item]
+print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3f}")

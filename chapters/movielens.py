@@ -18,8 +18,11 @@ run = Options("movielens").parse()
 # matrix of users and items.
 
 # %%
-data, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
+data, num_users, num_items = read_data_ml100k(
+    run.folder, run.args.duplicates, run.data_set
+)
 sparsity = 1 - len(data) / (num_users * num_items)
+run.save({"users": num_users, "items": num_items, "sparsity": f"{sparsity:f}"})
 print(f"number of users: {num_users}, number of items: {num_items}")
 print(f"matrix sparsity: {sparsity:f}")
 print(data.head(5))
@@ -28,6 +31,7 @@ print(data.head(5))
 figure = histogram(
     data["rating"], f"Distribution of Ratings in {run.data_title}", "Rating"
 )
+run.save_figure(figure)
 figure
 
 # %% [markdown]
@@ -43,9 +47,3 @@ for mode in ("random", "seq-aware"):
         data, num_users, num_items, mode, seed=run.seed
     )
     print(f"{mode}: {len(train_data)} training ratings, {len(test_data)} test ratings")
-
-# %%
-run.save(
-    {"users": num_users, "items": num_items, "sparsity": f"{sparsity:f}"},
-    movielens=figure,
-)

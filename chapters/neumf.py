@@ -8,6 +8,7 @@
 # %%
 from chapters.runner.options import Options
 from chapters.runner.recommendations import print_recommendations
+from chapters.runner.users import check_users
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import (
@@ -45,8 +46,11 @@ devices = run.devices
 # items that the user has not seen in training. Both are trained here.
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
+df, num_users, num_items = read_data_ml100k(
+    run.folder, run.args.duplicates, run.data_set
+)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
+check_users(df.attrs["user_ids"], train_data, df, num_items)
 users_train, items_train, ratings_train, candidates = load_data_ml100k(
     train_data, num_users, num_items, feedback="implicit"
 )
@@ -91,6 +95,13 @@ def train(name, test_items, on_epoch=None, eval_step=1):
 # %%
 curves = Curves(num_epochs, labels, ylim=(0, 1))
 net, history = train("main", test_iter, on_epoch=curves)
+metrics = {name: history[-1][name] for name in labels}
+run.save(metrics, history)
+
+# %%
+figure = curves.figure(f"{TITLES[run.args.model]} on {run.data_title}")
+run.save_figure(figure)
+figure
 
 # %% [markdown]
 # The strict protocol, which does not use the test set:
@@ -98,21 +109,12 @@ net, history = train("main", test_iter, on_epoch=curves)
 # %%
 print("strict protocol (held-out items can be negatives):")
 _, strict = train("strict", None, eval_step=num_epochs)
+run.save(
+    {**metrics, **{f"strict_{name}": strict[-1][name] for name in labels}}, history
+)
 
 # %% [markdown]
 # ## Recommendations
 
 # %%
 print_recommendations(run, net, df, candidates, num_users, num_items)
-
-# %%
-figure = curves.figure(f"{TITLES[run.args.model]} on {run.data_title}")
-run.save(
-    {
-        **{name: history[-1][name] for name in labels},
-        **{f"strict_{name}": strict[-1][name] for name in labels},
-    },
-    history,
-    neumf=figure,
-)
-figure

@@ -41,6 +41,12 @@ for distance in (-100.0, -1.0, 0.0, 1.0, 100.0):
 # %%
 distances = numpy.linspace(-3, 3, 121, dtype="float32")
 zero = np.array([0.0])
+run.save(
+    {
+        "bpr_at_0": BPRLoss()(zero, zero).item(),
+        "hinge_at_0": HingeLossbRec()(zero, zero).item(),
+    }
+)
 figure, axes = new_figure(
     "Losses of one pair", "positive score - negative score", "loss"
 )
@@ -52,11 +58,5 @@ for name, loss, style in (
     values = [loss(np.array([d]), zero).item() for d in distances]
     axes.plot(distances, values, style, label=name)
 axes.legend()
-run.save(
-    {
-        "bpr_at_0": BPRLoss()(zero, zero).item(),
-        "hinge_at_0": HingeLossbRec()(zero, zero).item(),
-    },
-    ranking=figure,
-)
+run.save_figure(figure)
 figure

@@ -7,6 +7,7 @@
 # %%
 from chapters.runner.options import Options
 from chapters.runner.recommendations import print_recommendations
+from chapters.runner.users import check_histories, check_users
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import (
@@ -47,8 +48,13 @@ devices = run.devices
 
 # %%
 L, batch_size = run.args.L, run.batch_size
-df, num_users, num_items = read_data_ml100k(run.folder, name=run.data_set)
+df, num_users, num_items = read_data_ml100k(
+    run.folder, run.args.duplicates, run.data_set
+)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
+user_ids, excluded = df.attrs["user_ids"], train_data if run.args.strict else df
+check_users(user_ids, train_data, excluded, num_items)
+check_histories(user_ids, train_data)
 users_train, items_train, ratings_train, candidates = load_data_ml100k(
     train_data, num_users, num_items, feedback="implicit"
 )
@@ -68,7 +74,9 @@ train_seq_data = SeqDataset(
 train_iter = BatchLoader(train_seq_data, batch_size, shuffle=True, seed=run.seed)
 test_seq_iter = train_seq_data.test_seq
 user, items, target, negative = train_seq_data[0]
-print(f"sample 0: user {user}, items {items}, target {target}, negative {negative}")
+user, item_ids = user_ids[user], df.attrs["item_ids"]
+ids = [int(item_ids[item]) for item in (*items, *target, negative)]
+print(f"sample 0: user {user}, items {ids[:L]}, target {ids[L]}, negative {ids[-1]}")
 
 # %% [markdown]
 # ## Training the Model
@@ -108,18 +116,15 @@ history = train_ranking(
     on_epoch=curves,
     checkpoint=run.checkpoint("main"),
 )
+run.save({name: history[-1][name] for name in labels}, history)
+
+# %%
+figure = curves.figure(f"Caser on {run.data_title}, L = {L}")
+run.save_figure(figure)
+figure
 
 # %% [markdown]
 # ## Recommendations
 
 # %%
 print_recommendations(run, net, df, candidates, num_users, num_items, test_seq_iter)
-
-# %%
-figure = curves.figure(f"Caser on {run.data_title}, L = {L}")
-run.save(
-    {name: history[-1][name] for name in labels},
-    history,
-    seqrec=figure,
-)
-figure

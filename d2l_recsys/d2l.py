@@ -95,7 +95,7 @@ train_recsys_rating = _as_in_the_book(
     {"train_loss": "train loss", "test_rmse": "test RMSE"},
     ylim=(0, 2),
 )
-train_ranking = _as_in_the_book(
+_train_ranking = _as_in_the_book(
     neumf.train_ranking,
     {"test_hit_rate": "test hit rate", "test_auc": "test AUC"},
     ylim=(0, 1),
@@ -105,6 +105,26 @@ _train_ctr = _as_in_the_book(
     {"train_loss": "train loss", "train_acc": "train acc", "test_acc": "test acc"},
     ylim=(0, 1),
 )
+
+
+@wraps(neumf.train_ranking)
+def train_ranking(net: gluon.Block, *args: Any, **kwargs: Any) -> QuietHistory:
+    """Train a ranking model; warn if its scores are probabilities (E20)."""
+    last: Deque[Any] = deque(maxlen=1)
+    hook = net.register_forward_hook(lambda *call: last.append(call[-1]))
+    try:
+        history = _train_ranking(net, *args, **kwargs)
+    finally:
+        hook.detach()
+    # A hybridized net may have been called with symbols only.
+    arrays = [scores for scores in last if isinstance(scores, np.ndarray)]
+    if arrays and _is_share(arrays[0]):
+        warnings.warn(
+            f"{type(net).__name__} seems to end in a sigmoid, which keeps the distance "
+            "of two scores below 1: return x instead of npx.sigmoid(x) (E20)",
+            stacklevel=2,
+        )
+    return history
 
 
 def train_ch13(
@@ -121,8 +141,9 @@ def train_ch13(
     """Train a CTR model with :func:`d2l_recsys.fm.train_ch13`; return its history.
 
     Every test row is evaluated once, whatever the ``last_batch`` of Gluon's DataLoader
-    (E46). Outputs are taken as logits, so there is a warning if the net returns
-    probabilities, as in the classic edition (E44).
+    (E46). Outputs are taken as logits. If those of an epoch are all in [0, 1], they are
+    taken as probabilities, as in the classic edition (E44): there is a warning, and
+    the accuracies count those above 1/2 as clicks.
 
     Classifiers of other chapters, which use SoftmaxCrossEntropyLoss or a `split_f`, are
     trained by d2l's own function.
@@ -134,24 +155,35 @@ def train_ch13(
         return book.train_ch13(
             net, train_iter, test_iter, loss, trainer, num_epochs, devices, split_f
         )
-    last: Deque[Any] = deque(maxlen=1)
-    hook = net.register_forward_hook(lambda *call: last.append(call[-1]))
-    try:
-        test_iter = _every_row(test_iter)
-        history = _train_ctr(
-            net, train_iter, test_iter, loss, trainer, num_epochs, devices, **kwargs
-        )
-    finally:
-        hook.detach()
-    # Without a test set, a hybridized net may have been called with symbols only.
-    arrays = [scores for scores in last if isinstance(scores, np.ndarray)]
-    if arrays and arrays[0].min() >= 0 and arrays[0].max() <= 1:
+    found = {"probabilities": False}
+
+    def threshold(outputs: List[Sequence]) -> float:
+        found["probabilities"] = all(_is_share(scores) for scores, _ in outputs)
+        return 0.5 if found["probabilities"] else 0.0
+
+    history = _train_ctr(
+        net,
+        train_iter,
+        _every_row(test_iter),
+        loss,
+        trainer,
+        num_epochs,
+        devices,
+        threshold=threshold,
+        **kwargs,
+    )
+    if found["probabilities"]:
         warnings.warn(
-            f"{type(net).__name__} seems to return probabilities, but the loss and the "
-            "accuracy expect logits: return x instead of npx.sigmoid(x) (E44)",
+            f"{type(net).__name__} seems to return probabilities, but the loss expects "
+            "logits: return x instead of npx.sigmoid(x) (E44)",
             stacklevel=2,
         )
     return history
+
+
+def _is_share(scores: Any) -> bool:
+    """Tell whether all values of an array are in [0, 1]."""
+    return scores.min() >= 0 and scores.max() <= 1
 
 
 def _every_row(loader: Any) -> Any:

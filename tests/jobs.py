@@ -1,5 +1,6 @@
 """Start the launcher in tests, and find the processes that it has started."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Job:
     def finish(self, timeout=100):
         """Return exit code, stdout and stderr. No process may be left running."""
         out, err = self.launcher.communicate(timeout=timeout)
+        print(err)  # pytest shows it whole if the test fails
         assert self.processes() == []
         return self.launcher.returncode, out, err
 
@@ -57,13 +59,28 @@ class Job:
                 found.append((int(environment.get("PORT", 0)), int(folder.name)))
         return [process for _, process in sorted(found)]
 
-    def wait_for(self, path, seconds=60):
+    def wait_for(self, path, seconds=120):
         """Wait until a file exists."""
         end = time.monotonic() + seconds
         while not path.exists():
             assert self.launcher.poll() is None, self.launcher.communicate()
             assert time.monotonic() < end, f"no {path}"
             time.sleep(0.02)
+
+
+def listening(process):
+    """Return the addresses on which a process accepts TCP connections."""
+    links = []
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            links.append(os.readlink(link))
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{name}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in links:  # TCP_LISTEN
+                found.add(local.split(":")[0])
+    return found
 
 
 def run_job(*arguments, **environment):

@@ -161,9 +161,17 @@ def _name_or_file(names: Tuple[str, ...], text: str) -> str:
 
 
 def arguments_for(slug: str, given: List[str]) -> List[str]:
-    """Return the arguments for a section, without a --data that it does not know."""
+    """Return the arguments for a section, without those that it does not know.
+
+    These are a --data of the other family, and --duplicates for CTR data.
+    """
+    family = FAMILY_OF.get(slug, MOVIELENS)
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--data")
     args, rest = parser.parse_known_args(given)
-    known = args.data in FAMILY_OF.get(slug, MOVIELENS).names
-    return given if known else rest
+    kept = given if args.data in family.names else rest
+    if family is MOVIELENS:
+        return kept
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--duplicates")
+    return parser.parse_known_args(kept)[1]

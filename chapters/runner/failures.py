@@ -1,5 +1,7 @@
 """Report a failure of a script in one line, without a traceback."""
 
+import errno
+import io
 import os
 import sys
 import traceback
@@ -12,23 +14,94 @@ import d2l_recsys
 _OURS = [Path(__file__).parents[1], Path(d2l_recsys.__file__).parent]
 
 
+def install() -> None:
+    """Set up ``sys.excepthook`` and ``sys.stdout`` for a script."""
+    sys.excepthook = report
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not if stdout is closed
+        sys.stdout = Stdout(sys.stdout)
+
+
+class Stdout(io.TextIOWrapper):
+    """A stdout whose errors do not end a training.
+
+    Characters that the terminal cannot show are replaced. If text cannot be written,
+    for example because the disk is full, there is one warning, and later text is
+    skipped. A closed pipe (``| head``) still ends the script.
+    """
+
+    def __init__(self, stdout: io.TextIOWrapper) -> None:
+        super().__init__(
+            stdout.buffer,
+            encoding=stdout.encoding,
+            errors="replace",
+            line_buffering=True,  # so that an error is noticed here
+        )
+        self.failed = False
+
+    def write(self, text: str) -> int:
+        """Write `text`, unless an earlier write has failed."""
+        try:
+            return len(text) if self.failed else super().write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written, unless a write has failed."""
+        try:
+            if not self.failed:
+                super().flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.failed = True
+        # Discard what is left in the buffer, which would fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+        if error.errno == errno.EPIPE:
+            raise error
+        warn(f"cannot print to stdout: {error.strerror}")
+
+
 def report(
     kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]
 ) -> None:
     """Report an uncaught exception: the ``sys.excepthook`` of scripts.
 
     An interrupt prints the metrics so far and exits with code 130. A ValueError raised
-    by this package prints its message and exits with code 1. Other exceptions print
-    their traceback.
+    by this package, and an error of the operating system, print their message and exit
+    with code 1. Other exceptions print their traceback.
     """
     sys.stdout.flush()
     if issubclass(kind, KeyboardInterrupt):
         print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
         os._exit(130)  # immediately, because MXNet may still be busy
-    if issubclass(kind, ValueError) and _raised_by_us(trace):
-        print(f"{_program()}: error: {error}", file=sys.stderr)
-    else:
+    line = in_one_line(error, trace)
+    if line is None:
         sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"{_program()}: error: {line}", file=sys.stderr)
+
+
+def in_one_line(
+    error: BaseException, trace: Optional[TracebackType] = None
+) -> Optional[str]:
+    """Return the message of an error that needs no traceback, or None."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    if isinstance(error, OSError) or _raised_by_us(error, trace):
+        return " ".join(str(error).split("\n"))
+    homeless = os.path.expanduser("~") == "~"
+    if homeless and isinstance(error, (RuntimeError, KeyError)):
+        return "this account has no home folder: set HOME to a folder"
+    return None
+
+
+def warn(message: str) -> None:
+    """Print a warning on stderr, in one line."""
+    line = " ".join(message.split("\n"))
+    print(f"{_program()}: warning: {line}", file=sys.stderr, flush=True)
 
 
 def _so_far(error: BaseException) -> str:
@@ -44,10 +117,16 @@ def _so_far(error: BaseException) -> str:
     return f"; after epoch {history[-1]['epoch']}: {metrics}"
 
 
-def _raised_by_us(trace: Optional[TracebackType]) -> bool:
-    last = Path(traceback.extract_tb(trace)[-1].filename)
+def _raised_by_us(error: BaseException, trace: Optional[TracebackType]) -> bool:
+    frames = traceback.extract_tb(trace or error.__traceback__)
+    if not isinstance(error, ValueError) or not frames:
+        return False
+    last = Path(frames[-1].filename)
     return any(folder in last.parents for folder in _OURS)
 
 
 def _program() -> str:
-    return f"python -m chapters.{Path(sys.argv[0]).stem}"
+    script = Path(sys.argv[0])
+    names = ["chapters", "runner"] if script.parent.name == "runner" else ["chapters"]
+    names += [script.stem] if script.stem != "__main__" else []
+    return f"python -m {'.'.join(names)}"

@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from chapters.__main__ import SECTIONS
+from chapters.runner import results
 from chapters.runner.data import arguments_for
 from chapters.runner.options import Options
 
@@ -67,7 +68,7 @@ def main() -> int:
         options.error(
             f"unknown section {unknown[0]!r}: choose from {', '.join(SECTIONS)}"
         )
-    out.mkdir(parents=True, exist_ok=True)
+    options.make_folder(out)
     for slug in slugs or SECTIONS:
         path = out / f"{slug}.ipynb"
         notebook = jupytext.read(Path(__file__).parents[1] / f"{slug}.py")
@@ -77,7 +78,7 @@ def main() -> int:
             print(f"{path}: {error}", file=sys.stderr)
             return 1
         finally:
-            nbformat.write(notebook, path)
+            results.write(path, nbformat.writes(notebook).encode())
         print(path, flush=True)
     return 0
 

@@ -2,35 +2,32 @@
 
 import argparse
 import gc
-import json
 import os
-import platform
 import shlex
 import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
 from chapters.runner.data import (
-    DATA_TITLES,
     FAMILY_OF,
     MOVIELENS,
-    Family,
     data_argument,
-    find_data,
-    fingerprint,
     times_the_books,
 )
-from d2l_recsys.engine.checkpoint import Checkpoint, History
+from chapters.runner.failures import in_one_line
+from chapters.runner.run import Run
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.devices import contexts, seed_everything, try_all_gpus
 from d2l_recsys.runtime.workers import worker
-from d2l_recsys.tools.command_line import Parser, positive, read_devices
+from d2l_recsys.tools.command_line import (
+    Parser,
+    positive,
+    positive_number,
+    read_devices,
+)
 from d2l_recsys.tools.curves import in_notebook
-
-# Options that may change when a run is resumed: they do not affect a single epoch.
-_FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -97,6 +94,13 @@ class Options(Parser):
             metavar="DIR",
             help=f"folder to search first for the folder {real} or for {real}.zip",
         )
+        if self.family is MOVIELENS:
+            self.add_argument(
+                "--duplicates",
+                choices=["error", "first", "last"],
+                default="error",
+                help="the rating to keep if a user rated an item twice",
+            )
         self.add_argument(
             "--out",
             type=Path,
@@ -119,8 +123,11 @@ class Options(Parser):
             help="continue from the state in --checkpoint",
         )
 
-    def add_patience(self) -> None:
-        """Add the option --patience."""
+    def add_ctr_training(self, lr: float) -> None:
+        """Add the options --lr, by default `lr`, and --patience."""
+        self.add_argument(
+            "--lr", type=positive_number, default=lr, help="learning rate of Adam"
+        )
         self.add_argument(
             "--patience",
             type=positive,
@@ -129,7 +136,7 @@ class Options(Parser):
             "not improved for N epochs, and keep the best epoch",
         )
 
-    def parse(self) -> "Run":
+    def parse(self) -> Run:
         """Parse the command line and find the data.
 
         In a notebook, the options come from the environment variable D2L_RECSYS_ARGS:
@@ -148,12 +155,7 @@ class Options(Parser):
             self.error("argument --checkpoint: cannot be used with --patience")
         if vars(args).get("kvstore") == "dist_sync":
             self._join()
-        try:
-            args.out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=args.out):  # fail now, not at the end
-                pass
-        except OSError as error:
-            self.error(f"argument --out: {args.out}: {error.strerror}")
+        self.make_folder(args.out)
         try:
             run = Run(self.slug, args, self.family)
             self._choose_batch(run)
@@ -162,14 +164,23 @@ class Options(Parser):
                 worker.check_same(settings, "options or data")
             if args.epochs:
                 run.checkpoint("main")  # fail now if it is invalid
-        except ValueError as error:
-            self.error(str(error))
+        except (OSError, ValueError) as error:
+            self.error(in_one_line(error) or str(error))
         seed_everything(args.seed)
         if not gc.get_freeze_count():
             gc.freeze()  # faster exit: do not search the imported modules for garbage
         return run
 
-    def _choose_batch(self, run: "Run") -> None:
+    def make_folder(self, out: Path) -> None:
+        """Create the folder of --out. Exits if no file can be written to it."""
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):  # fail now, not at the end
+                pass
+        except OSError as error:
+            self.error(f"argument --out: {out}: {error.strerror}")
+
+    def _choose_batch(self, run: Run) -> None:
         """Set the batch size of `run`, and the factor `scale` for larger data sets.
 
         Batches grow in proportion to the number of ratings. So an epoch has as many
@@ -191,73 +202,6 @@ class Options(Parser):
             self.error(f"argument --kvstore: {error}")
         if worker.rank:  # all workers would print the same
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class Run:
-    """The options, the data folder and the results folder of a script."""
-
-    def __init__(self, slug: str, args: argparse.Namespace, family: Family) -> None:
-        self.slug, self.out = slug, args.out
-        self.epochs = args.epochs
-        self.seed, self.devices, self.args = args.seed, args.devices, args
-        self.folder, self.data_name = find_data(args, family)
-        # The format of the files; synthetic files have that of the book's.
-        other = args.data in family.others and not args.smoke
-        self.data_set = args.data if other else family.real
-        self.data_title = DATA_TITLES[self.data_name]
-        self._checkpoints: Dict[str, Checkpoint] = {}
-
-    def checkpoint(self, training: str) -> Optional[Checkpoint]:
-        """Return the checkpoint of one training, or None without --checkpoint.
-
-        Raises CheckpointError if it cannot be written or resumed from.
-        """
-        if not self.args.checkpoint:
-            return None
-        if training in self._checkpoints:
-            return self._checkpoints[training]
-        identity = {"training": training, **self.identity()}
-        identity["devices"] = str(self.devices)
-        folder = self.args.checkpoint / self.slug / training
-        # The script may have been stopped before its second training started.
-        begun = training == "main" or any(folder.glob("*.npz"))
-        point = Checkpoint(folder, identity, self.args.resume and begun)
-        return self._checkpoints.setdefault(training, point)
-
-    def identity(self) -> Dict[str, str]:
-        """Return section, settings and data of the run; devices may differ."""
-        free = (*_FREE, "kvstore", "devices")
-        settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
-        data = fingerprint(self.folder)
-        return {"section": self.slug, **settings, "data": data}
-
-    def save(
-        self,
-        metrics: Dict[str, float],
-        history: Optional[History] = None,
-        **figures: Any,
-    ) -> None:
-        """Write ``SLUG.json``, and ``NAME.png`` for each figure; on worker 0 only."""
-        if worker.rank:
-            return
-        for name, figure in figures.items():
-            figure.savefig(self.out / f"{name}.png", dpi=150)
-        record = {
-            "section": self.slug,
-            "data": self.data_name,
-            "metrics": metrics,
-            "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
-            "environment": {
-                "python": platform.python_version(),
-                "mxnet": mx.__version__,
-                "machine": platform.machine(),
-                "workers": worker.num_workers,
-                "threads": os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()} cores"),
-            },
-            "history": history or [],
-        }
-        path = self.out / f"{self.slug}.json"
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _seed(text: str) -> int:

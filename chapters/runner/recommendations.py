@@ -1,12 +1,13 @@
 """Print the recommendations of a ranking model as movie titles."""
 
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 import numpy
 import pandas as pd
 
-from chapters.runner.options import Run
+from chapters.runner.failures import in_one_line, warn
+from chapters.runner.run import Run
 from d2l_recsys.data.movies import read_movies
 from d2l_recsys.engine.full_ranking import recommend
 from d2l_recsys.runtime.backend import gluon
@@ -22,11 +23,26 @@ def print_recommendations(
     seq: Optional[numpy.ndarray] = None,
     user: int = 0,
 ) -> None:
-    """Print the user's last five movies and the ten best unseen ones."""
+    """Print the user's last five movies and the ten best unseen ones.
+
+    A failure is a warning, because the results are already saved.
+    """
+    try:
+        _print(run, net, data, candidates, num_users, num_items, seq, user)
+    except Exception as error:
+        warn(f"no recommendations: {in_one_line(error) or repr(error)}")
+
+
+def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
     titles = _titles(run.folder, data.attrs["item_ids"])
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     seen = candidates.get(user, [])
-    print(f"last movies of user {user}:" if seen else f"user {user} has no movies yet")
+    user_id = data.attrs["user_ids"][user]
+    print(
+        f"last movies of user {user_id}:"
+        if seen
+        else f"user {user_id} has no movies yet"
+    )
     for item in seen[-5:]:
         print(f"    {titles[item]}")
     print("recommendations (score, title):")
@@ -34,10 +50,10 @@ def print_recommendations(
         print(f"    {score:7.3f}  {titles[item]}")
 
 
-def _titles(folder: Path, item_ids: List[int]) -> List[str]:
+def _titles(folder: Path, item_ids: Sequence[int]) -> List[str]:
     """Return the titles of the items, or "item ID" if the data has no titles."""
     try:
         titles = read_movies(folder)["title"].to_dict()
     except FileNotFoundError:
         titles = {}
-    return [titles.get(item, f"item {item}") for item in item_ids]
+    return [titles.get(item, f"item {item}") for item in map(int, item_ids)]

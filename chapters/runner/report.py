@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple
 import numpy
 from matplotlib.figure import Figure
 
+from chapters.runner import results
 from chapters.runner.printed import printed_figures
 from d2l_recsys.tools.curves import new_figure
 
@@ -83,7 +84,8 @@ def _run(args: Namespace, slug: str, more: List[str], seed: int) -> Record:
 
 
 def _values(metric: str, records: List[Record]) -> List[float]:
-    return [r["metrics"].get(metric, r["history"][-1].get(metric)) for r in records]
+    values = [r["metrics"].get(metric, r["history"][-1].get(metric)) for r in records]
+    return [float("nan") if value is None else value for value in values]
 
 
 def _spread(metric: str, records: List[Record]) -> str:
@@ -198,4 +200,4 @@ def _replace(path: Path, text: str) -> None:
     page = path.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    results.write(path, f"{before}{BEGIN}\n{text}\n{END}{after}".encode())

@@ -79,8 +79,11 @@ def evaluate_ctr(
     net: gluon.Block,
     data_iter: Iterable,
     devices: Optional[Sequence[mx.Context]] = None,
+    threshold: float = 0.0,
 ) -> Dict[str, float]:
     """Return acc, log_loss (in nats) and auc of the logits of `net` on `data_iter`.
+
+    For the accuracy, logits above `threshold` predict the label 1.
 
     Raises ValueError if a label is not 0 or 1. Differs from the book: every row counts
     once (E46).
@@ -90,21 +93,24 @@ def evaluate_ctr(
     if not numpy.isfinite(logits).all():
         raise NonFiniteLoss("some logits are NaN or infinite")
     return {
-        "acc": accuracy(logits, labels),
+        "acc": accuracy(logits - threshold, labels),
         "log_loss": log_loss(logits, labels),
         "auc": roc_auc(logits, labels),
     }
 
 
-def training_accuracy(outputs: Iterable[Sequence[np.ndarray]]) -> float:
+def training_accuracy(
+    outputs: Iterable[Sequence[np.ndarray]], threshold: float = 0.0
+) -> float:
     """Return the accuracy over an epoch's batches of logits and labels.
 
-    With several workers, it includes the batches of all of them.
+    Logits above `threshold` predict the label 1. With several workers, the batches of
+    all of them count.
     """
     right = rows = 0
     for batch in outputs:
         logits, labels = (x.asnumpy().ravel() for x in batch)
-        right += round(accuracy(logits, labels) * len(labels))
+        right += round(accuracy(logits - threshold, labels) * len(labels))
         rows += len(labels)
     total_right, total_rows = worker.sum([right, rows])
     return float(total_right / total_rows)

@@ -1,11 +1,20 @@
 """The parts that all command lines share. This module needs only Python."""
 
 import argparse
-from typing import List, NoReturn, Tuple
+from math import isfinite
+from typing import Any, List, NoReturn, Tuple
+
+_MAX_CONTEXTS = 64  # MXNet starts threads for each; with thousands of them, it hangs
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports an error in one line."""
+    """An argument parser that reports an error in one line. It knows full names only.
+
+    Scripts look for options such as --resume themselves, so ``--resum`` must not work.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 2."""
@@ -20,17 +29,30 @@ def positive(text: str) -> int:
     return value
 
 
+def positive_number(text: str) -> float:
+    """Convert an option to a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (value > 0 and isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
 def read_devices(text: str) -> Tuple[str, List[int]]:
     """Return the kind of device, 'cpu' or 'gpu', and the device numbers in `text`.
 
     'cpu' means cpu(0), 'cpu:2' two CPU contexts, 'gpu' gpu(0), and 'gpu:0,1' two GPUs.
 
-    Raises ValueError for any other text.
+    Raises ValueError for any other text, and for more than 64 CPU contexts.
     """
     kind, _, rest = text.partition(":")
     ids = rest.split(",") if rest else ["1" if kind == "cpu" else "0"]
     numbers = [int(i) for i in ids if i.isdecimal()]
     if kind == "cpu" and len(numbers) == len(ids) == 1 and numbers[0] > 0:
+        if numbers[0] > _MAX_CONTEXTS:
+            raise ValueError(f"{text!r} is too many: at most cpu:{_MAX_CONTEXTS}")
         return kind, [*range(numbers[0])]
     if kind == "gpu" and len(numbers) == len(ids) == len({*numbers}):
         return kind, numbers

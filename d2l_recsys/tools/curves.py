@@ -19,12 +19,12 @@ from d2l_recsys.runtime import compat
 
 
 def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a Jupyter or Colab notebook."""
+    """Tell whether this process is the kernel of a notebook: Jupyter's, Colab's, ..."""
     if "IPython" not in sys.modules:
         return False
     shell = sys.modules["IPython"].get_ipython()
-    # By name, which needs no import. Colab's shell is a subclass.
-    return any(c.__name__ == "ZMQInteractiveShell" for c in type(shell).__mro__)
+    # The class of the shell has another name in each product.
+    return getattr(shell, "kernel", None) is not None
 
 
 class NotebookFigure(Figure):

@@ -68,7 +68,7 @@ class Job:
     ) -> None:
         """Start all processes. Raises OSError if the command cannot be started."""
         common = {
-            **os.environ,
+            **_without_settings_of_mxnet(),
             "DMLC_PS_ROOT_URI": _LOCAL,
             "DMLC_PS_ROOT_PORT": str(ports[0]),
             "DMLC_NODE_HOST": _LOCAL,
@@ -201,6 +201,19 @@ def _options(arguments: List[str]) -> argparse.Namespace:
     if args.command[0] == "python":
         args.command[0] = sys.executable
     return args
+
+
+def _without_settings_of_mxnet() -> Dict[str, str]:
+    """Return the environment without the variables of MXNet's parameter server.
+
+    An inherited DMLC_USE_KUBERNETES=1, for example, would make the scheduler listen on
+    all addresses of the machine.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DMLC_", "PS_"))
+    }
 
 
 def _free_ports(count: int) -> List[int]:

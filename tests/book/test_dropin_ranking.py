@@ -198,6 +198,26 @@ def test_neumf(devices, kind, model, evaluator, loss, kwargs, printed):
     assert 0.5 < auc < 1
 
 
+class LikelyNeuMF(NeuMF):
+    """The second edition's: it ends in a sigmoid."""
+
+    def forward(self, user_id, item_id):
+        return npx.sigmoid(super().forward(user_id, item_id))
+
+
+def test_a_sigmoid_at_the_end_is_spoken_of(printed):
+    data = num_users, num_items, users, items, candidates, _ = implicit()
+    train_iter = gluon.data.DataLoader(
+        d2l.PRDataset(users, items, candidates, num_items), 1024, True
+    )
+    net = LikelyNeuMF(10, num_users, num_items, [10, 10, 10])
+    net.initialize(init=mx.init.Xavier())
+    more = None, d2l.try_all_gpus(), d2l.evaluate_ranking, d2l.BPRLoss(), data
+    with pytest.warns(UserWarning, match=r"LikelyNeuMF seems to end in.*\(E20\)"):
+        trained(net, train_iter, *more)
+    printed(LINES)
+
+
 @pytest.mark.filterwarnings("ignore:backend2gui is deprecated")
 def test_neumf_with_a_training_loop_of_the_reader():
     num_users, num_items, users, items, candidates, test_iter = implicit()

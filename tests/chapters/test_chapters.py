@@ -74,7 +74,7 @@ def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
     item_ids = data.attrs["item_ids"]
     seen = [item_ids[i - 1] for i in mine["item_id"].drop(held_out)]
     titles = read_movies(smoke_data)["title"]
-    told = smoke[0].stdout.split("last movies of user 0:\n")[1]
+    told = smoke[0].stdout.split("last movies of user 1:\n")[1]
     told = told.split("recommendations (score, title):")[0]
     assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
 
@@ -157,6 +157,10 @@ def test_two_devices(tmp_path):
         ("--seed", "x", "argument --seed: 'x' is not a non-negative integer"),
         ("--devices", "tpu", "argument --devices: 'tpu' is neither cpu"),
         ("--devices", "cpu:0", "argument --devices: 'cpu:0' is neither cpu"),
+        ("--devices", "cpu:5000", "argument --devices: 'cpu:5000' is too many: at"),
+        ("--devices", "cpu:65", "argument --devices: 'cpu:65' is too many: at most"),
+        ("--duplicates", "both", "argument --duplicates: invalid choice: 'both'"),
+        ("--smok", "--smoke", "unrecognized arguments: --smok"),
         (
             "--devices",
             "gpu:7",
@@ -180,6 +184,19 @@ def test_the_runner_refuses_options_before_it_begins():
     result = chapter("chapters", "--epochs", "none")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("python -m chapters: error: argument --epochs")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--resum", "unrecognized arguments: --resum"),
+        ("--resume", "argument --resume: needs --checkpoint DIR"),
+    ],
+)
+def test_options_have_their_full_names_and_what_they_need(option, message):
+    result = chapter("chapters", "--smoke", option)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"python -m chapters: error: {message}\n"
 
 
 def test_seeds_are_for_the_report():
@@ -207,6 +224,10 @@ def test_the_report_is_at_the_books_settings(other):
         ("seqrec", "-L", "0"),
         ("seqrec", "--without", "both"),
         ("fm", "--patience", "0"),
+        ("fm", "--lr", "0"),
+        ("deepfm", "--lr", "nan"),
+        ("deepfm", "--lr", "inf"),
+        ("fm", "--lr", "x"),
         ("deepfm", "--data", "nowhere.csv"),
         ("ctr", "--data", "ml-100k"),
         ("movielens", "--data", "ctr"),
@@ -271,5 +292,5 @@ def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert (
-        "user 0 has no movies yet\nrecommendations (score, title):\n" in result.stdout
+        "user 1 has no movies yet\nrecommendations (score, title):\n" in result.stdout
     )

@@ -51,6 +51,19 @@ def test_scripts_take_a_file(own_file, tmp_path):
     assert json.loads((tmp_path / "deepfm.json").read_text())["data"] == "custom"
 
 
+@pytest.mark.parametrize("slug", ["fm", "deepfm"])
+def test_the_learning_rate_can_be_set(slug, own_file, tmp_path):
+    losses = []
+    for lr in ("1e-9", "0.02"):
+        options = ["--data", own_file, "--epochs", "9", "--out", tmp_path, "--lr", lr]
+        assert chapter(f"chapters.{slug}", *map(str, options)).returncode == 0
+        record = json.loads((tmp_path / f"{slug}.json").read_text())
+        assert record["settings"]["lr"] == str(float(lr))
+        losses.append([epoch["test_log_loss"] for epoch in record["history"]])
+    assert losses[0] == pytest.approx([losses[0][0]] * 9, abs=1e-6)  # nothing learned
+    assert losses[1][-1] < losses[1][0] - 0.01
+
+
 def test_a_faulty_file_ends_the_script_naming_the_line(own_file, tmp_path):
     own_file.write_text(own_file.read_text() + "1\ta\n")
     result = chapter("chapters.ctr", "--data", str(own_file), "--out", tmp_path)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 
 import nbformat
 import pytest
@@ -64,12 +65,42 @@ def test_mf_with_live_curves(drawn, tmp_path, monkeypatch, capsys):
     assert line.text.startswith("train loss ")
     for label in ("train loss", "test RMSE"):
         assert f"<!-- {label} -->" in plot.data["image/svg+xml"]
-    (last,) = notebook.cells[-1].outputs
+    (last,) = notebook.cells[cell_with(notebook, "curves.figure(")].outputs
     assert base64.b64decode(last.data["image/png"]).startswith(b"\x89PNG")
     # The kernel received the options of the command line.
     record = json.loads((tmp_path / "mf.json").read_text())
     assert (record["data"], record["settings"]["seed"]) == ("smoke", "3")
     assert (tmp_path / "mf.png").is_file()
+
+
+COLAB = """
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+
+
+class Shell(ZMQInteractiveShell):
+    pass
+
+
+class Kernel(IPythonKernel):
+    shell_class = Shell
+
+
+IPKernelApp.launch_instance(kernel_class=Kernel)
+"""
+
+
+def test_a_kernel_whose_shell_has_another_name(drawn, tmp_path, monkeypatch):
+    (tmp_path / "colab.py").write_text(COLAB)
+    argv = [sys.executable, str(tmp_path / "colab.py"), "-f", "{connection_file}"]
+    spec = notebooks.KernelSpec(argv=[*argv, "--log-level=ERROR"], **notebooks.KERNEL)
+    monkeypatch.setattr(notebooks.ThisPython, "kernel_spec", spec)
+    assert run_main(monkeypatch, "mf", "--smoke", "--out", tmp_path) == 0
+    notebook = nbformat.read(tmp_path / "mf.ipynb", as_version=4)
+    check_outputs(notebook)
+    training = cell_with(notebook, "history = train_recsys_rating(")
+    assert drawn[training].count("image/svg+xml") == 3
 
 
 def test_figures_without_training_are_pictures_too(drawn, tmp_path, monkeypatch):

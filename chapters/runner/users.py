@@ -1,0 +1,38 @@
+"""Find users that a ranking model cannot be trained on, before the training."""
+
+from typing import Sequence
+
+import pandas as pd
+
+
+def check_users(
+    ids: Sequence[int], train: pd.DataFrame, excluded: pd.DataFrame, num_items: int
+) -> None:
+    """Check that each user with training ratings has an item that can be a negative.
+
+    `excluded` holds the ratings whose items are never drawn. ``ids[u - 1]`` is the id
+    in the file of user `u`.
+
+    Raises a ValueError that names the id. The data sets would name the index.
+    """
+    counts = excluded["user_id"].value_counts()
+    for user in train["user_id"].unique():
+        if counts[user] == num_items:
+            raise ValueError(
+                f"user {ids[user - 1]} has rated all {num_items} items, so no item is "
+                "left to be a negative: leave the user out of the file"
+            )
+
+
+def check_histories(ids: Sequence[int], train: pd.DataFrame) -> None:
+    """Check that each user has a rating besides the one that is held out.
+
+    Raises a ValueError that names the id of a user who has not.
+    """
+    some = {*train["user_id"]}
+    for index, user_id in enumerate(ids):
+        if index + 1 not in some:
+            raise ValueError(
+                f"user {user_id} has a single rating, which is held out, so there is "
+                "no sequence to start from: leave the user out of the file"
+            )
