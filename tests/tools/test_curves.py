@@ -80,7 +80,7 @@ def test_this_is_no_notebook():
 
 
 def test_the_kernels_of_jupyter_and_colab_are_notebooks(monkeypatch):
-    jupyter = type("ZMQInteractiveShell", (), {})
+    jupyter = type("ZMQInteractiveShell", (), {"kernel": object()})
     terminal = type("TerminalInteractiveShell", (), {})
     for shell in (jupyter(), type("Shell", (jupyter,), {})(), terminal()):
         ipython = SimpleNamespace(get_ipython=lambda shell=shell: shell)
