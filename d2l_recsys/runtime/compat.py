@@ -34,8 +34,8 @@ def fault_of_python() -> str:
     """Return why MXNet can't work with this Python, or '' where it can."""
     if _OLDEST_PYTHON <= sys.version_info[:2] <= _NEWEST_PYTHON:
         return ""
-    return "MXNet 1.9.1 works with Python {}.{} to {}.{}".format(
-        *_OLDEST_PYTHON, *_NEWEST_PYTHON
+    return "MXNet 1.9.1 works with Python {}.{} to {}.{}, not with {}.{}".format(
+        *_OLDEST_PYTHON, *_NEWEST_PYTHON, *sys.version_info
     )
 
 

@@ -142,14 +142,16 @@ def test_where_mxnet_is_imported_first():
     assert run(code + "assert mxnet.gluon.metric is mxnet.metric") == ""
 
 
+PYTHONS = "MXNet 1.9.1 works with Python 3.8 to 3.13, not with"
+
+
 @pytest.mark.parametrize(
     ("pretended", "fault"),
     [
-        ("sys.version_info = (3, 7, 9)", "MXNet 1.9.1 works with Python 3.8 to 3.13"),
-        ("sys.version_info = (3, 14, 0)", "MXNet 1.9.1 works with Python 3.8 to 3.13"),
+        ("sys.version_info = (3, 7, 9)", f"{PYTHONS} 3.7"),
+        ("sys.version_info = (3, 14, 0)", f"{PYTHONS} 3.14"),
         (
-            "sys.modules['numpy'] = type(sys)('numpy'); import numpy;"
-            "numpy.__version__ = '3.0.1'",
+            "numpy = sys.modules['numpy'] = type(sys)('n'); numpy.__version__ = '3.0'",
             "MXNet 1.9.1 works with NumPy 1.23 to 2.x: pip install 'numpy<3'",
         ),
     ],
