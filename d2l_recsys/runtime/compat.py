@@ -215,7 +215,8 @@ class _Finder:
             return None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)  # some of Python 3.8 have none
-            spec = find and finder is not self and find(name, path, target)
+            ours = type(finder).__name__ == "_Finder"  # a reload leaves the last one
+            spec = find and not ours and find(name, path, target)
             if spec and spec.loader:
                 spec.loader = _Loader(spec.loader)
                 return spec

@@ -164,3 +164,17 @@ def test_what_is_too_old_or_too_new_is_named(pretended, fault):
 def test_the_books_namespace_says_what_it_needs():
     last = run("sys.modules['d2l'] = None; from d2l_recsys import d2l").splitlines()[-1]
     assert last == f"ImportError: {compat.HOW_TO_ADD_D2L}"
+
+
+def test_loaded_twice_it_still_finds_mxnet():
+    code = """
+import importlib, sys
+import d2l_recsys.runtime.compat
+importlib.reload(sys.modules["d2l_recsys.runtime.compat"])
+import mxnet
+print(mxnet.__version__)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "1.9.1\n", result.stderr
