@@ -1,3 +1,3 @@
-"""Timings side by side with the book's own functions, from the installed d2l."""
+"""Benchmarks, among them a comparison with the book's functions from ``d2l``."""
 
-import d2l_recsys.runtime.backend  # noqa: F401  first, for it loads CUDA before MXNet
+import d2l_recsys.runtime.backend  # noqa: F401  first: it loads CUDA before MXNet

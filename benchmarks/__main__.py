@@ -1,4 +1,4 @@
-"""Print the table: what, here, the book, ratio. Names of parts may follow."""
+"""Compare the speed with the book's: ``python -m benchmarks [PART ...]``."""
 
 import sys
 from importlib import import_module
@@ -7,11 +7,11 @@ PARTS = ["rating", "ranking", "ctr"]
 
 
 def main() -> None:
-    """Run the parts named on the command line, or all."""
+    """Run the parts named on the command line, or all parts, and print a table."""
     parts = sys.argv[1:] or PARTS
     for part in parts:
         if part not in PARTS:
-            sys.exit(f"no part {part!r}: choose from {', '.join(PARTS)}")
+            sys.exit(f"unknown part {part!r}: choose from {', '.join(PARTS)}")
     print(f"{'':48} {'here':>9} {'the book':>9} {'ratio':>6}")
     for part in parts:
         for what, ours, theirs, remark in import_module(f"benchmarks.{part}").rows():

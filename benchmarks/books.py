@@ -1,4 +1,4 @@
-"""The book's functions as the installed d2l has them, made to run quietly here."""
+"""The book's functions from the installed ``d2l``, set up to run without output."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ from d2l_recsys.data import catalog
 
 
 class _NoAnimator:
-    """Stands in for the book's Animator, whose drawing is not what is measured."""
+    """Replace the book's Animator, so that drawing is not measured."""
 
     def __init__(self, **_):
         pass
@@ -20,7 +20,7 @@ class _NoAnimator:
 
 
 def prepare():
-    """Let d2l read the data from where this package finds it, and draw nothing."""
+    """Return ``d2l``, changed to read the data this package finds and draw nothing."""
     folder = catalog.fetch("ml-100k")
     d2l.download_extract = lambda name, folder_=None: str(folder)
     d2l.Animator = _NoAnimator
@@ -28,7 +28,7 @@ def prepare():
 
 
 def timed(function, *args, repeat=1):
-    """Return the shortest time of `repeat` calls in seconds, and the last result."""
+    """Return the shortest time of `repeat` calls, in seconds, and the last result."""
     best, result = float("inf"), None
     for _ in range(repeat):
         with contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,7 @@
-"""Print the second part of docs/results.md: ``python -m benchmarks.clicks``."""
+"""CTR models on other data: ``python -m benchmarks.clicks`` prints the tables.
+
+They are in docs/results.md under "Click-through rates on other data".
+"""
 
 import contextlib
 import io
@@ -12,8 +15,8 @@ from chapters.runner.ctr_data import load_ctr
 from d2l_recsys.data import catalog
 from d2l_recsys.data.synthetic_ctr import write_ctr
 from d2l_recsys.deepfm import DeepFM
-from d2l_recsys.engine.metrics import accuracy, log_loss, roc_auc
-from d2l_recsys.fm import FM, kept_epoch, train_ch13
+from d2l_recsys.engine.clicks import accuracy, kept_epoch, log_loss, roc_auc
+from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.devices import seed_everything
 
@@ -27,7 +30,7 @@ SEEDS = range(3)
 
 
 def trained(model, parts, seed, lr, batch_size, epochs, patience=None, wd=0.0):
-    """Return the epoch that `train_ch13` keeps."""
+    """Train a model and return the epoch that ``train_ch13`` keeps."""
     seed_everything(seed)
     train_iter, test_iter, valid_iter = parts.loaders(batch_size, seed)
     net = MODELS[model](parts.train.field_dims)
@@ -51,7 +54,7 @@ def trained(model, parts, seed, lr, batch_size, epochs, patience=None, wd=0.0):
 
 
 def constant(parts):
-    """Return the metrics of the logit of the mean label."""
+    """Return the metrics of predicting the share of clicks for every row."""
     labels = parts.test.labels.ravel()
     mean = float(parts.train.labels.mean())
     logits = numpy.full(len(labels), numpy.log(mean / (1 - mean)))
@@ -64,7 +67,7 @@ def constant(parts):
 
 
 def show(model, epochs):
-    """Print a row of the table: means over the runs."""
+    """Print a row of the table, with means over the runs."""
     cells = [
         f"{numpy.mean([e[f'test_{name}'] for e in epochs]):.3f}"
         for name in ("log_loss", "auc", "acc")
@@ -74,7 +77,7 @@ def show(model, epochs):
 
 
 def real(name, patience=5, **settings):
-    """Print the table of a real sample: epochs are chosen on a tenth of the rows."""
+    """Print the table of a real sample. A tenth of the rows is for validation."""
     folder = catalog.fetch(name)
     runs = [load_ctr(folder, name, seed, valid_share=0.1) for seed in SEEDS]
     show("constant", [constant(parts) for parts in runs])
@@ -86,8 +89,8 @@ def real(name, patience=5, **settings):
         show(model, epochs)
 
 
-def made_up():
-    """Print the table of the made-up set at the book's settings: last epoch."""
+def synthetic():
+    """Print the table of the synthetic data, at the book's settings."""
     runs = []
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
@@ -104,11 +107,11 @@ def made_up():
 
 
 def main():
-    """Print the tables named on the command line, or all."""
-    for name in sys.argv[1:] or ["criteo", "avazu", "made-up"]:
+    """Print the tables named on the command line, or all tables."""
+    for name in sys.argv[1:] or ["criteo", "avazu", "synthetic"]:
         print(f"\n{name}\n| model | log loss | AUC | accuracy | epochs |")
-        if name == "made-up":
-            made_up()
+        if name == "synthetic":
+            synthetic()
         else:
             real(name, lr=0.001, batch_size=256, epochs=60)
 

@@ -1,8 +1,9 @@
-"""What batches in proportion to the data change: ``python -m benchmarks.copies``.
+"""The effect of scaling batches with the data: ``python -m benchmarks.copies``.
 
-Ten copies of MovieLens 100K, with users and items of their own, are a set of a million
-ratings of which each tenth is to be learnt as the book's is. It is trained with batches
-ten times as large and a tenth of the weight decay, as scripts train a set of that size.
+Ten copies of MovieLens 100K, each with its own users and items, form a set of a million
+ratings. Each copy should give the results of the original. The set is trained as the
+scripts train a set of this size: with batches ten times as large, and a tenth of the
+weight decay.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ SEEDS = range(5)
 
 
 class Copies:
-    """A data set several times, each with users and items of its own."""
+    """Several copies of a data set, each with its own users and items."""
 
     def __init__(self, rows, copies, shifts):
         self.rows, self.copies, self.shifts = rows, copies, shifts
@@ -35,14 +36,14 @@ class Copies:
         return len(self.rows) * self.copies
 
     def __getitem__(self, index):
-        """Return the rows at `index`, an array, each column shifted by its copy."""
+        """Return the rows at an array of indices. Ids are shifted for each copy."""
         copy, row = numpy.divmod(index, len(self.rows))
         columns = zip(self.rows[row], self.shifts)
         return tuple(x + (copy * shift).astype(x.dtype) for x, shift in columns)
 
 
 def prepared(net, init, lr, scale, seed=0):
-    """Initialise a net; return it with the trainer that the scripts would take."""
+    """Initialize a net, and return it and the trainer that the scripts use."""
     mx.random.seed(seed)
     net.initialize(init)
     net.hybridize(static_alloc=True, static_shape=True)
@@ -68,7 +69,7 @@ def rmse(parts, sizes, copies, seed):
 
 
 def ranking(parts, sizes, copies, seed):
-    """Return hit rate and AUC of NeuMF on the first copy, among its own items."""
+    """Return the hit rate and AUC of NeuMF on the users and items of the first copy."""
     train, test = (load_data_ml100k(part, *sizes, "implicit") for part in parts)
     net = NeuMF(10, *(size * copies for size in sizes), [10, 10, 10])
     net, trainer = prepared(net, mx.init.Xavier(), 0.01, copies, seed)
@@ -81,7 +82,7 @@ def ranking(parts, sizes, copies, seed):
 
 
 def main():
-    """Print means and standard deviations over the seeds."""
+    """Print the table, with means and standard deviations over the seeds."""
     data, *sizes = read_data_ml100k()
     parts = split_data_ml100k(data, *sizes, "seq-aware")
     print("| | RMSE of MF | hit rate of NeuMF | AUC of NeuMF |\n|:--|--:|--:|--:|")
@@ -93,7 +94,9 @@ def main():
                 figures.append(rmse(*arguments) + ranking(*arguments))
         means, spreads = numpy.mean(figures, axis=0), numpy.std(figures, axis=0, ddof=1)
         cells = [f"{mean:.3f} ± {spread:.3f}" for mean, spread in zip(means, spreads)]
-        what = "the book's batches" if copies == 1 else f"{copies} copies, as it scales"
+        what = "1 copy, the book's batches"
+        if copies > 1:
+            what = f"{copies} copies, scaled batches"
         print(f"| {what} | {' | '.join(cells)} |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Advertisements: encoding them, and training a factorization machine."""
+"""CTR data: encode it, and train a factorization machine on it."""
 
 import resource
 import subprocess
@@ -21,7 +21,7 @@ MANY_ROWS, MANY_FIELDS = 1_000_000, 39
 
 
 def encoded(dataset_class, path):
-    """Read a file, then come to each row once: the book encodes it only then."""
+    """Read a file and access each row once, because the book encodes on access."""
     dataset = dataset_class(path)
     if isinstance(dataset, CTRDataset):
         return dataset[numpy.arange(len(dataset))]
@@ -29,7 +29,7 @@ def encoded(dataset_class, path):
 
 
 class BooksFM(nn.Block):
-    """The model of the classic edition: a sigmoid, and a weight on the linear part."""
+    """The model of the classic edition, which ends in a sigmoid."""
 
     def __init__(self, field_dims, num_factors):
         super().__init__()
@@ -47,7 +47,7 @@ class BooksFM(nn.Block):
 
 
 def train(net, loaders, function, lr=0.02):
-    """Train at the book's settings; return the seconds and the history."""
+    """Train at the book's settings, and return the seconds and the history."""
     seed_everything(0)
     net.initialize(mx.init.Xavier(), ctx=[mx.cpu()])
     trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
@@ -56,7 +56,7 @@ def train(net, loaders, function, lr=0.02):
 
 
 def loaded(dataset_class, folder, loader, **options):
-    """Return the sizes of the fields, and loaders of the two files."""
+    """Return the sizes of the fields, and loaders for the two files."""
     train_data = dataset_class(f"{folder}/train.csv")
     test_data = dataset_class(
         f"{folder}/test.csv", train_data.feat_mapper, train_data.defaults
@@ -92,7 +92,7 @@ def rows():
 
 
 def many_rows():
-    """Return a line on encoding a large file, measured in a process of its own."""
+    """Measure the encoding of a large file in a new process, and return a line."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "many.csv"
         write_many(path)
@@ -106,7 +106,7 @@ def many_rows():
 
 
 def write_many(path, block=50_000):
-    """Write rows of 13 numbers and 26 texts, some of them of many values."""
+    """Write rows with 13 numeric and 26 categorical fields of different sizes."""
     rng = numpy.random.default_rng(0)
     with open(path, "w", encoding="ascii") as file:
         for _ in range(MANY_ROWS // block):
@@ -120,7 +120,7 @@ def write_many(path, block=50_000):
 
 
 def measure(path):
-    """Encode a file in the layout of Criteo, and print rows a second and the peak."""
+    """Encode a file in Criteo's format, and print rows per second and peak memory."""
     start = time.perf_counter()
     dataset = CTRDataset(path, layout="criteo")
     seconds = time.perf_counter() - start

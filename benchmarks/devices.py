@@ -1,7 +1,7 @@
-"""Throughput on one device and two, and with two workers.
+"""Throughput of one device, two devices and two workers.
 
-``python -m benchmarks.devices`` prints the table of docs/results.md. Each figure is the
-median of the epochs' examples per second, as the scripts measure it.
+``python -m benchmarks.devices`` prints the table in docs/results.md. Each figure is the
+median over epochs of the examples per second that a script reports.
 """
 
 import json
@@ -32,7 +32,7 @@ def throughput(slug, launcher, options):
 
 def main():
     """Print a row for each section."""
-    print(f"| examples a second | {' | '.join(WAYS)} |\n|:--|{'--:|' * len(WAYS)}")
+    print(f"| examples per second | {' | '.join(WAYS)} |\n|:--|{'--:|' * len(WAYS)}")
     for slug in SECTIONS:
         cells = [f"{throughput(slug, *way):,.0f}" for way in WAYS.values()]
         print(f"| {slug} | {' | '.join(cells)} |", flush=True)

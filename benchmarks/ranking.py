@@ -1,4 +1,4 @@
-"""Negative sampling, full ranking evaluation, and the data sets behind them."""
+"""Ranking: negative sampling and the evaluation on all items."""
 
 import resource
 import subprocess
@@ -24,7 +24,7 @@ CPU = [mx.cpu()]
 
 
 def trained(train_set, test, seen, num_users, num_items, epochs=2):
-    """Return a NeuMF that has learnt enough for its scores not to tie."""
+    """Return a NeuMF that is trained enough to have no ties in its scores."""
     seed_everything(0)
     net = NeuMF(10, num_users, num_items, [10, 10, 10])
     net.initialize(mx.init.Xavier(), ctx=CPU)
@@ -50,8 +50,7 @@ def rows():
 
     arguments = (net, test, None, seen, num_users, num_items, CPU)
     mine, ours = timed(evaluate_ranking, *arguments, repeat=3)
-    # The book ranks the first num_users items only (E27): given as many users as items,
-    # of whom the added ones have nothing to be ranked, it ranks all of them.
+    # The book ranks only the first num_users items (E27). RankAll makes it rank all.
     theirs_rows = RankAll(d2l, num_items)
     books, theirs = timed(theirs_rows, *arguments)
     remark = f"hit rate {ours[0]:.4f} and {theirs[0]:.4f}, "
@@ -68,25 +67,25 @@ def rows():
         return [pools[u][int(rng.random() * len(pools[u]))] for u in users.tolist()]
 
     books, _ = timed(books_draws)
-    remark = f"{len(every) / mine / 1e6:.1f} million draws a second"
+    remark = f"{len(every) / mine / 1e6:.1f} million draws per second"
     yield "one negative for each training pair", mine, books, remark
     yield large_sampling()
 
 
 class RankAll:
-    """The book's evaluate_ranking, with the one range in it that should be of items."""
+    """The book's evaluate_ranking, with the range over items corrected (E27)."""
 
     def __init__(self, d2l, num_items):
         self.d2l, self.num_items = d2l, num_items
 
     def __call__(self, net, test, seq, seen, num_users, num_items, devices):
         source = self.d2l.evaluate_ranking
-        names = {**source.__globals__, "range": self.range_of(num_users)}
+        names = {**source.__globals__, "range": self.range_of_items()}
         function = type(source)(source.__code__, names)
         return function(net, test, seq, seen, num_users, num_items, devices)
 
-    def range_of(self, num_users):
-        """Return a `range` whose first call counts items in place of users."""
+    def range_of_items(self):
+        """Return a `range` whose first call counts the items instead of the users."""
         calls = []
 
         def range_(n):
@@ -97,18 +96,18 @@ class RankAll:
 
 
 def large_sampling():
-    """Sample for 25 million interactions in a process of its own; report its memory."""
+    """Sample for 25 million interactions in a new process, and report its memory."""
     code = "from benchmarks.ranking import sample_large; sample_large()"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     seconds, peak = map(float, result.stdout.split())
-    remark = f"peak {peak:.2f} GB, of which 0.2 GB are MXNet's"
+    remark = f"peak {peak:.2f} GiB, of which MXNet uses 0.2 GiB"
     return "25 million draws, 160000 x 60000", seconds, None, remark
 
 
 def sample_large():
-    """Draw a negative for each of 25 million pairs; print seconds and peak GB."""
+    """Draw a negative for each of 25 million pairs; print seconds and peak GiB."""
     rng = numpy.random.default_rng(0)
     num_users, num_items, size = 160_000, 60_000, 25_000_000
     users = numpy.sort(rng.integers(0, num_users, size, dtype="int32"))

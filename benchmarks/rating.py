@@ -1,4 +1,4 @@
-"""MovieLens and matrix factorization."""
+"""Ratings: load MovieLens, and train matrix factorization."""
 
 from benchmarks.books import prepare, timed
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
@@ -13,14 +13,14 @@ from d2l_recsys.runtime.devices import seed_everything
 
 
 def reading(read, split, load, feedback):
-    """Read, split (seq-aware) and load both parts."""
+    """Read the data, split it (seq-aware) and load both parts."""
     data, num_users, num_items = read()
     for part in split(data, num_users, num_items, "seq-aware"):
         load(part, num_users, num_items, feedback)
 
 
 def books_evaluator(net, test_iter, devices):
-    """Average running metrics, as the book does (E11)."""
+    """Average the running values of the metric, as the book does (E11)."""
     rmse, running = mx.metric.RMSE(), []
     for batch in test_iter:
         *features, ratings = (
@@ -32,7 +32,7 @@ def books_evaluator(net, test_iter, devices):
 
 
 def train_mf(split_and_load, train, evaluate, hybridize):
-    """Train MF at the book's settings; return the seconds and the test RMSE."""
+    """Train MF at the book's settings, and return the seconds and the test RMSE."""
     seed_everything(0)
     num_users, num_items, train_iter, test_iter = split_and_load(
         test_ratio=0.1, batch_size=512

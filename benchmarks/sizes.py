@@ -1,8 +1,8 @@
-"""Cost against size, up to that of MovieLens 25M: ``python -m benchmarks.sizes``.
+"""Time and memory up to the size of MovieLens 25M: ``python -m benchmarks.sizes``.
 
-Makes up a ratings.csv of each size, works on each in a process of its own, prints the
-tables of docs/results.md and draws docs/sizes.png. It takes about ten minutes, 12 GB of
-memory and 1 GB of disk.
+This generates a ratings.csv of each size and runs all stages on it in a new process. It
+prints the table in docs/results.md and draws docs/sizes.png. It takes about ten
+minutes, 12 GB of memory and 1 GB of disk space.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.tools.curves import new_figure
 
-SIZES = {  # ratings, users, items, as those of the MovieLens set of that name
+SIZES = {  # ratings, users and items of the published MovieLens sets
     "ml-100k": (100_000, 943, 1_682),
     "ml-1m": (1_000_209, 6_040, 3_706),
     "ml-10m": (10_000_054, 69_878, 10_677),
@@ -43,14 +43,14 @@ SETTINGS = mx.init.Normal(0.01), 0.002  # initial weights and learning rate
 
 
 def write_ratings(path, num_ratings, num_users, num_items, seed=0):
-    """Write distinct pairs, few users and items with many of them.
+    """Write ratings of distinct user-item pairs. A few users and items have many.
 
-    They stand in the order of the published files: by user, then by item.
+    The order is that of the published files: by user, then by item.
     """
     rng = numpy.random.default_rng(seed)
     users = rng.permutation(num_users)[_skewed(rng, num_users, num_ratings * 2)]
     items = rng.permutation(num_items)[_skewed(rng, num_items, num_ratings * 2)]
-    # Every user and item occurs, so that the counts are those asked for.
+    # Make every user and item occur, so that their numbers are as requested.
     users[:num_items], items[:num_items] = (
         numpy.arange(num_items) % num_users,
         numpy.arange(num_items),
@@ -67,23 +67,23 @@ def write_ratings(path, num_ratings, num_users, num_items, seed=0):
             "timestamp": rng.integers(800_000_000, 1_600_000_000, len(first)),
         }
     ).to_csv(path, index=False)
-    os.sync()  # so that nothing is still being written while the file is read
+    os.sync()  # do not let the writing slow down the reading
 
 
 def _skewed(rng, size, draws):
-    """Draw ranks below `size`, the frequency falling with the rank."""
+    """Draw ranks below `size`, low ranks more often than high ones."""
     return (size * rng.random(draws) ** 2.5).astype("int64")
 
 
 class Stages:
-    """The seconds of each stage, and the peak of the process's memory in it."""
+    """Measure the seconds and the peak memory of the process for each stage."""
 
     def __init__(self):
         self.measured = {}
 
     @contextlib.contextmanager
     def __call__(self, name):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             yield
@@ -94,7 +94,7 @@ class Stages:
 
 
 def work_on(folder):
-    """Go through all that is done with a data set; print what each stage took."""
+    """Run all stages on a data set, and print their seconds and peak memory."""
     stage = Stages()
     with stage("read"):
         data, *sizes = read_data_ml100k(folder, name=folder.name)
@@ -121,7 +121,7 @@ def work_on(folder):
 
 
 def train_mf(train, test, sizes, scale):
-    """Train and evaluate MF for an epoch."""
+    """Train MF for one epoch, and evaluate it."""
     net, trainer = prepared(MF(30, *sizes), *SETTINGS, scale)
     loss = gluon.loss.L2Loss(weight=2)
     loaders = BatchLoader(train, 512 * scale, shuffle=True), BatchLoader(test, 8192)
@@ -129,7 +129,7 @@ def train_mf(train, test, sizes, scale):
 
 
 def train_neumf(train, test, sizes, scale):
-    """Train NeuMF for an epoch without evaluation; return it."""
+    """Train NeuMF for one epoch without evaluation, and return it."""
     net, trainer = prepared(NeuMF(10, *sizes, [10, 10, 10]), *SETTINGS, scale)
     pairs = PRDataset(*train[:2], train.inter, sizes[1])
     loader = BatchLoader(pairs, 1024 * scale, shuffle=True)
@@ -139,11 +139,11 @@ def train_neumf(train, test, sizes, scale):
 
 
 def main():
-    """Measure every size, print the tables, draw the picture."""
+    """Measure every size, print the table and draw the figure."""
     results = {}
     for name, size in SIZES.items():
         with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "ml-25m"  # in whose format all of them are
+            folder = Path(place) / "ml-25m"  # all files have the format of ml-25m
             folder.mkdir()
             write_ratings(folder / "ratings.csv", *size)
             command = [sys.executable, "-m", "benchmarks.sizes", str(folder)]

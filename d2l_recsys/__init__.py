@@ -1,6 +1,6 @@
 """d2l-recsys: companion code for the book's chapter "Recommender Systems".
 
-A section of the book is a module of its slug here, a script in ``chapters`` and a test:
+Each section of the book has a module here, and a script and a test of the same name:
 
 =============  =======================================================================
 ``movielens``  read_data_ml100k, split_data_ml100k, load_data_ml100k,
@@ -15,16 +15,20 @@ A section of the book is a module of its slug here, a script in ``chapters`` and
 ``deepfm``     DeepFM
 =============  =======================================================================
 
-What lies flat here is the book; what lies in a folder is machinery: ``data`` (files,
-frames and arrays), ``engine`` (training and evaluation), ``runtime`` (MXNet and the
-machine) and ``tools`` (curves and commands). ``from d2l_recsys import d2l`` gives the
-namespace in which the book's own cells run. The book's names can be imported from here
-as well: ``from d2l_recsys import MF``. Nothing is loaded before it is asked for.
+The folders hold the machinery: ``data`` (files, frames and arrays), ``engine``
+(training and evaluation), ``runtime`` (MXNet and the machine) and ``tools`` (curves and
+commands). The book's own cells run in the namespace ``from d2l_recsys import d2l``.
+
+The names can also be imported from the package: ``from d2l_recsys import MF``. Their
+modules are loaded on first use.
 """
 
 from importlib import import_module
+from typing import Any, List
 
-__version__ = "0.1.0"
+from d2l_recsys.runtime import compat as _compat  # noqa: F401
+
+__version__ = "0.2.0"
 
 _HOME_OF = {
     "AutoRec": "autorec",
@@ -54,11 +58,11 @@ _HOME_OF = {
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'd2l_recsys' has no attribute {name!r}")
     return getattr(import_module(f"d2l_recsys.{_HOME_OF[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> List[str]:
     return sorted([*globals(), *__all__])

@@ -1,6 +1,6 @@
-"""AutoRec: rating prediction with autoencoders. Section: ``autorec``."""
+"""AutoRec: rating prediction with an autoencoder. Section: ``autorec``."""
 
-from typing import Optional, Sequence
+from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy
 
@@ -14,70 +14,76 @@ from d2l_recsys.runtime.workers import worker
 class AutoRec(nn.HybridBlock):
     """An autoencoder of rows of the rating matrix: ``W sigmoid(V r + mu) + b``.
 
-    Item based, as in the book, a row holds the ratings of an item by all `num_users`
-    users, 0 where there is none. User based, a row holds the ratings of a user: pass
-    the transposed matrix, and the number of items as the second argument.
+    The book's model is item-based: a row holds the ratings of one item by all
+    `num_users` users, 0 if missing. For a user-based model, pass rows of the transposed
+    matrix, and the number of items as the second argument.
 
     Sedhain et al., "AutoRec: autoencoders meet collaborative filtering", WWW 2015.
     Section: ``autorec``.
     """
 
     def __init__(
-        self, num_hidden: int, num_users: int, dropout: float = 0.05, **kwargs
-    ):
+        self, num_hidden: int, num_users: int, dropout: float = 0.05, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = nn.Dense(num_hidden, activation="sigmoid", in_units=num_users)
         self.decoder = nn.Dense(num_users, in_units=num_hidden)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, input):
-        """Reconstruct rows (B, n); in training, 0 where `input` has no rating."""
+    def forward(self, input: np.ndarray) -> np.ndarray:
+        """Reconstruct rows (B, n). In training, missing ratings of `input` give 0."""
         pred = super().forward(input)
-        # Asked here, not in the graph, which would keep the first answer for ever.
+        # A hybridized graph would remember the answer of its first call.
         if not autograd.is_training():
             return pred
         return pred * (input != 0).astype("float32")  # booleans multiply slowly
 
     def hybrid_forward(self, F, input):
-        """Reconstruct rows (B, n) in full."""
+        """Reconstruct all cells of rows (B, n)."""
         return self.decoder(self.dropout(self.encoder(input)))
 
 
 def evaluator(
     network: gluon.Block,
-    inter_matrix,
+    inter_matrix: Iterable,
     test_data: np.ndarray,
     devices: Optional[Sequence[mx.Context]] = None,
 ) -> float:
-    """Return the root of the mean squared error over the held-out ratings.
+    """Return the root mean squared error (RMSE) over the held-out ratings.
 
-    `inter_matrix` yields the rows of the training matrix in order, in batches (B, n);
-    `test_data`, of shape (rows, n), holds the held-out ratings, 0 where there is none.
+    `inter_matrix` yields the rows of the training matrix in order, in batches (B, n).
+    `test_data`, of shape (rows, n), holds the held-out ratings, 0 if missing.
 
-    Raises ValueError where their shapes differ, where no rating is held out, or for a
-    loader that shuffles. Section: ``autorec``.
+    Raises ValueError if the shapes differ, if no rating is held out, or if
+    `inter_matrix` is a loader that shuffles. Section: ``autorec``.
     """
     if getattr(inter_matrix, "shuffle", False):
-        raise ValueError("inter_matrix shuffles its rows: test_data is in their order")
+        raise ValueError(
+            "inter_matrix shuffles its rows, but they must be in the order of "
+            "test_data: pass a loader with shuffle=False"
+        )
     held_out = test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
     batches = _tested_rows(inter_matrix, held_out)
     squared_error, num_ratings = 0.0, 0
     for recons, ratings in predictions(network, batches, devices_of(network, devices)):
-        rated = numpy.flatnonzero(ratings)
+        rated = numpy.flatnonzero(ratings != 0)  # of booleans: faster
         error = ratings.ravel()[rated] - recons.ravel()[rated]
         squared_error += numpy.square(error, dtype="float64").sum()
         num_ratings += len(rated)
     return rmse(*worker.sum([squared_error, num_ratings]))
 
 
-def _tested_rows(inter_matrix, held_out):
-    """Yield the rows of a batch that have a held-out rating, and those ratings."""
+def _tested_rows(
+    inter_matrix: Iterable, held_out: numpy.ndarray
+) -> Iterator[Tuple[np.ndarray, numpy.ndarray]]:
+    """Yield the rows of each batch that have held-out ratings, and these ratings."""
     rows = 0
     for batch in inter_matrix:
         if batch.shape[1:] != held_out.shape[1:]:
             raise ValueError(
-                f"the rows of inter_matrix have {batch.shape[1]} places, those of "
-                f"test_data {held_out.shape[1]}: arrange both by item, or both by user"
+                f"inter_matrix has {batch.shape[1]} columns and test_data "
+                f"{held_out.shape[1]}: let both have a row per item, or both a row per "
+                "user"
             )
         ratings = held_out[rows : rows + len(batch)]
         rows += len(batch)
@@ -87,5 +93,5 @@ def _tested_rows(inter_matrix, held_out):
     if rows != len(held_out):
         raise ValueError(
             f"inter_matrix has {rows} rows and test_data {len(held_out)}: both must "
-            "hold a row for each item, in one order"
+            "have a row for each item, in the same order"
         )

@@ -3,12 +3,13 @@
 import os
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy
 
 from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
+from d2l_recsys.runtime.backend import gluon
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -31,7 +32,7 @@ class Bins:
 Mapper = Dict[int, Union[Dict[str, int], Bins]]
 
 
-class CTRDataset:
+class CTRDataset(gluon.data.Dataset):
     """A CTR data set, encoded once: ``dataset[i]`` is (indices, label).
 
     The indices, int32 of shape (fields,), are distinct between fields: those of field f
@@ -45,7 +46,8 @@ class CTRDataset:
     from 1. They are divided into `num_bins` quantile bins.
 
     The vocabulary is built from the file. For a test file, pass `feat_mapper` and
-    `defaults` of the training set instead. The attributes are
+    `defaults` of the training set instead. They may have been through JSON, which makes
+    text of the fields' numbers. The attributes are
 
     * feat_mapper: {field, from 1: {value: index within the field}}, with the values
       sorted as text, or :class:`Bins` for a numeric field;
@@ -82,6 +84,7 @@ class CTRDataset:
                     f"layout must be {', '.join(LAYOUTS)} or a Layout, not {layout!r}"
                 )
             layout = LAYOUTS[layout]
+        feat_mapper, defaults = _from_json(feat_mapper), _from_json(defaults)
         if layout is None:
             mapped = [f for f, m in (feat_mapper or {}).items() if isinstance(m, Bins)]
             layout = tabbed(num_feat, [*{*numeric, *mapped}])
@@ -99,6 +102,7 @@ class CTRDataset:
         num_bins: int = 20,
     ) -> "CTRDataset":
         """Encode a table from :func:`~d2l_recsys.data.ctr_files.read_table`."""
+        feat_mapper, defaults = _from_json(feat_mapper), _from_json(defaults)
         _check_mapper(feat_mapper, defaults, len(table.fields))
         dataset = cls.__new__(cls)
         dataset._encode(table, feat_mapper, defaults, min_threshold, num_bins)
@@ -138,6 +142,10 @@ class CTRDataset:
         """Return the indices and the label of one row, or of an array of rows."""
         return self.features[index], self.labels[index]
 
+    def id_columns(self) -> Tuple[numpy.ndarray, numpy.ndarray]:
+        """Return for each column of a batch the indices that occur in it."""
+        return self.features, self.labels
+
 
 def _fit(table: Table, min_threshold: int, num_bins: int) -> Mapper:
     """Return the feat_mapper of a training table."""
@@ -167,6 +175,20 @@ def _quantile_bins(values: List[str], counts: numpy.ndarray, num_bins: int) -> B
     return Bins(tuple(edges[edges < rows.max()].tolist()))
 
 
+def _from_json(of_fields: Optional[Mapping[Any, Any]]) -> Any:
+    """Return {field: value} with integers as fields and :class:`Bins` as bins."""
+    if of_fields is None or all(isinstance(field, int) for field in of_fields):
+        return of_fields
+    return {
+        int(field) if str(field).isdecimal() else field: (
+            Bins(tuple(value["edges"]))  # as json.dumps(..., default=vars) writes them
+            if isinstance(value, dict) and isinstance(value.get("edges"), list)
+            else value
+        )
+        for field, value in of_fields.items()
+    }
+
+
 def _check_mapper(
     feat_mapper: Optional[Mapper], defaults: Optional[Dict[int, int]], num_fields: int
 ) -> None:
@@ -184,3 +206,14 @@ def _check_mapper(
             f"{len(defaults)}, but the file has {num_fields}: pass those of a training "
             "set with the same fields"
         )
+    for field, known in feat_mapper.items():
+        indices = range(len(known)) if isinstance(known, Bins) else known.values()
+        other = defaults[field]
+        if not all(
+            isinstance(i, (int, numpy.integer)) and 0 <= i <= other
+            for i in (other, *indices)
+        ):
+            raise ValueError(
+                f"field {field}: the indices of feat_mapper must be integers from 0 to "
+                f"{other}, the default: pass both from the same training set"
+            )

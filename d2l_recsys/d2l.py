@@ -19,13 +19,17 @@ from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequenc
 import d2l_recsys
 from d2l_recsys import fm, mf, neumf
 from d2l_recsys.data import catalog
+from d2l_recsys.runtime import compat
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import try_all_gpus
 from d2l_recsys.tools.curves import Curves, in_notebook
 
 # An import statement would have to come before the backend, which must be the first to
 # load MXNet.
-book: Any = import_module("d2l.mxnet")
+try:
+    book: Any = import_module("d2l.mxnet")
+except ModuleNotFoundError:
+    raise ImportError(compat.HOW_TO_ADD_D2L) from None
 
 
 def __getattr__(name: str) -> Any:

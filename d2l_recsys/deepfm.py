@@ -1,23 +1,23 @@
-"""DeepFM: a factorization machine and a network on one table. Section: ``deepfm``."""
+"""DeepFM: factorization machine and MLP on shared embeddings. Section: ``deepfm``."""
 
-from typing import Sequence
+from typing import Any, Sequence
 
-from d2l_recsys.engine.layers import sum_over_fields
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
 
 
 class DeepFM(nn.HybridBlock):
-    """DeepFM: the logit of a factorization machine plus that of an MLP.
+    """DeepFM: the logit of a factorization machine plus the logit of an MLP.
 
-    Both see the same embeddings, the MLP concatenated: layers of `mlp_dims` units with
-    ReLU, dropout with rate `drop_rate` after each, one unit at the end. `field_dims`
-    (fields,) are the numbers of values of the fields.
+    Both use the same embeddings. The MLP gets them concatenated. It has a layer with
+    ReLU for each size in `mlp_dims`, each followed by dropout with rate `drop_rate`,
+    and a last layer with one unit. `field_dims` (fields,) holds the number of values of
+    each field.
 
     Guo et al., "DeepFM: A Factorization-Machine based Neural Network for CTR
-    Prediction", IJCAI 2017. As in the book, the linear part has a weight more than the
-    formula (E54). Differs from the book's classic edition: returns logits (E44).
-    Section: ``deepfm``.
+    Prediction", IJCAI 2017. As in the book, the linear part has one weight more than in
+    the formula (E54). Differs from the book's classic edition: the output is a logit,
+    not a probability (E44). Section: ``deepfm``.
     """
 
     def __init__(
@@ -26,8 +26,8 @@ class DeepFM(nn.HybridBlock):
         num_factors: int,
         mlp_dims: Sequence[int],
         drop_rate: float = 0.1,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         num_inputs = int(sum(field_dims))
         self.embedding = nn.Embedding(num_inputs, num_factors)
@@ -42,8 +42,8 @@ class DeepFM(nn.HybridBlock):
         self.mlp.add(nn.Dense(1, in_units=width))
 
     def hybrid_forward(self, F, x):
-        """Return the logits (B, 1) of rows of indices `x` (B, fields), int."""
+        """Return the logits (B, 1) of rows of indices `x`, int (B, fields)."""
         embed_x = self.embedding(x)  # (B, fields, k)
-        linear = self.linear_layer(sum_over_fields(F, self.fc(x)))
+        linear = self.linear_layer(F.np.sum(self.fc(x), axis=(1, 2), keepdims=True))
         deep = self.mlp(F.npx.batch_flatten(embed_x))
         return linear + pairwise(F, embed_x) + deep

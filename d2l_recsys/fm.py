@@ -1,6 +1,6 @@
-"""Factorization machines: the model and the trainer of CTR models. Section: ``fm``."""
+"""Factorization machines, and training of CTR models. Section: ``fm``."""
 
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.clicks import (
@@ -18,17 +18,19 @@ from d2l_recsys.runtime.backend import gluon, mx, nn
 class FM(nn.HybridBlock):
     """Factorization machine of order two: ``w0 + sum w_i + sum_(i<j) v_i . v_j``.
 
-    The sums are over a row's indices, one for each field; `field_dims` (fields,) are
-    the numbers of values of the fields. ``num_factors=0`` leaves logistic regression.
-    The output (B, 1) is what the loss makes of it: a logit with SigmoidBCELoss, a
-    rating with L2Loss, a score with a pairwise loss such as BPRLoss.
+    The sums are over the indices of a row, one per field. `field_dims` (fields,) holds
+    the number of values of each field. ``num_factors=0`` gives logistic regression. The
+    output (B, 1) is a logit with SigmoidBCELoss, a rating with L2Loss, and a score with
+    a pairwise loss such as BPRLoss.
 
-    Rendle, "Factorization Machines", ICDM 2010. As in the book, the linear part has a
-    weight more than the formula (E54). Differs from the book's classic edition: returns
-    logits (E44). Section: ``fm``.
+    Rendle, "Factorization Machines", ICDM 2010. As in the book, the linear part has one
+    extra weight (E54). Differs from the book's classic edition: no sigmoid (E44).
+    Section: ``fm``.
     """
 
-    def __init__(self, field_dims: Sequence[int], num_factors: int, **kwargs):
+    def __init__(
+        self, field_dims: Sequence[int], num_factors: int, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         num_inputs = int(sum(field_dims))
         self.embedding = nn.Embedding(num_inputs, num_factors) if num_factors else None
@@ -36,72 +38,72 @@ class FM(nn.HybridBlock):
         self.linear_layer = nn.Dense(1, in_units=1)
 
     def hybrid_forward(self, F, x):
-        """Return the scores (B, 1) of rows of indices `x` (B, fields), int."""
-        scores = self.linear_layer(sum_over_fields(F, self.fc(x)))
+        """Return the scores (B, 1) of rows of indices `x`, int (B, fields)."""
+        scores = self.linear_layer(F.np.sum(self.fc(x), axis=(1, 2), keepdims=True))
         if self.embedding is None:
             return scores
         return scores + pairwise(F, self.embedding(x))
 
 
 def pairwise(F, vectors):
-    """Return the sum of ``v_i . v_j`` over pairs i < j, (B, 1), of `vectors` (B, n, k).
+    """Return the sum (B, 1) of ``v_i . v_j`` over i < j for `vectors` (B, n, k).
 
     In O(nk): half of ``(sum_i v_i)^2 - sum_i v_i^2``, summed over the k factors.
     """
     square_of_sum = F.np.square(sum_over_fields(F, vectors))
     sum_of_square = sum_over_fields(F, F.np.square(vectors))
-    return 0.5 * F.np.sum(square_of_sum - sum_of_square, axis=1, keepdims=True)
+    return 0.5 * F.np.sum(square_of_sum - sum_of_square, axis=2)
 
 
 def train_ch13(
     net: gluon.Block,
-    train_iter,
-    test_iter,
+    train_iter: Iterable,
+    test_iter: Optional[Iterable],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     num_epochs: int,
     devices: Optional[Sequence[mx.Context]] = None,
     patience: Optional[int] = None,
-    valid_iter=None,
+    valid_iter: Optional[Iterable] = None,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
     threshold: Callable[[Outputs], float] = lambda outputs: 0.0,
 ) -> History:
     """Train a CTR model, print the book's two lines and a third, return the history.
 
-    A batch is [indices (B, fields), labels (B, 1)]; `net` returns logits (B,) or
-    (B, 1). The history holds train_loss and train_acc, both of the predictions that
-    the batches of the epoch were trained on, and test_acc, test_log_loss and test_auc
-    after the epoch; the third line tells the last two. Without a `test_iter` there are
-    none of these.
+    A batch is [indices (B, fields), labels (B, 1)]. `net` returns logits (B,) or
+    (B, 1). For each epoch, the history holds train_loss and train_acc, both computed
+    during training, and test_acc, test_log_loss and test_auc after it. The third line
+    prints the last two. `test_iter` may be None. `devices` defaults to the net's.
 
-    With `patience`, training ends when the log loss on `valid_iter` has not fallen for
-    so many epochs; the net gets the parameters of its best epoch back, and this epoch
-    is the one that is printed. The history then has valid_acc, valid_log_loss and
-    valid_auc. `devices` defaults to those of the net. For the accuracies, outputs above
-    ``threshold(outputs)`` predict a click, given the outputs of an epoch: logits above
-    0 by default.
+    With `patience`, training ends when the log loss on `valid_iter` has not improved
+    for that many epochs. Then the parameters of the best epoch are restored, and its
+    metrics are printed. The history also holds valid_acc, valid_log_loss and valid_auc.
 
-    Raises ValueError for a label other than 0 and 1, for one of `patience` and
-    `valid_iter` without the other, for a patience below 1, and for `patience` with
-    `checkpoint`, which does not hold the parameters of the best epoch.
+    For the accuracies, outputs above ``threshold(outputs)`` predict a click, given the
+    outputs and labels of an epoch. By default, these are logits above 0.
 
-    Differs from the book: accuracies are of logits (E45), any number of batches of any
-    size will do (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
+    Raises ValueError if a label is not 0 or 1, if `patience` is below 1, if only one of
+    `patience` and `valid_iter` is given, or if `patience` is used with `checkpoint`,
+    which does not store the parameters of the best epoch.
+
+    Differs from the book: accuracy is computed from logits (E45), any number and size
+    of batches works (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
     """
     best = best_epoch(net, patience, valid_iter, checkpoint)
     step = Step(net, loss, devices, _losses)
 
-    def evaluate(_, outputs):
+    def evaluate(_: Dict[str, float], outputs: Outputs) -> Dict[str, float]:
         limit = threshold(outputs)
         metrics = {"train_acc": training_accuracy(outputs, limit)}
         for part, rows in (("test", test_iter), ("valid", valid_iter)):
-            given = net, rows, step.devices, limit
-            found = evaluate_ctr(*given) if rows is not None else {}
+            if rows is None:
+                continue
+            found = evaluate_ctr(net, rows, step.devices, limit)
             metrics.update({f"{part}_{name}": found[name] for name in found})
         return metrics
 
-    def after_epoch(history):
+    def after_epoch(history: History) -> bool:
         if on_epoch is not None:
             on_epoch(history)
         return best is not None and best(history)
@@ -119,7 +121,7 @@ def _losses(F, net, loss, x, y):
     return loss(logits, y), logits, y
 
 
-def _line(history):
+def _line(history: History) -> str:
     shown = kept_epoch(history)
     line = f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}"
     return line + (f", test acc {shown['test_acc']:.3f}" if "test_acc" in shown else "")

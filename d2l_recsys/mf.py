@@ -1,16 +1,15 @@
-"""Matrix factorization: the model, its evaluator and its trainer. Section: ``mf``."""
+"""Matrix factorization: model, evaluator and training loop. Section: ``mf``."""
 
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
 import numpy
 
-from d2l_recsys.engine.batching import check_ids
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.layers import RankingModel
-from d2l_recsys.engine.loop import Step, fit, mean_output
+from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predict
-from d2l_recsys.runtime.backend import gluon, mx, nn
+from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
 class MF(RankingModel):
@@ -20,7 +19,9 @@ class MF(RankingModel):
     systems", Computer 42(8), 2009. Section: ``mf``.
     """
 
-    def __init__(self, num_factors: int, num_users: int, num_items: int, **kwargs):
+    def __init__(
+        self, num_factors: int, num_users: int, num_items: int, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_users, self.num_items = num_users, num_items
         self.P = nn.Embedding(num_users, num_factors)
@@ -29,7 +30,7 @@ class MF(RankingModel):
         self.item_bias = nn.Embedding(num_items, 1)
 
     def hybrid_forward(self, F, user_id, item_id):
-        """Score `item_id` (B,) or (B, n) for `user_id` (B,); return its shape."""
+        """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
         users = F.np.expand_dims(user_id, 1)  # (B, 1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         p_u, q_i = self.P(users), self.Q(items)  # (B, 1, k), (B, n, k)
@@ -39,15 +40,17 @@ class MF(RankingModel):
 
 
 def evaluator(
-    net: gluon.Block, test_iter, devices: Optional[Sequence[mx.Context]] = None
+    net: gluon.Block,
+    test_iter: Iterable,
+    devices: Optional[Sequence[mx.Context]] = None,
 ) -> float:
-    """Return the root of the mean squared error over all rows of `test_iter`.
+    """Return the root mean squared error (RMSE) over all rows of `test_iter`.
 
     A batch is [users (B,), items (B,), ratings (B,)].
 
-    Differs from the book: the mean is over rows, not over running means of batches, so
-    it does not depend on the batch size or the order of rows (E11), and devices
-    without rows do not count (E12). Section: ``mf``.
+    Differs from the book: the mean is taken over rows, not over running means of
+    batches, so it does not depend on the batch size or the order of the rows (E11).
+    Devices without rows are left out (E12). Section: ``mf``.
     """
     predicted, ratings = predict(net, test_iter, devices)
     return rmse(numpy.square(predicted - ratings, dtype="float64").sum(), len(ratings))
@@ -55,36 +58,36 @@ def evaluator(
 
 def train_recsys_rating(
     net: gluon.Block,
-    train_iter,
-    test_iter,
+    train_iter: Iterable,
+    test_iter: Iterable,
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     num_epochs: int,
     devices: Optional[Sequence[mx.Context]] = None,
     evaluator: Callable = evaluator,
-    inter_mat=None,
+    inter_mat: Optional[np.ndarray] = None,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
 ) -> History:
-    """Train a model of ratings, print the book's two lines and return the history.
+    """Train a rating model, print the book's two lines and return the history.
 
-    A training batch is [users (B,), items (B,), ratings (B,)], or for an autoencoder
-    one matrix (B, n) of ratings, 0 where there is none, which is input and label.
-    ``evaluator(net, test_iter, devices)`` gives the test RMSE; for an autoencoder it is
-    ``evaluator(net, test_iter, inter_mat, devices)``, `inter_mat` the held-out ratings.
+    A training batch is [users (B,), items (B,), ratings (B,)], and the test RMSE is
+    ``evaluator(net, test_iter, devices)``. To train an autoencoder, pass the held-out
+    ratings as `inter_mat`. Then a batch is a matrix (B, n) of ratings, 0 if missing. It
+    is both input and label. The test RMSE is ``evaluator(net, test_iter, inter_mat,
+    devices)``.
 
-    The printed loss is the mean of the last epoch over ratings; the printed speed is
-    examples (rows of batches) per second of training. `devices` defaults to those of
-    the net. ``on_epoch(history)`` is called after each epoch; `checkpoint` saves it.
+    The printed loss is the mean over the ratings of the last epoch. The printed speed
+    is in examples (rows of batches) per second of training. `devices` defaults to the
+    net's. After each epoch, `checkpoint` saves it and ``on_epoch(history)`` is called.
 
-    Differs from the book: its printed loss sums running sums, and its examples are
-    cells for an autoencoder (E13, E14); batches may be of any size (E34, E35); the
-    history is returned. Section: ``mf``.
+    Differs from the book: the printed loss does not sum running sums (E13), examples of
+    an autoencoder are rows, not cells (E14), batches may have any size (E34, E35), and
+    the history is returned. Section: ``mf``.
     """
-    check_ids(net, train_iter)
     step = Step(net, loss, devices, _losses if inter_mat is None else _losses_of_rows)
 
-    def evaluate(entry, outputs):
+    def evaluate(entry: Dict[str, float], outputs: Outputs) -> Dict[str, float]:
         if inter_mat is None:
             return {"test_rmse": evaluator(net, test_iter, step.devices)}
         return {
@@ -102,11 +105,11 @@ def _losses(F, net, loss, *batch):
 
 
 def _losses_of_rows(F, net, loss, rows):
-    # L2Loss averages over the cells of a row; only the rated ones have an error.
+    # L2Loss averages over all cells of a row, but only rated cells have an error.
     return loss(net(rows), rows), F.np.mean((rows != 0).astype("float32"), axis=1)
 
 
-def _line(history):
+def _line(history: History) -> str:
     return "train loss {train_loss:.3f}, test RMSE {test_rmse:.3f}".format(
         **history[-1]
     )

@@ -1,13 +1,15 @@
 """Read, split and load the MovieLens data set. Section: ``movielens``."""
 
 import os
+from random import Random
 from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy
 import pandas as pd
 
+from d2l_recsys.data import frames
 from d2l_recsys.data.catalog import DATASETS, fetch
-from d2l_recsys.data.ids import row_outside
+from d2l_recsys.data.ids import check_count
 from d2l_recsys.data.ratings import FORMATS, read_ratings
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.runtime.backend import np
@@ -43,7 +45,7 @@ def read_data_ml100k(
     (seconds since 1970) in file order, and the numbers of users and items. The ids
     count from 1 without gaps. If the ids in the file have gaps, they are renumbered in
     ascending order. ``data.attrs['item_ids'][i - 1]`` is the id of item `i` in the
-    file; ``data.attrs['user_ids']`` has those of the users.
+    file; ``data.attrs['user_ids']`` has those of the users. Both are lists.
 
     `data_dir` is passed to :func:`d2l_recsys.data.catalog.fetch`. If a user rated an
     item twice, that is an error, unless `duplicates` is 'first' or 'last': the row to
@@ -65,7 +67,7 @@ def read_data_ml100k(
         numbers, ids = pd.factorize(data[column].to_numpy(), sort=True)
         if ids[-1] != len(ids):
             data[column] = numbers + 1
-        data.attrs[f"{column}s"] = ids
+        data.attrs[f"{column}s"] = ids.tolist()  # pandas compares attrs with ==
     num_users, num_items = (len(data.attrs[k]) for k in ("user_ids", "item_ids"))
     return MovieLens(data, num_users, num_items)
 
@@ -76,29 +78,33 @@ def split_data_ml100k(
     num_items: int,
     split_mode: str = "random",
     test_ratio: float = 0.1,
-    seed: int = 0,
+    seed: Union[int, str] = 0,
 ) -> Tuple[pd.DataFrame, pd.DataFrame]:
     """Split ratings into a training frame and a test frame.
 
     'random' puts each row into the test set with probability `test_ratio`. The same
-    `seed` gives the same rows on every machine.
+    `seed` gives the same rows on every machine. ``seed='book'`` gives the split of the
+    newest edition: of MovieLens 100K, 10,021 test rows.
 
     'seq-aware' holds out the last rating of each user, and sorts the training rows by
     user and time. If several rows share a user's last timestamp, the first in the order
     of `data` is held out (E02). Users are split separately, so the test rows share
-    no common point in time (E03).
+    no common point in time (E03). Timestamps are numbers or datetime64.
 
-    Raises ValueError for an unknown mode, for a ratio outside (0, 1), and in
-    'seq-aware' mode for any ratio but the default, because it has no effect (E10).
+    Raises ValueError for an unknown mode or seed, for a ratio outside (0, 1), for data
+    without rows, and in 'seq-aware' mode for any ratio but the default, because it has
+    no effect (E10). Raises a ValueError that names the row of a user or a timestamp
+    that is missing or not a number.
 
     Differs from the book: the random split has its own seed (E04), and the seq-aware
     split keeps the columns (E06). Section: ``movielens``.
     """
+    if not len(data):
+        raise ValueError("data has no rows: there is nothing to split")
     if split_mode == "random":
         if not 0 < test_ratio < 1:
             raise ValueError(f"test_ratio must be between 0 and 1, not {test_ratio}")
-        rng = numpy.random.default_rng(seed)
-        in_test = rng.random(len(data)) >= 1 - test_ratio
+        in_test = _draws(seed, len(data)) >= 1 - test_ratio
         return data[~in_test], data[in_test]
     if split_mode != "seq-aware":
         raise ValueError(
@@ -112,10 +118,20 @@ def split_data_ml100k(
     return _hold_out_last(data)
 
 
+def _draws(seed: Union[int, str], rows: int) -> numpy.ndarray:
+    """Return a random number between 0 and 1 for each row."""
+    if seed == "book":
+        book = Random(0)
+        return numpy.fromiter((book.random() for _ in range(rows)), "float64", rows)
+    if isinstance(seed, str):
+        raise ValueError(f"seed must be an integer or 'book', not {seed!r}")
+    return numpy.random.default_rng(seed).random(rows)
+
+
 def _hold_out_last(data: pd.DataFrame) -> Tuple[pd.DataFrame, pd.DataFrame]:
-    users, times = (data.iloc[:, column].to_numpy() for column in (0, 3))
-    order = _by_user_and_time(users, times)
-    users, times = users[order], times[order]
+    given, times = frames.users(data), frames.times(data)
+    order = _by_user_and_time(given, times)
+    users, times = given[order], times[order]
     first = numpy.ones(len(users), dtype=bool)  # among rows of one user and time
     first[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
     starts = numpy.flatnonzero(first)
@@ -126,8 +142,7 @@ def _hold_out_last(data: pd.DataFrame) -> Tuple[pd.DataFrame, pd.DataFrame]:
     in_train[held_out] = False
     train_data = data.iloc[order[in_train[order]]]
     # The test users are in the order of their first rows, as in the book.
-    first_seen = data.iloc[:, 0].unique()
-    test_data = data.iloc[held_out[numpy.searchsorted(owners, first_seen)]]
+    test_data = data.iloc[held_out[numpy.searchsorted(owners, pd.unique(given))]]
     for part in (train_data, test_data):
         part.index = pd.RangeIndex(len(part))
     return train_data, test_data
@@ -135,10 +150,9 @@ def _hold_out_last(data: pd.DataFrame) -> Tuple[pd.DataFrame, pd.DataFrame]:
 
 def _by_user_and_time(users: numpy.ndarray, times: numpy.ndarray) -> numpy.ndarray:
     """Return the order of a stable sort by user and time."""
-    users, times = (
-        x.astype("int64", copy=False) if x.dtype.kind in "iu" else x
-        for x in (users, times)
-    )  # the product below would overflow narrower integers
+    if users.dtype.kind != "i" or times.dtype.kind != "i":
+        return numpy.lexsort((times, users))  # the product below would lose digits
+    users, times = (x.astype("int64", copy=False) for x in (users, times))
     first, last = int(times.min()), int(times.max())
     span = last - first + 1
     if (int(users.max()) + 1) * span >= 2**63 or users.min() < 0:
@@ -159,10 +173,13 @@ def load_data_ml100k(
     {user: [items]} with the items in the order of `data`.
 
     Raises a ValueError that names the row for an id outside 1..num_users or
-    1..num_items. Raises ValueError for a matrix of 2^31 cells or more, which MXNet does
-    not support. Use implicit feedback or :func:`split_and_load_ml100k` for such data.
-    Section: ``movielens``.
+    1..num_items, for a rating that is missing or not a number, and with 'explicit'
+    feedback for a rating of 0. Raises ValueError for a matrix of 2^31 cells or more,
+    which MXNet does not support. Use implicit feedback or :func:`split_and_load_ml100k`
+    for such data. Section: ``movielens``.
     """
+    check_count(num_users, "num_users")
+    check_count(num_items, "num_items")
     if feedback == "explicit" and num_items * num_users >= 2**31:
         raise ValueError(
             f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "
@@ -172,6 +189,7 @@ def load_data_ml100k(
     users, items, scores = _load_arrays(data, num_users, num_items, feedback)
     if feedback == "implicit":
         return LoadedData(users, items, scores, items_of_users(users, items))
+    frames.check_not_zero(data, scores)
     inter = numpy.zeros((num_items, num_users), dtype="float32")
     inter[items, users] = scores
     return LoadedData(users, items, scores, np.array(inter))
@@ -181,8 +199,11 @@ def items_of_users(users: numpy.ndarray, items: numpy.ndarray) -> Dict[int, List
     """Return {user: [items]} in the order of the arrays, both of shape (n,)."""
     order = numpy.argsort(users, kind="stable")
     owners, firsts = numpy.unique(users[order], return_index=True)
+    distinct = numpy.arange(min(items.max(initial=-1), len(items)) + 1)
+    if len(distinct) > len(items):  # there are high ids, so list only those in use
+        distinct, items = numpy.unique(items, return_inverse=True)
     # Sharing one int object per item saves a gigabyte on the largest data sets.
-    ints = numpy.arange(items.max(initial=-1) + 1).astype(object)
+    ints = distinct.astype(object)
     lists = numpy.split(ints[items[order]], firsts[1:])
     return {owner: part.tolist() for owner, part in zip(owners.tolist(), lists)}
 
@@ -192,7 +213,7 @@ def split_and_load_ml100k(
     feedback: str = "explicit",
     test_ratio: float = 0.1,
     batch_size: int = 256,
-    seed: int = 0,
+    seed: Union[int, str] = 0,
     data_dir: Optional[_PathLike] = None,
     name: str = "ml-100k",
     duplicates: str = "error",
@@ -213,7 +234,9 @@ def split_and_load_ml100k(
     return (
         num_users,
         num_items,
-        BatchLoader(train, batch_size, shuffle=True, seed=seed),
+        BatchLoader(
+            train, batch_size, shuffle=True, seed=0 if isinstance(seed, str) else seed
+        ),
         BatchLoader(test, batch_size),
     )
 
@@ -223,18 +246,8 @@ def _load_arrays(
 ) -> Tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     if feedback not in ("explicit", "implicit"):
         raise ValueError(f"feedback must be 'explicit' or 'implicit', not {feedback!r}")
-    ids = []
-    for column, limit, what in ((0, num_users, "user"), (1, num_items, "item")):
-        values = data.iloc[:, column].to_numpy()
-        row = row_outside(values, 1, limit, what)
-        if row is not None:
-            raise ValueError(
-                f"row {row} of data: {what} id {values[row]} is not in 1..{limit}; ids "
-                "count from 1 without gaps, as read_data_ml100k returns them"
-            )
-        ids.append((values - 1).astype("int32"))
+    users = frames.ids_from_0(data, 0, num_users, "user id")
+    items = frames.ids_from_0(data, 1, num_items, "item id")
     if feedback == "implicit":
-        scores = numpy.ones(len(data), dtype="float32")
-    else:
-        scores = data.iloc[:, 2].to_numpy().astype("float32")
-    return ids[0], ids[1], scores
+        return users, items, numpy.ones(len(data), dtype="float32")
+    return users, items, frames.ratings(data)

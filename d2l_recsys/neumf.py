@@ -1,28 +1,28 @@
 """Neural collaborative filtering for personalized ranking. Section: ``neumf``."""
 
-from typing import Callable, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from d2l_recsys.data.ids import id_pairs, single_items
 from d2l_recsys.data.interactions import num_users_of
 from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import check_sizes, rank_held_out
 from d2l_recsys.engine.layers import JoinedDense, RankingModel
-from d2l_recsys.engine.loop import Step, fit
+from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
 from d2l_recsys.engine.pairs import pair_losses
-from d2l_recsys.runtime.backend import gluon, mx, nn
+from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
 class NeuMF(RankingModel):
     """Neural matrix factorization: ``h . [p_u * q_i ; mlp([u_u ; v_i])]``.
 
-    `nums_hiddens` are the sizes of the MLP's layers; ``[]`` leaves the MLP branch out
-    (GMF alone), ``gmf=False`` the other one (MLP alone). Returns raw scores.
+    `nums_hiddens` are the layer sizes of the MLP. ``nums_hiddens=[]`` leaves out the
+    MLP branch (GMF alone), ``gmf=False`` the other one (MLP alone). Returns raw scores.
 
-    He et al., "Neural collaborative filtering", WWW 2017. Differs from the book's
-    classic edition: no sigmoid, under which BPR hardly trains (E20).
-    Section: ``neumf``.
+    He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
+    from the book's classic edition: no sigmoid, with which BPR hardly trains (E20).
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class NeuMF(RankingModel):
         num_items: int,
         nums_hiddens: Sequence[int],
         gmf: bool = True,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not gmf and not nums_hiddens:
-            raise ValueError("gmf=False and nums_hiddens=[] leave nothing of the model")
+            raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
         self.num_users, self.num_items = num_users, num_items
         self.gmf, self.nums_hiddens = gmf, list(nums_hiddens)
-        sizes = [num_factors] * gmf + self.nums_hiddens[-1:]  # what is predicted from
+        sizes = [num_factors] * gmf + self.nums_hiddens[-1:]  # outputs of the branches
         if gmf:
             self.P = nn.Embedding(num_users, num_factors)
             self.Q = nn.Embedding(num_items, num_factors)
@@ -53,7 +53,7 @@ class NeuMF(RankingModel):
         self.prediction_layer = JoinedDense(1, sizes, use_bias=False)
 
     def hybrid_forward(self, F, user_id, item_id):
-        """Score `item_id` (B,) or (B, n) for `user_id` (B,); return its shape."""
+        """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
         users = F.np.expand_dims(user_id, 1)  # (B, 1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         branches = []
@@ -64,17 +64,17 @@ class NeuMF(RankingModel):
         return F.npx.reshape_like(self.prediction_layer(branches), item_id)
 
 
-class PRDataset(gluon.data.Dataset):
-    """Pairs of a user and an item of theirs, each with a negative item.
+class PRDataset(WithNegatives):
+    """User-item interactions, each with a negative item.
 
-    ``dataset[i]`` is (user, item, negative item); an array of indices gives three int32
-    arrays (n,). The negative is drawn at each access, uniformly from the items that
+    ``dataset[i]`` is (user, item, negative item). For n indices, it is three int32
+    arrays (n,). Each access draws new negatives, uniformly from the items that
     `candidates`, {user: [item, ...]}, does not list for the user. With `test_items`,
-    {user: [held-out item]}, held-out items are not drawn either: the protocol of the
-    newest edition, which tells the model a little about the test set (E23).
+    {user: [held-out item]}, held-out items are not drawn either. This is the protocol
+    of the newest edition. It tells the model a little about the test set (E23).
 
-    Raises ValueError naming a user who has no negative left, or the row of an id out of
-    range. Section: ``neumf``.
+    Raises ValueError that names a user for whom no negative item is left, or the row of
+    an id that is out of range. Section: ``neumf``.
     """
 
     def __init__(
@@ -85,33 +85,27 @@ class PRDataset(gluon.data.Dataset):
         num_items: int,
         test_items: Optional[Candidates] = None,
         seed: int = 0,
-    ):
+    ) -> None:
         num_users = max(num_users_of(candidates), num_users_of(test_items or {}))
         sizes = num_users, num_items
-        users, items = id_pairs(users, items, *sizes)
-        self.users, self.items = users.astype("int32"), items.astype("int32")
+        pairs = id_pairs(users, items, *sizes)
+        self.users, self.items = (ids.astype("int32") for ids in pairs)
         self.sampler = NegativeSampler(candidates, *sizes, test_items, seed)
+        self.columns = self.users, self.items
         self.sampler.check(self.users)
-
-    def __len__(self):
-        return len(self.users)
-
-    def __getitem__(self, index):
-        users = self.users[index]
-        return users, self.items[index], self.sampler.sample(users)
 
 
 def hit_and_auc(
     rankedlist: Sequence[int], test_matrix: Sequence[int], k: int
 ) -> Tuple[int, float]:
-    """Return the hits among the first `k` of one user's ranked items, and the AUC.
+    """Return the number of hits among one user's top `k` items, and the AUC.
 
-    `rankedlist` holds the items from best to worst, `test_matrix` the held-out one. The
-    AUC is the share of the other items that follow it: 0 where it is missing, 1 where
-    it is alone.
+    `rankedlist` holds the items from best to worst, `test_matrix` the held-out item.
+    The AUC is the share of the other items that rank below it. If the held-out item is
+    not in the list, the AUC is 0. If it is the only one, the AUC is 1.
 
-    Raises ValueError unless there is exactly one held-out item: of several, the book
-    counts all hits but takes the AUC of the first (E29). Section: ``neumf``.
+    Raises ValueError unless there is exactly one held-out item. With several, the book
+    counts all hits, but its AUC is that of the first (E29). Section: ``neumf``.
     """
     num_items = max(*test_matrix, *rankedlist, 0) + 1
     (item,) = single_items({0: test_matrix}, 1, num_items).values()
@@ -125,24 +119,24 @@ def hit_and_auc(
 def evaluate_ranking(
     net: gluon.Block,
     test_input: Mapping[int, Sequence[int]],
-    seq,
+    seq: Optional[np.ndarray],
     candidates: Candidates,
     num_users: int,
     num_items: int,
     devices: Optional[Sequence[mx.Context]] = None,
     k: int = 50,
     ks: Optional[Sequence[int]] = None,
-):
+) -> Tuple:
     """Rank each user's held-out item among all items that the user has not seen.
 
     `test_input` is {user: [held-out item]}, `seq` an int array (num_users, L) or None,
-    `candidates` {user: [items seen in training]}. Users without a held-out item do not
-    count. Returns the hit rate at `k` and the AUC, means over users; with `ks` a third
-    value: precision, recall, NDCG and MRR at each of them, by name.
+    and `candidates` {user: [items seen in training]}. Users without a held-out item do
+    not count. Returns the means over users of the hit rate at `k` and the AUC. With
+    `ks`, also returns precision, recall, NDCG and MRR at each cutoff, in a dictionary.
 
-    Raises ValueError naming a user with NaN scores, without exactly one held-out item,
-    or with one that was seen in training. Differs from the book: all items are ranked
-    (E27), an item that ties with the held-out one ranks before it (E28).
+    Raises ValueError that names a user whose scores are NaN, who has not exactly one
+    held-out item, or who has seen it in training. Differs from the book: all items are
+    ranked (E27), and items that tie with the held-out one rank above it (E28).
     Section: ``neumf``.
     """
     sizes = num_users, num_items
@@ -153,11 +147,11 @@ def evaluate_ranking(
 
 def train_ranking(
     net: gluon.Block,
-    train_iter,
+    train_iter: Iterable,
     test_iter: Mapping[int, Sequence[int]],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
-    test_seq_iter,
+    test_seq_iter: Optional[np.ndarray],
     num_users: int,
     num_items: int,
     num_epochs: int,
@@ -168,24 +162,24 @@ def train_ranking(
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
 ) -> History:
-    """Train a ranking model on pairs, print the book's two lines, return the history.
+    """Train a ranking model, print the book's two lines and return the history.
 
-    A training batch is [users (B,), [sequences (B, L),] items (B,), negatives (B,)];
-    `test_iter` is {user: [held-out item]} and `test_seq_iter` an array (num_users, L)
-    or None. The `evaluator` gets both every `eval_step` epochs and after the last. The
-    printed loss is the mean of the last epoch over pairs, the speed pairs per second of
-    training. ``on_epoch(history)`` is called after each epoch; `checkpoint` saves it.
+    A training batch is [users (B,), [sequences (B, L),] items (B,), negatives (B,)].
+    `test_iter` and `test_seq_iter` are `test_input` and `seq` of the `evaluator`, which
+    is called after the first epoch, every `eval_step` epochs and the last. The printed
+    loss is the mean over the last epoch's pairs. The speed is pairs per second of
+    training. After each epoch, `checkpoint` saves it and ``on_epoch(history)`` is run.
 
-    Differs from the book: its printed loss sums running sums (E32), its speed sums
-    times since the start, evaluation included (E31); the last epoch is always evaluated
-    (E33); any batch size will do (E34); the history is returned. Section: ``neumf``.
+    Differs from the book: the printed loss does not sum running sums (E32), the speed
+    is that of training alone (E31), the last epoch is always evaluated (E33), batches
+    may have any size (E34), and the history is returned. Section: ``neumf``.
     """
     if eval_step < 1:
         raise ValueError(f"eval_step must be at least 1, not {eval_step}")
     check_sizes(net, num_users, num_items)
     step = Step(net, loss, devices, pair_losses)
 
-    def evaluate(entry, _):
+    def evaluate(entry: Dict[str, float], _: Outputs) -> Dict[str, float]:
         if entry["epoch"] % eval_step and entry["epoch"] not in (1, num_epochs):
             return {}
         test = test_iter, test_seq_iter, candidates, num_users, num_items
@@ -196,6 +190,6 @@ def train_ranking(
     return fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
 
 
-def _line(history):
+def _line(history: History) -> str:
     line = "train loss {train_loss:.3f}, test hit rate {test_hit_rate:.3f}"
     return (line + ", test AUC {test_auc:.3f}").format(**history[-1])

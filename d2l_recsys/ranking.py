@@ -1,6 +1,6 @@
 """Pairwise losses for personalized ranking: BPR and hinge. Section: ``ranking``."""
 
-from typing import Optional
+from typing import Any, Optional
 
 import numpy
 
@@ -9,27 +9,29 @@ from d2l_recsys.runtime.backend import gluon, np
 
 
 class _PairwiseLoss(gluon.loss.Loss):
-    """A loss of the distances between positive and negative scores.
+    """A loss that depends on the difference of positive and negative scores.
 
-    It is summed over the batch, as in the book, and as in gluon's losses multiplied by
-    `weight` and averaged over all axes but `batch_axis`.
+    As in the book, it is the sum over the batch. As in Gluon's losses, it is multiplied
+    by `weight` and averaged over all axes except `batch_axis`.
     """
 
-    def __init__(self, weight: Optional[float] = None, batch_axis: int = 0, **kwargs):
+    def __init__(
+        self, weight: Optional[float] = None, batch_axis: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(weight=weight, batch_axis=batch_axis, **kwargs)
 
-    def forward(self, positive, negative):
+    def forward(self, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         """Return the loss, of shape (1,), of two arrays of scores, (B,) or (B, ...).
 
-        Raises NonFiniteLoss, a ValueError, for scores that are NaN or infinite (when
-        hybridized, they make the loss NaN or infinite instead, which stops the training
-        loop), and ValueError where one array has more axes than the other.
+        Raises ValueError if one array has more axes than the other, and NonFiniteLoss,
+        a ValueError, if a score is NaN or infinite. When hybridized, the loss is NaN or
+        infinite instead, and the training loop raises the error.
         """
         if isinstance(positive, np.ndarray):
             if positive.ndim != negative.ndim:
                 raise ValueError(
-                    f"positive scores of shape {positive.shape} do not go with "
-                    f"negative ones of shape {negative.shape}"
+                    "positive and negative scores must have the same number of axes: "
+                    f"their shapes are {positive.shape} and {negative.shape}"
                 )
             if not self._active:
                 _check_finite(positive, "positive")
@@ -37,7 +39,7 @@ class _PairwiseLoss(gluon.loss.Loss):
         return super().forward(positive, negative)
 
     def hybrid_forward(self, F, positive, negative):
-        """Weigh, average and sum the losses of the single pairs."""
+        """Weight, average and sum the losses of the pairs."""
         loss = self.of_distance(F, positive - negative)
         if self._weight is not None:
             loss = loss * self._weight
@@ -50,13 +52,13 @@ class BPRLoss(_PairwiseLoss):
     """Bayesian personalized ranking loss: ``-sum ln sigmoid(positive - negative)``.
 
     Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", UAI
-    2009. Section: ``ranking``. Differs from the book: right for every finite distance,
-    where the logarithm of a sigmoid overflows at -88.7 (E18); `weight` and `batch_axis`
-    count (E19).
+    2009. Section: ``ranking``. Differs from the book: the loss is correct for every
+    finite difference of scores, whereas the logarithm of a sigmoid overflows below
+    -88.7 (E18). `weight` and `batch_axis` take effect (E19).
     """
 
     def of_distance(self, F, distance):
-        """Return ln(1 + exp(-distance)); at 0, too, the gradient is right: -1/2."""
+        """Return ln(1 + exp(-distance)). Its gradient at 0 is correct, too: -1/2."""
         size = F.np.abs(distance)
         return F.np.log1p(F.np.exp(-size)) + (size - distance) / 2
 
@@ -64,9 +66,9 @@ class BPRLoss(_PairwiseLoss):
 class HingeLossbRec(_PairwiseLoss):
     """Hinge loss for ranking: ``sum max(margin - positive + negative, 0)``.
 
-    `margin` may be given here or, as in the book, in the call. Section: ``ranking``.
-    Differs from the book: `weight`, `batch_axis` and a `margin` of one's own count in
-    `train_ranking` as well (E19).
+    The margin can be set here or, as in the book, in the call. Section: ``ranking``.
+    Differs from the book: `weight` and `batch_axis` take effect, and ``train_ranking``
+    can use any margin (E19).
     """
 
     def __init__(
@@ -74,13 +76,18 @@ class HingeLossbRec(_PairwiseLoss):
         weight: Optional[float] = None,
         batch_axis: int = 0,
         margin: float = 1,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(weight, batch_axis, **kwargs)
         self.margin = margin
 
-    def __call__(self, positive, negative, margin: Optional[float] = None):
-        """Return the loss, of shape (1,); `margin` overrides the constructor's."""
+    def __call__(
+        self,
+        positive: np.ndarray,
+        negative: np.ndarray,
+        margin: Optional[float] = None,
+    ) -> np.ndarray:
+        """Return the loss, of shape (1,). `margin` overrides that of the instance."""
         if margin is None or margin == self.margin:
             return super().__call__(positive, negative)
         return HingeLossbRec(self._weight, self._batch_axis, margin)(positive, negative)
@@ -90,6 +97,6 @@ class HingeLossbRec(_PairwiseLoss):
         return F.npx.relu(self.margin - distance)
 
 
-def _check_finite(scores, name):
+def _check_finite(scores: np.ndarray, name: str) -> None:
     if not numpy.isfinite(scores.asnumpy()).all():
-        raise NonFiniteLoss(f"{name} scores must be finite; they are not")
+        raise NonFiniteLoss(f"some {name} scores are NaN or infinite")

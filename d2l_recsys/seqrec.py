@@ -1,33 +1,34 @@
 """Sequence-aware recommendation: Caser and its data set. Section: ``seqrec``."""
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
     HorizontalConv,
     PaddedEmbedding,
     RankingModel,
     VerticalConv,
 )
-from d2l_recsys.runtime.backend import gluon, nn, np
+from d2l_recsys.runtime.backend import nn, np
 
 
 class Caser(RankingModel):
     """Convolutional sequence embedding recommendation.
 
-    The embeddings of the last `L` items, an image of size (L, k), pass `d_prime`
-    vertical filters of size (L, 1) and, for each height h of 1..L, `d` horizontal ones
-    of size (h, k) with ReLU and a maximum over time. From these comes z, the user's
-    intent; the score is ``v_i . [z ; p_u] + b_i``. ``d=0`` or ``d_prime=0`` leaves its
-    branch out; with both, p_u stands alone. Item id `num_items` in a sequence is
-    padding: a zero vector.
+    The embeddings of the last `L` items form an image of size (L, k). It passes through
+    `d_prime` vertical filters of size (L, 1) and, for each height h from 1 to L, `d`
+    horizontal filters of size (h, k) with ReLU and max over time. A dense layer turns
+    their d' k + d L outputs into z of size k. The score is ``v_i . [z ; p_u] + b_i``.
+    ``d=0`` or ``d_prime=0`` leaves out a branch. If both are 0, there is no z, either.
+    In a sequence, the id `num_items` is padding, embedded as a zero vector.
 
     Tang and Wang, "Personalized top-n sequential recommendation via convolutional
     sequence embedding", WSDM 2018. Section: ``seqrec``. Differs from the book: a branch
-    can be left out (E37), short sequences are padded (E38).
+    can be left out (E37), and short sequences are padded (E38).
     """
 
     def __init__(
@@ -39,15 +40,15 @@ class Caser(RankingModel):
         d: int = 16,
         d_prime: int = 4,
         drop_ratio: float = 0.05,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if L < 1:
             raise ValueError(f"L must be at least 1, not {L}")
         self.num_users, self.num_items = num_users, num_items
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
-        branches = d_prime * num_factors + d * L  # what the filters give
+        branches = d_prime * num_factors + d * L  # number of outputs of the filters
         if branches:
             self.Q = PaddedEmbedding(num_items, num_factors)
         if d_prime:
@@ -62,24 +63,26 @@ class Caser(RankingModel):
         self.b = nn.Embedding(num_items, 1)
         self.dropout = nn.Dropout(drop_ratio)
 
-    def forward(self, user_id, seq, item_id):
-        """Score items; a single user and sequence goes with all of them."""
+    def forward(
+        self, user_id: np.ndarray, seq: np.ndarray, item_id: np.ndarray
+    ) -> np.ndarray:
+        """Return the scores. A single user and sequence is used for all items."""
         if isinstance(seq, np.ndarray) and seq.shape[1:] != (self.L,):
             raise ValueError(
-                f"seq has shape {seq.shape}, not (B, {self.L}): make the net and the "
-                "SeqDataset with the same L"
+                f"seq has shape {seq.shape}, not (B, {self.L}): use the same L for the "
+                "net and the SeqDataset"
             )
         return super().forward(user_id, seq, item_id)
 
     def hybrid_forward(self, F, user_id, seq, item_id):
-        """Score `item_id` (B,) or (B, n) for `user_id` (B,) after `seq` (B, L).
+        """Score `item_id` (B,) or (B, n), in its shape.
 
-        Returns the shape of `item_id`.
+        `user_id` has shape (B,), and `seq`, the users' latest items, (B, L).
         """
         x = user_emb = self.P(user_id)  # (B, k)
         out = []
         if self.d or self.d_prime:
-            item_embs = F.np.expand_dims(self.Q(seq), 1)  # (B, 1, L, k)
+            item_embs = self.Q(seq)  # (B, L, k)
         if self.d_prime:
             out.append(F.npx.batch_flatten(self.conv_v(item_embs)))  # (B, d' * k)
         if self.d:
@@ -92,27 +95,27 @@ class Caser(RankingModel):
         return F.npx.reshape_like(scores + self.b(items), item_id)
 
 
-class SeqDataset(gluon.data.Dataset):
-    """Windows of `L` items of a user, the item that followed, and a negative item.
+class SeqDataset(WithNegatives):
+    """Windows of `L` items of a user, the item that follows, and a negative item.
 
-    ``dataset[i]`` is (user, items (L,), target (1,), negative item); an array of
-    indices gives int32 arrays (n,), (n, L), (n, 1) and (n,). A user's windows stand
-    newest first; with ``L=5`` and eight items::
+    ``dataset[i]`` is (user, items (L,), target (1,), negative item). For n indices, it
+    is int32 arrays (n,), (n, L), (n, 1) and (n,). The windows of a user are ordered
+    from newest to oldest. With ``L=5`` and eight items::
 
         a b c d e f g h     from oldest to newest; h is held out
-        . . c d e f g       test_seq: what precedes h
+        . . c d e f g       test_seq: the items before h
         . b c d e f>g       the first window and its target
-        a b c d e>f         the second, which is the last
+        a b c d e>f         the second and last window
 
-    A history of L items or fewer gives one window, padded on the left with the id
-    `num_items`. `test_seq`, int32 (num_users, L), are each user's latest items.
+    A history of at most L items gives one window, padded on the left with the id
+    `num_items`. `test_seq`, int32 (num_users, L), holds the latest items of each user.
 
-    `user_ids` and `item_ids` (n,) are in the order of time for each user. `candidates`
-    and `test_items` rule the negatives as in :class:`d2l_recsys.neumf.PRDataset`.
+    `user_ids` and `item_ids` (n,) are sorted by time for each user. `candidates` and
+    `test_items` determine the negatives as in :class:`d2l_recsys.neumf.PRDataset`.
 
-    Raises ValueError for L below 1, and naming a user without history or without
-    negatives. Section: ``seqrec``. Differs from the book: short histories neither crash
-    nor have their target among the input (E38); ids are ints (E39).
+    Raises ValueError if L is below 1, or if a user has no history or no negative item
+    left. Section: ``seqrec``. Differs from the book: short histories neither crash nor
+    contain their target in the input (E38), and ids are integers (E39).
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class SeqDataset(gluon.data.Dataset):
         candidates: Candidates,
         test_items: Optional[Candidates] = None,
         seed: int = 0,
-    ):
+    ) -> None:
         if L < 1:
             raise ValueError(f"L must be at least 1, not {L}")
         history = Interactions(user_ids, item_ids, num_users, num_items)
@@ -134,27 +137,20 @@ class SeqDataset(gluon.data.Dataset):
         self.sampler = NegativeSampler(
             candidates, num_users, num_items, test_items, seed
         )
+        self.columns = self.seq_users, self.seq_items, self.seq_tgt
         self.sampler.check(self.seq_users)
 
-    def __len__(self):
-        return len(self.seq_users)
 
-    def __getitem__(self, index):
-        users = self.seq_users[index]
-        negatives = self.sampler.sample(users)
-        return users, self.seq_items[index], self.seq_tgt[index], negatives
-
-
-def _windows(history, L):
+def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
     """Return users (n,), windows (n, L + 1) and latest items (num_users, L)."""
     counts = history.counts
     empty = numpy.flatnonzero(counts == 0)
     if len(empty):
         raise ValueError(
-            f"user {empty[0]} has no history: leave the user out and number the others "
-            "from 0 without gaps"
+            f"user {empty[0]} (counted from 0) has no history: leave out such users, "
+            "and number the others without gaps"
         )
-    # L places of padding before each user's items, so that every window has its place.
+    # With padding of length L before each user's items, every window fits.
     size = len(history) + L * history.num_users
     padded = numpy.full(size, history.num_items, dtype="int32")
     padded[numpy.arange(len(history)) + L * (history.users + 1)] = history.items
@@ -163,6 +159,6 @@ def _windows(history, L):
     number = numpy.maximum(counts - L, 1)
     users = numpy.repeat(numpy.arange(history.num_users, dtype="int32"), number)
     nth = numpy.arange(len(users)) - numpy.repeat(numpy.cumsum(number) - number, number)
-    last = end[users] - 1 - nth  # the place of each window's target
+    last = end[users] - 1 - nth  # the position of each window's target
     windows = numpy.lib.stride_tricks.sliding_window_view(padded, L + 1)
     return users, windows[last - L], test_seq

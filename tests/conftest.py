@@ -14,12 +14,12 @@ import pytest
 from d2l_recsys.data import catalog
 from d2l_recsys.runtime import cuda
 
-cuda.load()  # before a test file imports MXNet
+cuda.load()  # before any test imports MXNet
 
 
 @pytest.fixture(autouse=True)
 def _seeds():
-    """Seed what a reader's own code draws from, so that the order of tests is free."""
+    """Seed the global generators, so that results do not depend on the test order."""
     from d2l_recsys.runtime.devices import seed_everything  # some tests need no MXNet
 
     seed_everything(0)
@@ -27,7 +27,7 @@ def _seeds():
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory):
-    """Keep the user's cache out of the tests, and the tests out of it."""
+    """Use a temporary cache instead of the user's."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     yield
@@ -39,7 +39,7 @@ def _cache_of_its_own(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ml100k(_cache_of_its_own) -> Path:
-    """Return the folder of the real MovieLens 100K."""
+    """Return the folder of the real MovieLens 100K; skip the test without it."""
     folder = catalog.find("ml-100k")
     if folder is None:
         pytest.skip("MovieLens 100K is not in the folder that D2L_RECSYS_DATA names")
@@ -48,13 +48,13 @@ def ml100k(_cache_of_its_own) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_data(_cache_of_its_own) -> Path:
-    """Return the folder of the small made-up MovieLens."""
+    """Return the folder of the tiny synthetic MovieLens data."""
     return catalog.fetch("ml-100k-smoke")
 
 
 @pytest.fixture
 def book_data(smoke_data, tmp_path, monkeypatch) -> Path:
-    """Have the small made-up data found under the names of the book's."""
+    """Provide the tiny synthetic data under the names of the book's data."""
     (tmp_path / "ml-100k").symlink_to(smoke_data)
     (tmp_path / "ctr").symlink_to(catalog.fetch("ctr-smoke"))
     monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path))
@@ -63,7 +63,7 @@ def book_data(smoke_data, tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def printed(capsys):
-    """Return a function that takes numbers from what was printed, by a pattern."""
+    """Return a function that matches the output and returns the numbers in it."""
 
     def numbers(pattern):
         match = re.fullmatch(pattern, capsys.readouterr().out)
@@ -75,7 +75,7 @@ def printed(capsys):
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch) -> Path:
-    """Point the cache to an empty folder, and D2L_RECSYS_DATA nowhere."""
+    """Use an empty cache, and unset D2L_RECSYS_DATA."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("D2L_RECSYS_DATA", raising=False)
     return catalog.cache_dir()
@@ -83,7 +83,7 @@ def empty_cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def published(monkeypatch, empty_cache):
-    """Return a function that makes an archive the published one, at an address."""
+    """Return a function that registers an archive as the published ml-100k.zip."""
 
     def publish(content, url="http://127.0.0.1:9/ml-100k.zip"):
         source = catalog.DATASETS["ml-100k"]._replace(
@@ -96,9 +96,9 @@ def published(monkeypatch, empty_cache):
 
 @pytest.fixture
 def serve():
-    """Return a function that serves HTTP on loopback: serve(respond) -> address.
+    """Return a function that starts a local HTTP server: serve(respond) -> address.
 
-    ``respond(handler, number)`` answers the request of that number, counted from 1.
+    ``respond(handler, number)`` answers each request; `number` counts from 1.
     """
     servers = []
 
@@ -139,7 +139,7 @@ def compile_library():
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory, compile_library):
-    """Return the folder of a driver, libcuda.so.1, that shows the GPUs of STUB_GPUS."""
+    """Return the folder of a stub libcuda.so.1 that reports the GPUs in STUB_GPUS."""
     folder = tmp_path_factory.mktemp("driver")
     compile_library(folder / "libcuda.so.1", Path(__file__).with_name("libcuda.c"))
     return folder
@@ -147,7 +147,7 @@ def driver(tmp_path_factory, compile_library):
 
 @pytest.fixture
 def frame():
-    """Return a function that makes a frame of ratings from rows."""
+    """Return a function that creates a data frame of ratings from rows."""
 
     def make(*rows):
         return pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
@@ -156,10 +156,10 @@ def frame():
 
 
 def checkerboard(size=20):
-    """Return the filled cells of a checkerboard and those on its withheld diagonal.
+    """Return training and test interactions from a checkerboard.
 
-    User u has item i if u + i is even: two groups with two tastes. The diagonal is
-    withheld, and to know the group is to know it.
+    User u interacts with item i if u + i is even, so there are two groups of users. The
+    diagonal is held out. It follows from a user's group.
     """
     users, items = numpy.indices((size, size))
     alike = (users + items) % 2 == 0

@@ -1,4 +1,4 @@
-"""Damage to files, and parsers so plain that they can be trusted to be strict."""
+"""Ways to damage files, and strict parsers that are simple enough to trust."""
 
 import re
 from datetime import datetime
@@ -30,7 +30,7 @@ def replaced_field(draw, content, separator):
     lines = content.split(b"\n")
     at = draw(st.integers(0, len(lines) - 1))
     fields = lines[at].split(separator)
-    # The first fields are those that are checked.
+    # Prefer the first fields, because these are checked.
     which = draw(st.integers(0, min(len(fields) - 1, draw(st.sampled_from([3, 40])))))
     fields[which] = draw(st.sampled_from(FIELDS)).encode()
     lines[at] = separator.join(fields)
@@ -92,7 +92,7 @@ def damaged(draw, lines, separator):
 
 
 def each_damage(lines, separator):
-    """Yield the content with one fault of each kind, at each place that matters."""
+    """Yield the content with one fault of each kind, at each relevant place."""
     fields = lines[-1].split(separator)
     for column in {*range(min(4, len(fields))), len(fields) - 1}:
         for text in FIELDS:
@@ -118,10 +118,16 @@ def whole(text, low):
 
 
 class Bad(Exception):
-    """Its argument is the number of the bad line."""
+    """A line is invalid. The argument is its number."""
+
+
+def without_mark(content):
+    """Return the content without the one byte order mark that is accepted."""
+    return content[3:] if content.startswith(b"\xef\xbb\xbf") else content
 
 
 def parsed_ratings(content, separator=b"\t", header=None, halves=False):
+    content = without_mark(content)
     rows, known, first = [], set(), 1 if header is None else 2
     for number, line in enumerate(lines_of(content), 1):
         if number < first:
@@ -149,12 +155,17 @@ def parsed_ratings(content, separator=b"\t", header=None, halves=False):
 
 
 def parsed_movies(content):
-    """Read a u.item of two genres."""
+    """Parse a u.item with two genres."""
+    content, encoding = without_mark(content), "utf-8"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        encoding = "latin-1"
     rows = {}
     for number, line in enumerate(lines_of(content), 1):
-        fields = line.decode("latin-1").split("|")
+        fields = line.decode(encoding).split("|")
         item = whole(fields[0].encode(), 1)
-        control = any(ord(c) < 32 for c in line.decode("latin-1"))
+        control = any(ord(c) < 32 for c in line.decode(encoding))
         if len(fields) != 7 or item is None or item in rows or control:
             raise Bad(number)
         if not {*fields[5:]} <= {"0", "1"}:
@@ -166,9 +177,8 @@ def parsed_movies(content):
 
 
 def parsed_table(content, layout):
-    """Return labels and fields of each row, for the layouts of this file."""
-    if content.startswith(b"\xef\xbb\xbf"):
-        content = content[3:]
+    """Return the label and the fields of each row of a CTR file in a `layout`."""
+    content = without_mark(content)
     rows = []
     names = layout.separator.join(layout.columns).encode()
     for number, line in enumerate(lines_of(content), 1):

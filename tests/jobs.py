@@ -1,4 +1,4 @@
-"""Jobs of the launcher as tests start them, and the processes that belong to them."""
+"""Start the launcher in tests, and find the processes that it has started."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ _MARK = "TEST_JOB"
 
 
 class Job:
-    """A launcher. All processes that come of it are known by their environment."""
+    """A launcher and all its processes, which are marked by an environment variable."""
 
     def __init__(self, *arguments, **environment):
         self.mark = uuid.uuid4().hex
@@ -37,19 +37,19 @@ class Job:
             os.kill(process, 9)
 
     def finish(self, timeout=100):
-        """Return exit code, stdout and stderr; nothing may be left behind."""
+        """Return exit code, stdout and stderr. No process may be left running."""
         out, err = self.launcher.communicate(timeout=timeout)
         print(err)  # pytest shows it whole if the test fails
         assert self.processes() == []
         return self.launcher.returncode, out, err
 
     def processes(self, role=None):
-        """Return the processes but the launcher in the order of their ports."""
+        """Return all processes except the launcher, sorted by port."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 text = (folder / "environ").read_bytes().decode(errors="replace")
-            except OSError:  # ended, or not ours
+            except OSError:  # it has ended, or belongs to someone else
                 continue
             environment = dict(x.split("=", 1) for x in text.split("\0") if "=" in x)
             if environment.get(_MARK) != self.mark:
@@ -60,7 +60,7 @@ class Job:
         return [process for _, process in sorted(found)]
 
     def wait_for(self, path, seconds=120):
-        """Wait until a file is there."""
+        """Wait until a file exists."""
         end = time.monotonic() + seconds
         while not path.exists():
             assert self.launcher.poll() is None, self.launcher.communicate()
@@ -84,6 +84,6 @@ def listening(process):
 
 
 def run_job(*arguments, **environment):
-    """Run a job to its end; return exit code, stdout and stderr."""
+    """Run a job until it ends, and return exit code, stdout and stderr."""
     with Job(*arguments, **environment) as job:
         return job.finish()

@@ -1,4 +1,4 @@
-"""Files and archives in the formats of the larger sets of MovieLens."""
+"""Files and archives in the formats of the larger MovieLens sets."""
 
 import io
 import zipfile
@@ -16,7 +16,7 @@ def rows_of(name):
 
 
 def text_of(name, rows):
-    """Return the ratings as the set `name` has them: 4 in ml-10m, 4.0 in the newer."""
+    """Return a ratings file of the set `name`: 4 in ml-10m is 4.0 in newer sets."""
     if name in CSV:
         return "\n".join([HEADER, *(",".join(map(str, row)) for row in rows), ""])
     return "".join(
@@ -32,7 +32,7 @@ def movies_of(name, titles):
 
 
 def write_set(place, name, rows=None, titles=None):
-    """Write a set as its archive unpacks, and return its folder."""
+    """Write a set as it is in its archive, and return its folder."""
     rows = rows_of(name) if rows is None else rows
     titles = titles or {item: f"Film {item} (1990)" for _, item, *_ in rows}
     folder, kind = place / FOLDER[name], "csv" if name in CSV else "dat"
@@ -43,7 +43,7 @@ def write_set(place, name, rows=None, titles=None):
 
 
 def packed(name, rows=None):
-    """Return the bytes of an archive like the published one."""
+    """Return the bytes of an archive in the form of the published one."""
     kind, buffer = "csv" if name in CSV else "dat", io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         text = text_of(name, rows or rows_of(name))

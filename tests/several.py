@@ -1,6 +1,6 @@
-"""What each worker of test_distributed.py does: ``python tests/several.py FOLDER``.
+"""What each worker of test_workers.py runs: ``python tests/several.py FOLDER``.
 
-It saves what it gets under its rank; test_distributed.py does the same by itself.
+It saves its results under its rank. test_workers.py compares them with its own.
 """
 
 import sys
@@ -29,7 +29,7 @@ HELD_OUT = {u: [min({*range(ITEMS)} - {*CANDIDATES[u]})] for u in range(1, USERS
 
 
 def started(net, init, devices, optimizer="adam", lr=0.01):
-    """Give each worker parameters and draws of its own, of which the first's count."""
+    """Initialize each worker differently. The parameters of worker 0 must win."""
     mx.random.seed(worker.rank)
     net.initialize(init, ctx=devices)
     net.hybridize(static_alloc=True)
@@ -37,7 +37,7 @@ def started(net, init, devices, optimizer="adam", lr=0.01):
 
 
 def result(net, history):
-    """Return parameters, all devices' in a row, and figures of each epoch."""
+    """Return the parameters and the metrics of each epoch."""
     values = [
         [value.asnumpy().ravel() for value in parameter.list_data()]
         for parameter in net.collect_params().values()
@@ -63,8 +63,8 @@ def rating(batch_size, devices):
 
 def ranking(devices):
     net = NeuMF(3, USERS, ITEMS, [4, 4])
-    # Adam makes a full step of a gradient that is rounding alone, where the two items
-    # of a pair share a bias.
+    # Not Adam: where the items of a pair share a bias, the gradient is only a rounding
+    # error, but Adam turns it into a full step.
     trainer = started(net, mx.init.Normal(0.3), devices, "sgd", 0.5)
     train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), 5, shuffle=True)
     history = train_ranking(
@@ -114,7 +114,7 @@ def clicks(devices):
 
 
 def full_ranks():
-    """Rank with parameters that all have; there are fewer users than workers, too."""
+    """Rank with the same parameters everywhere, also with fewer users than workers."""
     mx.random.seed(1)
     net = NeuMF(3, USERS, ITEMS, [4])
     net.initialize(mx.init.Normal(0.3))
@@ -129,7 +129,7 @@ def full_ranks():
 
 
 def masks():
-    """Return what dropout leaves of ones in a step of each worker."""
+    """Return the dropout masks of this worker's steps."""
     net = nn.HybridSequential()
     net.add(nn.Dropout(0.5), nn.Dense(1, in_units=64, use_bias=False))
     trainer, seen = started(net, mx.init.One(), [mx.cpu()], "sgd", 0.0), []
@@ -144,7 +144,7 @@ def masks():
 
 
 class Counting(nn.Block):
-    """Counts the rows that it gives 0."""
+    """Return 0 for each row, and count the rows."""
 
     rows = 0
 
@@ -154,7 +154,7 @@ class Counting(nn.Block):
 
 
 def evaluated():
-    """Return how many rows this worker gives to the net in each evaluation."""
+    """Return the number of rows that this worker evaluates in each evaluation."""
     nets, devices = [Counting() for _ in range(4)], [mx.cpu()]
     mf.evaluator(nets[0], BatchLoader((*PAIRS, RATINGS), 5), devices)
     matrix = numpy.ones((ITEMS, USERS), "float32")
@@ -168,7 +168,7 @@ def evaluated():
 
 
 def refused():
-    """Return which errors came; a NaN in the last row is seen by the last worker."""
+    """Return the errors of invalid calls. Only the last worker sees the NaN."""
     said = []
     ratings = RATINGS.copy()
     ratings[-1] = numpy.nan
@@ -194,7 +194,7 @@ def refused():
 
 
 def everything():
-    """Return all results by name."""
+    """Return all results, by name."""
     one, two = [mx.cpu()], [mx.cpu(0), mx.cpu(1)]
     parts = {f"rating {size}": rating(size, one) for size in (1, 5, 46)}
     parts["rating of two devices"] = rating(5, two)
@@ -210,6 +210,6 @@ def everything():
 
 if __name__ == "__main__":
     worker.join()
-    worker.join()  # once more does no harm
+    worker.join()  # joining twice is harmless
     numpy.savez(Path(sys.argv[1]) / f"{worker.rank}.npz", **everything())
     print(f"rank {worker.rank}")

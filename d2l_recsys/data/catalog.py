@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
-from d2l_recsys.data.downloads import DatasetUnavailable, download, unpack
+from d2l_recsys.data.downloads import DatasetUnavailable, check_hash, download, unpack
 from d2l_recsys.data.synthetic_ctr import write_ctr
 from d2l_recsys.data.synthetic_movielens import write_movielens
 
@@ -144,9 +144,10 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
     user cache after its hash has been checked. The archive of ml-latest-small has no
     fixed hash, because GroupLens updates it.
 
-    Raises ValueError for an unknown name and for a `data_dir` that is not a folder.
-    Raises :class:`DatasetUnavailable`, with advice in the message, if the data set
-    cannot be obtained.
+    Raises ValueError for an unknown name, and for a `data_dir` that is not a folder or
+    cannot be read. Raises :class:`~d2l_recsys.data.downloads.DamagedArchive` if an
+    archive that was found is damaged or not the published one, and
+    :class:`DatasetUnavailable`, with advice in the message, if there is no data set.
     """
     if name not in DATASETS:
         raise ValueError(
@@ -183,11 +184,11 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
         for folder in folders:
             if source.members[0] in _SHARED and folder.absolute().name not in names:
                 continue
-            if (folder / source.members[0]).is_file():
+            if _is_file(folder / source.members[0]):
                 return folder
         archive = place / f"{name}.zip"
-        if isinstance(source, Download) and archive.is_file():
-            _check_hash(archive, source.hash)
+        if isinstance(source, Download) and _is_file(archive):
+            check_hash(archive, source.hash)
             return _unpack(name, source, archive)
     return None
 
@@ -196,7 +197,20 @@ def cache_dir() -> Path:
     """Return the user's cache folder for data sets, which may not exist yet."""
     import pooch
 
-    return Path(pooch.os_cache("d2l-recsys"))
+    try:
+        return Path(pooch.os_cache("d2l-recsys"))
+    except RuntimeError as error:
+        raise DatasetUnavailable(
+            "the cache folder is unknown, because there is no home folder: set "
+            "XDG_CACHE_HOME to a writable folder"
+        ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ValueError(f"cannot look for {path} ({error.strerror})") from error
 
 
 def _search_folders(data_dir: Optional[_PathLike]) -> Iterator[Path]:
@@ -211,18 +225,6 @@ def _search_folders(data_dir: Optional[_PathLike]) -> Iterator[Path]:
             raise ValueError(f"{origin} is {str(place)!r}, which is not a folder")
         yield Path(place)
     yield cache_dir()
-
-
-def _check_hash(path: Path, expected: Optional[str]) -> None:
-    import pooch
-
-    kind, _, expected = (expected or "").partition(":")
-    actual = pooch.file_hash(str(path), alg=kind) if kind else ""
-    if actual != expected:
-        raise DatasetUnavailable(
-            f"{path} is not the published archive: its {kind.upper()} is {actual}, not "
-            f"{expected}. Delete the file, or replace it with a good copy."
-        )
 
 
 def _unpack(name: str, source: Download, archive: Path) -> Path:

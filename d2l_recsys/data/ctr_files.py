@@ -59,14 +59,16 @@ def read_table(
 
     Raises a ValueError that names file and line if a line has the wrong number of
     fields, a label other than 0 or 1, text in a numeric field, an invalid time, or
-    bytes that are not UTF-8, and if a file has no rows. With ``on_error='skip'``,
-    invalid lines are left out and counted, and a UserWarning names the first one.
-    Section: ``ctr``.
+    bytes that are not UTF-8. Raises ValueError, too, if a file has no rows or there is
+    no file. With ``on_error='skip'``, invalid lines are left out and counted, and a
+    UserWarning names the first one. Section: ``ctr``.
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
+    if not len(paths):
+        raise ValueError("there is no file to read: pass a path or a list of paths")
     encoder = _Encoder(layout)
     for path in paths:
         rows_before = encoder.rows

@@ -3,15 +3,15 @@
 The result is complete or absent: a failed download leaves no file behind.
 """
 
+import contextlib
 import logging
-import shutil
 import stat
 import threading
 import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Dict, Iterable, Optional, Sequence
+from typing import BinaryIO, Dict, Iterable, Iterator, Optional, Sequence
 
 CONNECT_SECONDS = 10  # a host that does not answer for this long is unreachable
 DOWNLOAD_SECONDS = 600  # for both attempts together: 5 MB at 8 kB per second
@@ -21,6 +21,14 @@ _CHUNK = 2**14
 
 class DatasetUnavailable(ValueError):
     """A data set could not be found or obtained. The message says what to do."""
+
+
+class DamagedArchive(ValueError):
+    """An archive on this machine is damaged. The message names it.
+
+    This is no :class:`DatasetUnavailable`, so that it is not passed over in silence
+    where other data can be used instead.
+    """
 
 
 def download(
@@ -134,36 +142,74 @@ def _may_be_temporary(error: Exception) -> bool:
     return isinstance(error, ValueError)  # wrong hash; an OSError comes from the disk
 
 
+def check_hash(archive: Path, expected: Optional[str]) -> None:
+    """Check the hash of an archive: 'sha1:...', 'md5:...', or None if it has none.
+
+    Raises a :class:`DamagedArchive` that names the archive.
+    """
+    import pooch
+
+    kind, _, expected = (expected or "").partition(":")
+    with _reading(archive):
+        actual = pooch.file_hash(str(archive), alg=kind) if kind else ""
+    if actual != expected:
+        raise DamagedArchive(
+            f"{archive} is not the published archive: its {kind.upper()} is {actual}, "
+            f"not {expected}. Delete the file, or replace it with a good copy."
+        )
+
+
 def unpack(archive: Path, members: Sequence[str], max_bytes: int, folder: Path) -> None:
     """Unpack the `members` of a zip file into `folder`, without subfolders.
 
     In the archive the members may be at the top or in one folder.
 
-    Raises a :class:`DatasetUnavailable` that names the archive if it is damaged, lacks
-    a member, would unpack to more than `max_bytes`, or contains a link or a path
-    outside the folder.
+    Raises a :class:`DamagedArchive` that names the archive if it is damaged, lacks a
+    member, would unpack to more than `max_bytes`, or contains a link or a path outside
+    the folder. Raises OSError if a file cannot be written.
     """
-    try:
-        with zipfile.ZipFile(archive) as file:
+    with _reading(archive):
+        file = zipfile.ZipFile(archive)
+    with file:
+        with _reading(archive):
             found = _find_members(file.infolist(), members)
             size = sum(info.file_size for info in found.values())
             if size > max_bytes:
                 raise ValueError(
                     f"it would unpack to {size} bytes, more than {max_bytes}"
                 )
-            for member, info in found.items():
-                # zipfile reads no more of a member than its declared size.
-                with file.open(info) as packed, open(folder / member, "wb") as target:
-                    shutil.copyfileobj(packed, target)
-    # RuntimeError: the archive is encrypted or uses an unsupported compression.
+        for member, info in found.items():
+            with open(folder / member, "wb") as target:
+                for chunk in _chunks(archive, file, info):
+                    target.write(chunk)
+
+
+def _chunks(
+    archive: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> Iterator[bytes]:
+    """Yield the bytes of a member, no more than its declared size."""
+    with _reading(archive), file.open(info) as packed:
+        yield from iter(lambda: packed.read(_CHUNK), b"")
+
+
+@contextlib.contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Raise DamagedArchive for whatever goes wrong while an archive is read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DamagedArchive(f"{archive} cannot be read ({error.strerror})") from error
+    # RuntimeError: the archive is encrypted or uses an unsupported compression. zipfile
+    # raises OSError, too, if a damaged archive sends it to an invalid position.
     except (
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
         RuntimeError,
+        OSError,
         ValueError,
     ) as error:
-        raise DatasetUnavailable(f"{archive}: {error}; delete the file") from error
+        raise DamagedArchive(f"{archive}: {error}; delete the file") from error
 
 
 def _find_members(

@@ -1,11 +1,10 @@
 """User-item interactions in one container, with memory linear in their number."""
 
-from itertools import chain
 from typing import Collection, Mapping, Union
 
 import numpy
 
-from d2l_recsys.data.ids import Ids, check_dictionary, id_pairs
+from d2l_recsys.data.ids import MAX_IDS, Ids, check_count, flat, id_pairs, users_of
 
 UserItems = Mapping[int, Collection[int]]  # the book's {user: [items]}
 
@@ -17,10 +16,12 @@ class Interactions:
     The arguments `users` and `items` have shape (n,) and hold ids from 0.
 
     Raises a ValueError that names the row of an id outside 0..num_users-1 or
-    0..num_items-1.
+    0..num_items-1. Both numbers must be below 2^31.
     """
 
     def __init__(self, users: Ids, items: Ids, num_users: int, num_items: int) -> None:
+        check_count(num_users, "num_users")
+        check_count(num_items, "num_items")
         self.num_users, self.num_items = num_users, num_items
         owners, owned = id_pairs(users, items, num_users, num_items)
         counts = numpy.bincount(owners, minlength=num_users)
@@ -38,8 +39,8 @@ class Interactions:
     ) -> "Interactions":
         """Convert the book's dictionary {user: items}; return interactions unchanged.
 
-        Raises ValueError for other types, and for interactions with more users or
-        another number of items.
+        Raises ValueError for other types, for users and items that are not integers,
+        and for interactions with more users or another number of items.
         """
         if isinstance(candidates, Interactions):
             have = candidates.num_users, candidates.num_items
@@ -49,12 +50,7 @@ class Interactions:
                     "num_items is {}".format(*have, num_users, num_items)
                 )
             return candidates
-        check_dictionary(candidates, "candidates")
-        sizes = [len(items) for items in candidates.values()]
-        users = numpy.repeat(numpy.array(list(candidates), dtype="int64"), sizes)
-        items = numpy.fromiter(
-            chain.from_iterable(candidates.values()), dtype="int64", count=len(users)
-        )
+        users, items, _ = flat(candidates, "candidates")
         return cls(users, items, num_users, num_items)
 
     def __len__(self) -> int:
@@ -83,8 +79,15 @@ class Interactions:
 def num_users_of(
     candidates: "Union[Interactions, UserItems]",
 ) -> int:
-    """Return the number of users; for a dictionary, the highest user id plus 1."""
+    """Return the number of users; for a dictionary, the highest user id plus 1.
+
+    Raises a ValueError that names a user that is not an integer or too large.
+    """
     if isinstance(candidates, Interactions):
         return candidates.num_users
-    check_dictionary(candidates, "candidates")
-    return max(candidates, default=-1) + 1
+    last = int(users_of(candidates, "candidates").max(initial=-1))
+    if last >= MAX_IDS:
+        raise ValueError(
+            f"candidates: user {last} is too large: ids must fit into int32"
+        )
+    return last + 1

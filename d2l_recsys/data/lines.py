@@ -1,10 +1,41 @@
 """Number the lines of text files, quote their text and describe faults."""
 
+import codecs
 import io
 import re
-from typing import Iterator, Optional, Tuple
+from pathlib import Path
+from typing import Any, Iterator, Optional, Tuple
 
 _INTEGER = re.compile(r"-?[0-9]+")
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a file without a byte order mark."""
+    content = path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        content = content[len(codecs.BOM_UTF8) :]
+    return content
+
+
+def encoding_of(content: bytes) -> str:
+    """Return the encoding of a text: UTF-8 if it is valid, else Latin-1."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def quoted(header: str) -> str:
+    """Return a header with each name in quotes, as some programs write it."""
+    return ",".join(f'"{name}"' for name in header.split(","))
+
+
+def fault_of_header(line: str, header: str) -> Optional[str]:
+    """Return what is wrong with the first line, or None if it is the header."""
+    if line in (header, quoted(header)):
+        return None
+    return f"the header {header} is missing; the line is {shown(line)}"
 
 
 def numbered_lines(
@@ -17,9 +48,12 @@ def numbered_lines(
         yield number, line.decode(encoding)
 
 
-def shown(text: str) -> str:
-    """Return `text` in quotes, shortened for an error message."""
-    return repr(text if len(text) <= 40 else f"{text[:40]}...")
+def shown(value: Any) -> str:
+    """Return a text in quotes, or another value, shortened for an error message."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:40]}...")
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def fault_of_number(name: str, field: str) -> Optional[str]:

@@ -8,7 +8,14 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Uni
 
 import pandas as pd
 
-from d2l_recsys.data.lines import fault_of_number, numbered_lines, shown
+from d2l_recsys.data.lines import (
+    content_of,
+    encoding_of,
+    fault_of_header,
+    fault_of_number,
+    numbered_lines,
+    shown,
+)
 
 _U_ITEM = ["item_id", "title", "release_date", "video_release_date", "url"]
 _HEADER = "movieId,title,genres"
@@ -22,9 +29,12 @@ def read_movies(folder: _PathLike) -> pd.DataFrame:
 
     `folder` holds one of
 
-    * u.item and u.genre, as in MovieLens 100K (Latin-1);
-    * movies.dat, as in MovieLens 1M and 10M (separated by ``::``, UTF-8 or Latin-1);
-    * movies.csv, as in the newer data sets (with a header, UTF-8).
+    * u.item and u.genre, as in MovieLens 100K (separated by ``|``);
+    * movies.dat, as in MovieLens 1M and 10M (separated by ``::``);
+    * movies.csv, as in the newer data sets (with a header).
+
+    A file is read as UTF-8, or as Latin-1 if it is not valid UTF-8. It may start with a
+    byte order mark.
 
     The columns are title, release_date (text or None; only u.item has dates) and one
     boolean column per genre, in the order of u.genre or else in alphabetical order.
@@ -42,7 +52,8 @@ def read_movies(folder: _PathLike) -> pd.DataFrame:
     genres = _read_genres(folder / "u.genre")
     path = folder / "u.item"
     movies: Dict[int, Sequence] = {}
-    for number, line in numbered_lines(path.read_bytes()):
+    content = content_of(path)
+    for number, line in numbered_lines(content, encoding_of(content)):
         fields = line.split("|")
         fault = _fault_of_movie(fields, genres) or _fault_of_id(fields[0], movies)
         if fault:
@@ -54,11 +65,13 @@ def read_movies(folder: _PathLike) -> pd.DataFrame:
 
 def _read_named(path: Path) -> pd.DataFrame:
     """Read a file whose lines hold an id, a title and the names of genres."""
-    content = path.read_bytes()
+    content = content_of(path)
     movies: Dict[int, Tuple[str, List[str]]] = {}
-    lines = numbered_lines(content, _encoding(content))
-    if path.suffix == ".csv" and next(lines, (1, ""))[1] != _HEADER:
-        raise ValueError(f"{path}, line 1: the header {_HEADER} is missing")
+    lines = numbered_lines(content, encoding_of(content))
+    if path.suffix == ".csv":
+        fault = fault_of_header(next(lines, (1, ""))[1], _HEADER)
+        if fault:
+            raise ValueError(f"{path}, line 1: {fault}")
     for number, text in lines:
         fields, fault = _fields(text, path.suffix)
         fault = fault or _fault_of_id(fields[0], movies)
@@ -72,15 +85,6 @@ def _read_named(path: Path) -> pd.DataFrame:
         for item, (title, genres) in movies.items()
     }
     return _frame(rows, names, path)
-
-
-def _encoding(content: bytes) -> str:
-    """Return the encoding of a file: UTF-8, except in ml-1m."""
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8"
 
 
 def _fields(text: str, suffix: str) -> Tuple[List[str], Optional[str]]:
@@ -124,7 +128,8 @@ def _fault_of_id(field: str, movies: Mapping[int, Sequence]) -> Optional[str]:
 
 def _read_genres(path: Path) -> List[str]:
     genres: List[str] = []
-    for number, line in numbered_lines(path.read_bytes()):
+    content = content_of(path)
+    for number, line in numbered_lines(content, encoding_of(content)):
         if not line:
             continue
         name, _, index = line.partition("|")

@@ -11,7 +11,14 @@ from typing import NamedTuple, Optional, Union
 import numpy
 import pandas as pd
 
-from d2l_recsys.data.lines import fault_of_number, numbered_lines, shown
+from d2l_recsys.data.lines import (
+    content_of,
+    fault_of_header,
+    fault_of_number,
+    numbered_lines,
+    quoted,
+    shown,
+)
 
 NAMES = ["user_id", "item_id", "rating", "timestamp"]
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -57,7 +64,8 @@ def read_ratings(
 
     Numbers consist of the digits 0-9. A rating may have a decimal point, a timestamp
     may have a minus sign. Blanks, plus signs and exponents are errors. Lines end in LF
-    or CR LF.
+    or CR LF. The file may start with a byte order mark, and the names in the header may
+    be in quotes.
 
     Raises a ValueError that names file and line if a line does not have four fields, a
     field is not a number, an id is below 1, a rating is outside 1-5 (with half stars:
@@ -95,7 +103,7 @@ def _fault_of_rating(field: str, form: Format) -> Optional[str]:
 
 def _read_checked(path: Path, form: Format) -> pd.DataFrame:
     """Read and check at C speed; check line by line only if something is wrong."""
-    content = path.read_bytes()
+    content = _with_plain_header(content_of(path), form.header)
     # pandas is only this fast with a separator of one byte, so :: becomes a tab.
     tabs = form.separator == "::"
     table = content.replace(b"::", b"\t") if tabs else content
@@ -118,6 +126,14 @@ def _read_checked(path: Path, form: Format) -> pd.DataFrame:
         _raise_fault(path, content, form)
         raise ValueError(f"{path}, line 1: pandas cannot read the file")
     return data
+
+
+def _with_plain_header(content: bytes, header: str) -> bytes:
+    """Return `content` with a `header` without quotes, if it has a quoted one."""
+    other = quoted(header).encode()
+    if header and content[: len(other) + 2].splitlines()[:1] == [other]:
+        return header.encode() + content[len(other) :]
+    return content
 
 
 def _parsed(table: bytes, separator: bytes, form: Format) -> Optional[pd.DataFrame]:
@@ -164,9 +180,7 @@ def _raise_fault(path: Path, content: bytes, form: Format) -> None:
     number = 0
     for number, line in numbered_lines(content):
         if form.header and number == 1:
-            fault = (
-                None if line == form.header else f"the header {form.header} is missing"
-            )
+            fault = fault_of_header(line, form.header)
         else:
             fault = _fault_of_line(line, form)
         if fault:

@@ -52,13 +52,18 @@ class NegativeSampler:
             self._rng = numpy.random.default_rng([abs(self.seed), self._process])
         return self._rng
 
+    def largest_id(self) -> numpy.ndarray:
+        """Return the largest id that can be drawn, shape (1,)."""
+        return numpy.array([self._step - 2])
+
     def check(self, users: numpy.ndarray) -> None:
         """Raise a ValueError that names the first user for whom no item is allowed."""
         empty = numpy.flatnonzero(self.allowed[users] < 1)
         if len(empty):
             raise ValueError(
-                f"user {numpy.ravel(users)[empty[0]]} has interacted with every item: "
-                "no negative item can be drawn. Leave out this user's rows."
+                f"user {numpy.ravel(users)[empty[0]]} (counted from 0) has interacted "
+                "with every item: no negative item can be drawn. Leave out this user's "
+                "rows."
             )
 
     def sample(self, users: numpy.ndarray) -> numpy.ndarray:

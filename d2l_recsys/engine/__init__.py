@@ -1,1 +1,1 @@
-"""Training and evaluation with Gluon. Knows no section of the book."""
+"""Training and evaluation with Gluon. This folder imports no section of the book."""

@@ -1,4 +1,4 @@
-"""Ratings from biases alone: what a factor model has to beat."""
+"""Rating prediction from biases alone: the baseline for factor models."""
 
 from typing import NamedTuple
 
@@ -16,23 +16,32 @@ class BiasBaseline(NamedTuple):
     item_bias: numpy.ndarray  # (num_items,)
 
     @classmethod
-    def fit(cls, users, items, ratings, num_users: int, num_items: int):
-        """Estimate the biases from arrays (n,) by regularised least squares."""
+    def fit(
+        cls,
+        users: numpy.ndarray,
+        items: numpy.ndarray,
+        ratings: numpy.ndarray,
+        num_users: int,
+        num_items: int,
+    ) -> "BiasBaseline":
+        """Estimate the biases from arrays (n,) by regularized least squares."""
         mean = float(numpy.mean(ratings, dtype="float64"))
         user_bias = numpy.zeros(num_users)
-        for _ in range(10):  # one after the other; the figures stand still by then
+        for _ in range(10):  # alternating; this is enough to converge
             rest = ratings - mean - user_bias[users]
             item_bias = _shrunk_mean(items, rest, num_items)
             rest = ratings - mean - item_bias[items]
             user_bias = _shrunk_mean(users, rest, num_users)
         return cls(mean, user_bias, item_bias)
 
-    def predict(self, users, items) -> numpy.ndarray:
-        """Return the ratings (n,) that `users` (n,) are expected to give `items`."""
+    def predict(self, users: numpy.ndarray, items: numpy.ndarray) -> numpy.ndarray:
+        """Return the predicted ratings (n,) of `items` (n,) by `users` (n,)."""
         return self.mean + self.user_bias[users] + self.item_bias[items]
 
 
-def _shrunk_mean(ids, values, size, strength=5):
-    """Return the mean by id as if `strength` zeros had been seen besides."""
+def _shrunk_mean(
+    ids: numpy.ndarray, values: numpy.ndarray, size: int, strength: float = 5
+) -> numpy.ndarray:
+    """Return the mean of each id's values and `strength` additional zeros."""
     sums = numpy.bincount(ids, values, minlength=size)
     return sums / (numpy.bincount(ids, minlength=size) + strength)

@@ -1,40 +1,48 @@
-"""Batches at the cost of a slice: what gluon's DataLoader yields, much faster."""
+"""A loader that yields the batches of Gluon's DataLoader, but much faster."""
 
-from typing import Iterator, List, Union
+from typing import Any, Iterator, List, Sequence, Tuple, Union
 
 import numpy
 
-from d2l_recsys.data.ids import id_pairs
+from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.runtime.backend import gluon, np
 
+# Rows are gathered in blocks: large ones for speed, but limited to save memory.
+_BLOCK_ROWS = 2**18
 _BLOCK_BYTES = 2**26
-_BLOCK_ROWS = 2**18  # rows gathered at a time: memory stays small, Python seldom runs
 
 
 class BatchLoader:
     """Iterate over a data set in batches.
 
-    `dataset` is an array, a tuple of arrays of one length, or a data set whose
-    ``dataset[indices]`` gives the rows for an array of indices. As with gluon's
-    DataLoader a batch is one array if the data set is one, else a list of arrays, all
-    in MXNet and of shape (B, ...); dtypes are kept.
+    `dataset` is an array, a tuple of arrays of the same length, or a data set that can
+    be indexed by an array of row numbers. As with Gluon's DataLoader, a batch is an
+    array if the data set is one, and a list of arrays otherwise. They are MXNet arrays
+    of shape (B, ...). Dtypes are kept.
 
-    `last_batch` tells what becomes of the rows that don't fill a batch: 'keep' yields
-    them as a short batch, 'discard' drops them, 'rollover' puts them at the start of
-    the next epoch. Each epoch is shuffled afresh by a generator seeded with `seed`.
+    `last_batch` determines what happens to rows that do not fill a batch. 'keep' yields
+    them as a smaller batch, 'discard' drops them, and 'rollover' puts them at the start
+    of the next epoch. If `shuffle` is true, each epoch has a new random order, from a
+    generator seeded with `seed`.
 
-    Raises ValueError for a batch size below 1, an unknown `last_batch`, arrays of
-    different lengths, or no rows.
+    Raises ValueError if the batch size is below 1, `last_batch` is unknown, the lengths
+    of the arrays differ, or there are no rows.
     """
 
     def __init__(
-        self, dataset, batch_size: int, shuffle=False, last_batch="keep", seed: int = 0
-    ):
+        self,
+        dataset: Any,
+        batch_size: int,
+        shuffle: bool = False,
+        last_batch: str = "keep",
+        seed: int = 0,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if last_batch not in ("keep", "discard", "rollover"):
             raise ValueError(
-                f"last_batch is 'keep', 'discard' or 'rollover', not {last_batch!r}"
+                "last_batch must be 'keep', 'discard' or 'rollover', not "
+                f"{last_batch!r}"
             )
         if isinstance(dataset, (tuple, list)):
             dataset = Arrays(dataset)
@@ -48,7 +56,7 @@ class BatchLoader:
         self._left_over = numpy.empty(0, dtype="int64")
 
     def __len__(self) -> int:
-        """Return the number of batches of the next epoch."""
+        """Return the number of batches in the next epoch."""
         rows = len(self.dataset) + len(self._left_over)
         full, rest = divmod(rows, self.batch_size)
         return full + (rest > 0 and self.last_batch == "keep")
@@ -56,7 +64,7 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
         """Yield the batches of one epoch."""
         order = self._order()
-        # A matrix's rows may be long: of an array, no more at a time than _BLOCK_BYTES.
+        # The rows of a matrix may be long.
         width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
         most = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, width))
         block = self.batch_size * max(1, most // self.batch_size)
@@ -64,13 +72,13 @@ class BatchLoader:
             rows = self.dataset[order[start : start + block]]
             single = not isinstance(rows, (tuple, list))
             arrays = [np.array(a) for a in ([rows] if single else rows)]
-            for at in range(0, len(arrays[0]), self.batch_size):
-                batch = [a[at : at + self.batch_size] for a in arrays]
+            for first in range(0, len(arrays[0]), self.batch_size):
+                batch = [a[first : first + self.batch_size] for a in arrays]
                 yield batch[0] if single else batch
 
     @property
     def state(self) -> dict:
-        """What the next epochs depend on, as plain numbers: see ``checkpoint``."""
+        """The random states and rows that later epochs depend on, as plain numbers."""
         return {
             "order": self.rng.bit_generator.state,
             "left_over": self._left_over.tolist(),
@@ -85,11 +93,11 @@ class BatchLoader:
             self._sampler.rng.bit_generator.state = state["negatives"]
 
     @property
-    def _sampler(self):
+    def _sampler(self) -> Any:
         return getattr(self.dataset, "sampler", None)
 
-    def _order(self):
-        """Return the indices of one epoch's rows."""
+    def _order(self) -> numpy.ndarray:
+        """Return the row numbers of one epoch, in its order."""
         order = numpy.arange(len(self.dataset))
         if self.shuffle:
             self.rng.shuffle(order)
@@ -104,48 +112,66 @@ class BatchLoader:
 
 
 class Arrays:
-    """Arrays of one length as a data set: one index gives a row, an array rows."""
+    """Arrays of the same length as a data set: indexing returns a tuple of rows."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Sequence) -> None:
         self.arrays = [_array(a) for a in arrays]
         lengths = [len(a) for a in self.arrays]
         if len(set(lengths)) != 1:
             raise ValueError(f"the arrays differ in length: {lengths}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.arrays[0])
 
-    def __getitem__(self, index):
-        """Return the rows at `index`, an int or an array of ints, as a tuple."""
+    def __getitem__(self, index: Any) -> Tuple:
+        """Return the row at `index`, or the rows at an array of indices, as a tuple."""
         return tuple(a[index] for a in self.arrays)
 
+    def id_columns(self) -> Sequence:
+        """Return for each column of a batch the ids that occur in it."""
+        return self.arrays
 
-def side_by_side(*ids):
-    """Repeat ids that stand alone, of shape (1, ...), as often as the others are many.
 
-    Raises ValueError for other numbers. In a graph ids are left alone.
+class WithNegatives(gluon.data.Dataset):
+    """Columns of ids, users first, and a negative item for each access to a row.
+
+    A subclass sets `columns`, arrays (n, ...), and `sampler`.
+    """
+
+    columns: Sequence[numpy.ndarray]
+    sampler: NegativeSampler
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns[0])
+
+    def __getitem__(self, index: Any) -> Tuple:
+        """Return the rows at `index`, an int or an array of ints, with negatives."""
+        rows = [column[index] for column in self.columns]
+        return (*rows, self.sampler.sample(rows[0]))
+
+    def id_columns(self) -> Sequence:
+        """Return for each column of a batch the ids that occur in it."""
+        return (*self.columns, self.sampler.largest_id())
+
+
+def side_by_side(*ids: np.ndarray) -> Sequence[np.ndarray]:
+    """Repeat ids of shape (1, ...) to the length of the others.
+
+    Raises ValueError if other lengths differ. Symbols of a graph are returned as is.
     """
     if not isinstance(ids[0], np.ndarray):
         return ids
     rows = max(map(len, ids))
     if {*map(len, ids)} - {1, rows}:
         shapes = " and ".join(str(x.shape) for x in ids)
-        raise ValueError(f"ids of shapes {shapes} do not go together")
+        raise ValueError(
+            f"the ids must have the same length or length 1: their shapes are {shapes}"
+        )
     return [x if len(x) == rows else np.repeat(x, rows, axis=0) for x in ids]
 
 
-def check_ids(net: gluon.Block, loader) -> None:
-    """Raise ValueError for ids of `loader` that `net` does not have.
-
-    MXNet would clip them silently. They are known where the net tells its `num_users`
-    and `num_items`, and the loader holds arrays of users, items and scores.
-    """
-    arrays = getattr(getattr(loader, "dataset", None), "arrays", [])
-    if hasattr(net, "num_users") and len(arrays) == 3:
-        id_pairs(*arrays[:2], net.num_users, net.num_items)
-
-
-def _array(values):
-    """Return values of MXNet, pandas or plain Python as NumPy's, by position."""
+def _array(values: Any) -> numpy.ndarray:
+    """Return values of MXNet, pandas or plain Python as a NumPy array, by position."""
     return values.asnumpy() if hasattr(values, "asnumpy") else numpy.asarray(values)

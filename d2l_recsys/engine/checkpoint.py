@@ -1,39 +1,48 @@
-"""Checkpoints: all that the next epoch depends on, in one file, written atomically.
+"""Checkpoints: everything the next epoch depends on, in one file, written atomically.
 
-A file is NumPy's zip of plain arrays, read without unpickling anything.
+A file is a NumPy archive of plain arrays. Reading it unpickles nothing. The comment at
+the end of the archive is a checksum of everything before it.
 """
 
+import hashlib
 import io
 import json
 import os
+import re
+import tempfile
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy
 
+from d2l_recsys.engine import training_state
 from d2l_recsys.engine.errors import CheckpointError
-from d2l_recsys.runtime.backend import gluon, np
+from d2l_recsys.engine.folder_lock import lock_folder
+from d2l_recsys.runtime.backend import gluon
 from d2l_recsys.runtime.workers import worker
 
-_FORMAT = "d2l-recsys checkpoint 1"
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_FORMAT = "d2l-recsys checkpoint 2"
+_OLD_FORMAT = "d2l-recsys checkpoint 1"  # that of version 0.1.0
+_CHECKSUM_BYTES = 64
 
 
-History = List[Dict[str, float]]  # an entry for each epoch
+History = List[Dict[str, float]]  # one entry per epoch
 
 
 class Checkpoint:
-    """The checkpoints of one training in a folder, the newest two of them.
+    """The newest two checkpoints of one training, in a folder.
 
-    `identity` says what is trained on what, with which settings: a run resumes only
-    from a checkpoint with the same one. With ``resume=False`` the folder must hold no
-    checkpoint yet, with ``resume=True`` it must hold a sound one. Of several workers
-    the first writes and all read, so that all need to see the folder.
+    `identity` describes the model, the data and the settings. A run only resumes from
+    a checkpoint with the same identity. With ``resume=False``, the folder must not
+    contain a checkpoint; with ``resume=True``, it must contain an intact one. With
+    several workers, worker 0 writes and all workers read, so all must see the folder.
 
-    Raises :class:`CheckpointError` where this is not so, naming the difference, and
-    where the folder cannot be written to.
+    The folder is locked against other processes as long as this object exists. There is
+    no lock on file systems that do not support it.
+
+    Raises :class:`CheckpointError` if one of these conditions is not met, if the folder
+    is in use, or if it cannot be written to.
     """
 
     def __init__(
@@ -43,49 +52,91 @@ class Checkpoint:
         resume: bool = False,
     ):
         self.folder, self.identity = Path(folder), identity
-        try:
-            if worker.rank == 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._write(self.folder / ".probe", {})
-                (self.folder / ".probe").unlink()
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write checkpoints to {folder}: {error.strerror}"
-            ) from error
+        self._settings: Dict[str, float] = {}
+        if worker.rank == 0:
+            self._lock = self._prepare_folder()
         if not resume and self.files():
             raise CheckpointError(
-                f"{folder} holds {self.files()[-1].name} already: continue it with "
-                "--resume, or name another folder"
+                f"{folder} already contains {self.files()[-1].name}: continue it with "
+                "--resume, or choose another folder"
             )
-        self._found = self._newest_sound() if resume else None
+        self._found = self._newest_intact() if resume else None
+
+    def _prepare_folder(self) -> Any:
+        """Create and lock the folder; remove what killed writes have left there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = lock_folder(self.folder)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass  # fail now, not after the first epoch
+            # Without a lock, the files could be those of a running training.
+            for path in self.folder.glob(".epoch-*.npz.*") if lock else ():
+                path.unlink()
+        except BlockingIOError:
+            raise CheckpointError(
+                f"{self.folder} is in use by another process: wait until it ends, or "
+                "choose another folder"
+            ) from None
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write checkpoints to {self.folder}: {error.strerror}"
+            ) from error
+        return lock
 
     def files(self) -> List[Path]:
         """Return the checkpoints in the folder, oldest first."""
-        return sorted(self.folder.glob("epoch-*.npz"))
+        numbers = {}
+        for path in self.folder.glob("epoch-*.npz"):
+            found = re.fullmatch(r"epoch-([0-9]+)\.npz", path.name)
+            if found:
+                numbers[path] = int(found[1])
+        return sorted(numbers, key=lambda path: numbers[path])
 
-    def restore(self, net: gluon.Block, trainer: gluon.Trainer, train_iter):
-        """Put the state found into the three; return (history, seed), or None.
+    def restore(
+        self, net: gluon.Block, trainer: gluon.Trainer, train_iter: Any, num_epochs: int
+    ) -> Optional[Tuple[History, int]]:
+        """Restore the state of the arguments; return (history, seed), or None.
 
-        Raises :class:`CheckpointError` naming a parameter of another shape.
+        Raises :class:`CheckpointError` if the state of a training with these arguments
+        cannot be saved, if the checkpoint has more than `num_epochs` epochs, or if its
+        model, optimizer or loader is another. The text names the difference.
         """
+        training_state.check_can_be_saved(net, train_iter)
+        self._settings = training_state.get_settings(trainer)
         if self._found is None:
             return None
-        arrays, meta = self._found
-        _put_parameters(net, arrays)
-        _put_optimizer(net, trainer, arrays, meta["optimizer"])
-        if hasattr(train_iter, "state"):
-            train_iter.state = meta["train_iter"]
+        path, arrays, meta = self._found
+        if len(meta["history"]) > num_epochs:
+            raise CheckpointError(
+                f"{path} is already at epoch {len(meta['history'])}, past the "
+                f"{num_epochs} asked for: ask for at least {len(meta['history'])} "
+                "epochs, or start a new training in another folder"
+            )
+        optimizers = meta["optimizer"]["class"], type(trainer._optimizer).__name__
+        self._check_same(path, *({"optimizer": name} for name in optimizers))
+        self._check_same(path, meta["settings"], self._settings)
+        training_state.put_parameters(net, arrays)
+        training_state.put_optimizer(net, trainer, arrays, meta["optimizer"])
+        training_state.put_batches(train_iter, meta["train_iter"])
         return meta["history"], meta["seed"]
 
-    def save(self, net, trainer, train_iter, history, seed: int) -> None:
-        """Write a checkpoint of where `history` ends, and drop the third newest."""
+    def save(
+        self,
+        net: gluon.Block,
+        trainer: gluon.Trainer,
+        train_iter: Any,
+        history: History,
+        seed: int,
+    ) -> None:
+        """Write a checkpoint for the end of `history`; delete the third newest."""
         if worker.rank:
             return
-        arrays = _get_parameters(net)
-        optimizer = _get_optimizer(net, trainer, arrays)
+        arrays = training_state.get_parameters(net)
+        optimizer = training_state.get_optimizer(net, trainer, arrays)
         meta = {
             "format": _FORMAT,
             "identity": self.identity,
+            "settings": self._settings,
             "history": history,
             "seed": seed,
             "optimizer": optimizer,
@@ -94,55 +145,73 @@ class Checkpoint:
         arrays["meta"] = numpy.frombuffer(json.dumps(meta).encode(), dtype="uint8")
         path = self.folder / f"epoch-{len(history):05d}.npz"
         try:
-            self._write(path, arrays)
+            _write(path, arrays)
         except OSError as error:
             raise CheckpointError(
-                f"cannot write {path}: {error.strerror}; the last sound checkpoint is "
+                f"cannot write {path}: {error.strerror}; the last intact checkpoint is "
                 f"{self.files()[-1] if self.files() else 'none'}"
             ) from error
         for old in self.files()[:-2]:
             old.unlink()
 
-    def _write(self, path, arrays):
-        """Write beside the place and move there: never half a file under the name."""
-        work = path.with_name(f".{path.name}.{os.getpid()}")
-        packed = io.BytesIO()
-        numpy.savez(packed, **arrays)
-        try:
-            with open(work, "wb") as file:
-                file.write(packed.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(work, path)
-        finally:
-            if work.exists():
-                work.unlink()
-
-    def _newest_sound(self):
+    def _newest_intact(self) -> Tuple[Path, Dict[str, Any], Dict[str, Any]]:
         for path in reversed(self.files()):
             try:
                 found = _read(path)
-            except _DAMAGED as error:
-                print(
-                    f"{path} is damaged or no checkpoint of ours ({error}): passed over"
-                )
+            except CheckpointError:
+                raise
+            # zipfile and NumPy raise almost any exception for damaged files.
+            except Exception as error:
+                print(f"{path} is damaged or not a checkpoint ({error}): skipped")
                 continue
-            self._check_identity(path, found[1]["identity"])
-            return found
-        raise CheckpointError(f"{self.folder} holds no sound checkpoint to resume from")
+            self._check_same(path, found[1]["identity"], self.identity)
+            return (path, *found)
+        raise CheckpointError(
+            f"{self.folder} contains no intact checkpoint to resume from"
+        )
 
-    def _check_identity(self, path, identity):
-        for key in sorted({*identity, *self.identity}):
-            then, now = identity.get(key), self.identity.get(key)
+    def _check_same(self, path: Path, saved: Dict, current: Dict) -> None:
+        """Raise CheckpointError that names a setting with another value."""
+        for key in sorted({*saved, *current}):
+            then, now = saved.get(key), current.get(key)
             if then != now:
                 raise CheckpointError(
                     f"{path} was trained with {key} {then}, this run has {now}: resume "
-                    "with the same, or start anew in another folder"
+                    "with the same value, or start a new training in another folder"
                 )
 
 
-def _read(path):
-    with open(path, "rb") as opened, numpy.load(opened, allow_pickle=False) as file:
+def _write(path: Path, arrays: Dict[str, Any]) -> None:
+    """Write a temporary file and rename it: `path` is never incomplete."""
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    packed = io.BytesIO()
+    numpy.savez(packed, **arrays)
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.comment = bytes(_CHECKSUM_BYTES)
+    content = packed.getbuffer()
+    content[-_CHECKSUM_BYTES:] = _checksum(content)
+    try:
+        with open(work, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(work, path)
+    finally:
+        if work.exists():
+            work.unlink()
+
+
+def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Return arrays and description; a damaged file may raise any exception."""
+    content = path.read_bytes()
+    if content[-_CHECKSUM_BYTES:] != _checksum(content):
+        if _OLD_FORMAT.encode() in content:
+            raise CheckpointError(
+                f"{path} was written by version 0.1.0 and cannot be resumed: start a "
+                "new training in another folder"
+            )
+        raise ValueError("its checksum is wrong")
+    with numpy.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     meta = json.loads(arrays.pop("meta").tobytes())
     if meta["format"] != _FORMAT:
@@ -150,99 +219,6 @@ def _read(path):
     return arrays, meta
 
 
-def _get_parameters(net):
-    parameters = net._collect_params_with_prefix().items()
-    return {f"net/{name}": p.list_data()[0].asnumpy() for name, p in parameters}
-
-
-def _put_parameters(net, arrays):
-    for name, parameter in net._collect_params_with_prefix().items():
-        saved = arrays.get(f"net/{name}")
-        if saved is None or saved.shape != parameter.shape:
-            raise CheckpointError(
-                f"the checkpoint is of another model: its parameter {name} has shape "
-                f"{getattr(saved, 'shape', None)}, this model's {parameter.shape}"
-            )
-        parameter.set_data(np.array(saved))
-
-
-def _updaters(trainer):
-    """Return what holds the optimizer's state: one updater for each device, or one."""
-    if not trainer._kv_initialized:
-        trainer._init_kvstore()
-    if trainer._params_to_init:
-        trainer._init_params()
-    if trainer._kvstore is not None and trainer._update_on_kvstore:
-        return [trainer._kvstore._updater]
-    return trainer._updaters
-
-
-def _names(net, trainer):
-    """Return the place in the net of each parameter that the trainer has a number for.
-
-    The trainer numbers them in the order of names that count up in a process, so that
-    the numbers differ from one net to the next.
-    """
-    places = {id(p): name for name, p in net._collect_params_with_prefix().items()}
-    return [places.get(id(p), p.name) for p in trainer._params]
-
-
-def _get_optimizer(net, trainer, arrays):
-    """Add the optimizer's arrays to `arrays`; return its counters."""
-    names, optimizer = _names(net, trainer), trainer._optimizer
-    for k, updater in enumerate(_updaters(trainer)):
-        for index, state in updater.states.items():
-            for part, array in enumerate(_flat(state)):
-                arrays[f"optimizer/{k}/{names[index]}/{part}"] = array.asnumpy()
-    counts = optimizer._all_index_update_counts.items()
-    return {
-        "class": type(optimizer).__name__,
-        "scalars": _scalars(optimizer),
-        "counts": {k: {names[i]: n for i, n in count.items()} for k, count in counts},
-    }
-
-
-def _put_optimizer(net, trainer, arrays, saved):
-    names, optimizer = _names(net, trainer), trainer._optimizer
-    if saved["class"] != type(optimizer).__name__:
-        raise CheckpointError(
-            f"the checkpoint's optimizer is {saved['class']}, this run's "
-            f"{type(optimizer).__name__}"
-        )
-    if not {*names}.issuperset(*saved["counts"].values()):
-        raise CheckpointError(
-            "the checkpoint's trainer numbers other parameters than this run's: resume "
-            "with a trainer of the kind that saved it"
-        )
-    vars(optimizer).update(saved["scalars"])
-    for device, counts in saved["counts"].items():
-        mine = optimizer._all_index_update_counts.setdefault(int(device), {})
-        mine.update({names.index(name): n for name, n in counts.items()})
-    for k, updater in enumerate(_updaters(trainer)):
-        for index, name in enumerate(names):
-            if f"optimizer/{k}/{name}/0" not in arrays:
-                continue  # there is none, or no step was taken yet
-            weight = trainer._params[index].list_data()[k]
-            state = updater.optimizer.create_state_multi_precision(index, weight)
-            for part, array in enumerate(_flat(state)):
-                array[:] = arrays[f"optimizer/{k}/{name}/{part}"]
-            updater.states[index] = state
-            updater.states_synced[index] = True
-
-
-def _scalars(optimizer):
-    """Return its numbers: counters, and what some keep besides their arrays (Nadam)."""
-    return {
-        name: value
-        for name, value in vars(optimizer).items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
-
-
-def _flat(state) -> list:
-    """Return the arrays of an optimizer's state: None, an array, or nested tuples."""
-    if state is None:
-        return []
-    if isinstance(state, (tuple, list)):
-        return [array for part in state for array in _flat(part)]
-    return [state]
+def _checksum(content: Any) -> bytes:
+    """Return the SHA-256 of everything but the checksum's own place, as text."""
+    return hashlib.sha256(content[:-_CHECKSUM_BYTES]).hexdigest().encode()

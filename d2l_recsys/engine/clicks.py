@@ -1,25 +1,25 @@
-"""Metrics of click-through rates, from logits.
+"""Metrics of click-through rates (CTR), computed from logits.
 
 Logits and labels have shape (rows,) or (rows, 1), and labels are 0 or 1.
 """
 
-from typing import Dict, Optional, Sequence
+from typing import Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys.engine.checkpoint import History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.predict import predict
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.workers import worker
 
 
 def accuracy(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
-    """Return the share of rows on whose side of 0 the logit lies.
+    """Return the share of rows whose label is predicted correctly.
 
-    Logits above 0, which is probability 1/2, predict the label 1, all others 0.
+    A logit above 0 (a probability above 1/2) predicts label 1, any other label 0.
 
-    Differs from the book: it compares the output itself with the label (E45).
+    Differs from the book, which compares the output itself with the label (E45).
     """
     logits, labels = _rows(logits, labels)
     return float(numpy.mean((logits > 0) == (labels > 0)))
@@ -28,35 +28,36 @@ def accuracy(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
 def log_loss(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
     """Return the mean negative log-likelihood of the labels, in nats.
 
-    From logits without a detour over probabilities: it stays finite.
+    It is computed without probabilities, so it is finite for every finite logit.
     """
     logits, labels = _rows(logits, labels)
     return float(numpy.mean(numpy.logaddexp(0, logits) - logits * labels))
 
 
 def roc_auc(logits: numpy.ndarray, labels: numpy.ndarray) -> float:
-    """Return the probability that a row of label 1 has the higher logit than one of 0.
+    """Return the area under the ROC curve.
 
-    A tie counts half. NaN where all labels are alike: there is nothing to compare.
+    It is the probability that a row with label 1 has a higher logit than a row with
+    label 0, where a tie counts half. It is NaN if all labels are equal.
     """
     logits, labels = _rows(logits, labels)
     values, place, counts = numpy.unique(
         logits, return_inverse=True, return_counts=True
     )
-    positive = numpy.bincount(place, labels, len(values))  # rows of label 1 by value
+    positive = numpy.bincount(place, labels, len(values))  # rows with label 1 by logit
     negative = counts - positive
     pairs = positive.sum() * negative.sum()
     if not pairs:
         return float("nan")
-    lower = numpy.cumsum(negative) - negative / 2  # ties half
+    lower = numpy.cumsum(negative) - negative / 2  # negatives below; ties count half
     return float((positive * lower).sum() / pairs)
 
 
-def _rows(logits, labels):
+def _rows(logits: Any, labels: Any) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """Return both as float64 (rows,).
 
-    Raises ValueError for other shapes than (rows,) or (rows, 1), for rows that do not
-    match, for logits that are NaN or infinite and for labels other than 0 and 1.
+    Raises ValueError if a shape is not (rows,) or (rows, 1), the numbers of rows
+    differ, a logit is NaN or infinite, or a label is not 0 or 1.
     """
     logits, labels = (
         numpy.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x, dtype="float64")
@@ -65,18 +66,18 @@ def _rows(logits, labels):
     for name, x in (("logits", logits), ("labels", labels)):
         if x.shape not in ((len(logits),), (len(logits), 1)):
             raise ValueError(
-                f"{name} have shape {x.shape}, not ({len(logits)},) or "
-                f"({len(logits)}, 1)"
+                f"{name} must have shape ({len(logits)},) or ({len(logits)}, 1), not "
+                f"{x.shape}"
             )
     check_clicks(labels.ravel())
     if not numpy.isfinite(logits).all():
-        raise ValueError("logits are NaN or infinite")
+        raise ValueError("some logits are NaN or infinite")
     return logits.ravel(), labels.ravel()
 
 
 def evaluate_ctr(
     net: gluon.Block,
-    data_iter,
+    data_iter: Iterable,
     devices: Optional[Sequence[mx.Context]] = None,
     threshold: float = 0.0,
 ) -> Dict[str, float]:
@@ -84,13 +85,13 @@ def evaluate_ctr(
 
     For the accuracy, logits above `threshold` predict the label 1.
 
-    Raises ValueError for a label other than 0 and 1. Differs from the book: every row
-    counts once (E46).
+    Raises ValueError if a label is not 0 or 1. Differs from the book: every row counts
+    once (E46).
     """
     logits, labels = predict(net, data_iter, devices)
     check_clicks(labels)
     if not numpy.isfinite(logits).all():
-        raise NonFiniteLoss("the logits became NaN or infinite at the end")
+        raise NonFiniteLoss("some logits are NaN or infinite")
     return {
         "acc": accuracy(logits - threshold, labels),
         "log_loss": log_loss(logits, labels),
@@ -98,35 +99,37 @@ def evaluate_ctr(
     }
 
 
-def training_accuracy(outputs, threshold: float = 0.0) -> float:
-    """Return the accuracy of an epoch's logits and labels, of all workers.
+def training_accuracy(
+    outputs: Iterable[Sequence[np.ndarray]], threshold: float = 0.0
+) -> float:
+    """Return the accuracy over an epoch's batches of logits and labels.
 
-    Logits above `threshold` predict the label 1.
+    Logits above `threshold` predict the label 1. With several workers, the batches of
+    all of them are included.
     """
     right = rows = 0
-    for logits, labels in outputs:
-        logits, labels = logits.asnumpy().ravel(), labels.asnumpy().ravel()
-        check_clicks(labels)
+    for batch in outputs:
+        logits, labels = (x.asnumpy().ravel() for x in batch)
         right += round(accuracy(logits - threshold, labels) * len(labels))
         rows += len(labels)
-    right, rows = worker.sum([right, rows])
-    return float(right / rows)
+    total_right, total_rows = worker.sum([right, rows])
+    return float(total_right / total_rows)
 
 
 def check_clicks(labels: numpy.ndarray) -> None:
-    """Raise ValueError unless `labels` are 0 and 1: ratings make no sense here."""
+    """Raise ValueError unless all `labels` are 0 or 1."""
     other = labels[(labels != 0) & (labels != 1)]
     if len(other):
         raise ValueError(
-            f"labels are 0 or 1, not {float(other[0])}: for ratings use "
+            f"labels must be 0 or 1, not {float(other[0])}: for ratings, use "
             "train_recsys_rating"
         )
 
 
 def kept_epoch(history: History) -> Dict[str, float]:
-    """Return the epoch whose parameters ``train_ch13`` left in the net.
+    """Return the epoch whose parameters the net has after ``train_ch13``.
 
-    That is the last one, or with `patience` the best in validation.
+    This is the last epoch or, with `patience`, the best one in validation.
     """
     if "valid_log_loss" not in history[-1]:
         return history[-1]
@@ -134,7 +137,7 @@ def kept_epoch(history: History) -> Dict[str, float]:
 
 
 def print_log_loss(history: History) -> None:
-    """Print log loss and AUC of the epoch that was kept, if anything was tested."""
+    """Print log loss and AUC of the epoch that was kept, if there are any."""
     shown, kept = kept_epoch(history), ""
     if "valid_log_loss" in shown:
         kept = f" (epoch {shown['epoch']} of {len(history)}, the best in validation)"

@@ -2,7 +2,7 @@
 
 
 class NonFiniteLoss(ValueError):
-    """A loss, a parameter or a score became NaN or infinite; the text says where."""
+    """A loss, a parameter or a score is NaN or infinite. The message says where."""
 
 
 class CheckpointError(ValueError):

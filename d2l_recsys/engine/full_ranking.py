@@ -1,4 +1,4 @@
-"""Scores of all items for many users: what full ranking and recommending need."""
+"""Score all items for many users, to rank held-out items and to recommend."""
 
 from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -8,12 +8,13 @@ from d2l_recsys.data.ids import single_items
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
 from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.predict import forward
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
-PAIRS = 2**16  # pairs of user and item scored at a time
+PAIRS = 2**16  # user-item pairs scored at a time
 
 
 def scores_of_all_items(
@@ -24,21 +25,24 @@ def scores_of_all_items(
     devices: Sequence[mx.Context],
     pairs: int = PAIRS,
 ) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
-    """Yield (users (B,), their scores (B, num_items)), chunk by chunk.
+    """Yield users (B,) and the scores (B, num_items) of all items for them.
 
-    Scored are the items 0..num_items-1, which may be fewer than the net knows.
+    The items are 0 to ``num_items - 1``, which may be fewer than the net has.
 
-    A net with the attribute ``scores_lists``, as the ranking models of this package
-    have, is called as ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, so that it
-    computes the user's part once; another net as in the book, with flat ids (B * n,).
+    The ranking models of this package have the attribute ``scores_lists``. They are
+    called with lists of items, ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, and
+    compute the user's part only once. Other nets are called as in the book, with flat
+    ids (B * n,).
 
-    Raises NonFiniteLoss naming a user with a score that is NaN, and ValueError for a
-    net that knows fewer users or items.
+    Raises NonFiniteLoss that names a user if a score is NaN, and ValueError if the net
+    has too few users or items.
     """
     users = numpy.asarray(users, dtype="int32")
     check_sizes(net, users.max(initial=-1) + 1, num_items)
     seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
     size = max(1, pairs // num_items)
+    contexts = [users] if seq is None else [users, seq[users]]
+    check_inputs(net, [*contexts, numpy.array([num_items - 1])])
     all_items = numpy.arange(num_items, dtype="int32")
     for start in range(0, len(users), size):
         chunk = users[start : start + size]
@@ -50,27 +54,25 @@ def scores_of_all_items(
         scores = forward(net, inputs, devices).reshape(len(chunk), num_items)
         bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
         if len(bad):
-            raise NonFiniteLoss(
-                f"the net gives user {chunk[bad[0]]} scores that are NaN at the end"
-            )
+            raise NonFiniteLoss(f"some scores of user {chunk[bad[0]]} are NaN")
         yield chunk, scores
 
 
 def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
-    """Raise ValueError where `net` says that it knows fewer users or items.
+    """Raise ValueError if `net` has fewer users or items, by its own attributes.
 
-    MXNet would take the last one it knows for those beyond.
+    MXNet silently clips out-of-range ids.
     """
     for what, number in (("users", num_users), ("items", num_items)):
         known = getattr(net, f"num_{what}", number)
         if known < number:
-            raise ValueError(f"the net knows {known} {what}, fewer than {number}")
+            raise ValueError(f"the net has {known} {what}, but {number} are needed")
 
 
 def rank_held_out(
     net: gluon.Block,
     test_input: Mapping[int, Sequence[int]],
-    seq,
+    seq: Optional[np.ndarray],
     candidates: Candidates,
     sizes: Tuple[int, int],
     devices: Optional[Sequence[mx.Context]] = None,
@@ -79,47 +81,49 @@ def rank_held_out(
     """Rank each user's held-out item among the items that the user has not seen.
 
     The arguments are those of ``evaluate_ranking``; `sizes` are the numbers of users
-    and items. Returns, for each user of `test_input`, the rank from 1, ties counted
-    against the held-out item, and the number of items ranked. With several workers each
-    scores its share of the users, and all get the same result.
+    and items. For each user of `test_input`, returns the rank, from 1, and the number
+    of ranked items. Ties count against the held-out item. With several workers, each
+    worker scores its share of the users, and all return the same result.
 
-    Raises ValueError naming a user whose held-out item was seen in training, and where
-    there is no user.
+    Raises ValueError if there is no user, or if a held-out item was seen in training.
+    The message names the user.
     """
     held_out = single_items(test_input, *sizes)
     seen = Interactions.of(candidates, *sizes)
     for user, item in held_out.items():
         if item in seen.of_user(user):
             raise ValueError(
-                f"item {item} of user {user} is held out and seen in training: the "
-                "split must keep them apart"
+                f"item {item} of user {user} is held out, but was also seen in "
+                "training: the training and test sets must not overlap"
             )
     if not held_out:
-        raise ValueError("test_input holds no user: there is nothing to rank")
+        raise ValueError("test_input is empty: there is nothing to rank")
     users, items = (numpy.array(list(x)) for x in (held_out, held_out.values()))
-    ranks, ranked = found = numpy.zeros((2, len(users)), dtype="float32")
-    due = numpy.arange(worker.rank, len(users), worker.num_workers)
+    ranks, ranked = result = numpy.zeros((2, len(users)), dtype="float32")
+    todo = numpy.arange(worker.rank, len(users), worker.num_workers)
     devices = devices_of(net, devices)
     for chunk, scores in scores_of_all_items(
-        net, users[due], seq, seen.num_items, devices, pairs
+        net, users[todo], seq, seen.num_items, devices, pairs
     ):
-        now, due = due[: len(chunk)], due[len(chunk) :]
-        goal = numpy.take_along_axis(scores, items[now, None], axis=1)
+        now, todo = todo[: len(chunk)], todo[len(chunk) :]
+        own_score = numpy.take_along_axis(scores, items[now, None], axis=1)
         unseen = numpy.ones(scores.shape, dtype=bool)
         unseen[seen_cells(seen, chunk)] = False
-        ranks[now] = (unseen & (scores >= goal)).sum(axis=1)
+        ranks[now] = (unseen & (scores >= own_score)).sum(axis=1)
         ranked[now] = unseen.sum(axis=1)
-    return tuple(worker.merge(found).astype("int64"))
+    ranks, ranked = worker.merge(result).astype("int64")
+    return ranks, ranked
 
 
-def seen_cells(seen: Interactions, users: numpy.ndarray):
-    """Return rows and columns of what `users` (B,) have seen in a (B, items) matrix."""
+def seen_cells(
+    seen: Interactions, users: numpy.ndarray
+) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Return the cells of a (B, items) matrix that `users` (B,) have seen."""
     counts = seen.counts[users]
     rows = numpy.repeat(numpy.arange(len(users)), counts)
-    inside = numpy.arange(len(rows)) - numpy.repeat(
-        numpy.cumsum(counts) - counts, counts
-    )
-    return rows, seen.items[numpy.repeat(seen.offsets[users], counts) + inside]
+    starts = numpy.cumsum(counts) - counts
+    within = numpy.arange(len(rows)) - numpy.repeat(starts, counts)
+    return rows, seen.items[numpy.repeat(seen.offsets[users], counts) + within]
 
 
 def recommend(
@@ -129,19 +133,21 @@ def recommend(
     candidates: Candidates,
     num_users: int,
     num_items: int,
-    seq=None,
+    seq: Optional[np.ndarray] = None,
     devices: Optional[Sequence[mx.Context]] = None,
 ) -> List[Tuple[int, float]]:
-    """Return the `n` best items that `user` has not seen, as (item, score), best first.
+    """Return the top `n` items that `user` has not seen, as (item, score) pairs.
 
-    Of items with one score the lower id comes first. Fewer than `n` are returned where
-    fewer are unseen. The other arguments are those of ``evaluate_ranking``.
+    Among items with equal scores, the one with the lower id comes first. If there are
+    fewer unseen items, the list is shorter. The other arguments are those of
+    ``evaluate_ranking``.
     """
     seen = Interactions.of(candidates, num_users, num_items)
     if not 0 <= user < num_users:
         raise ValueError(f"user {user} is not in 0..{num_users - 1}")
     devices = devices_of(net, devices)
-    ((_, scores),) = scores_of_all_items(net, [user], seq, num_items, devices)
+    users = numpy.array([user])
+    ((_, scores),) = scores_of_all_items(net, users, seq, num_items, devices)
     unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
     best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
     return [(int(item), float(scores[0, item])) for item in best]

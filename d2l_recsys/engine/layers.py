@@ -1,38 +1,38 @@
-"""Fast layers with the parameters of the book's layers, and the same results.
+"""Fast layers with the same parameters and results as the book's layers.
 
-Each stands in for the layer named in its docstring: same parameter names and shapes,
-same values and gradients, computed in a way that MXNet is faster at.
+Each layer replaces the one named in its docstring. It has the same parameter names and
+shapes and gives the same values and gradients, but uses faster operations of MXNet.
 """
 
 from functools import reduce
 from operator import add
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from d2l_recsys.engine.batching import side_by_side
-from d2l_recsys.runtime.backend import nn
+from d2l_recsys.runtime.backend import nn, np
 
 
 class RankingModel(nn.HybridBlock):
     """A model that scores items for users: ``net(user_id, [seq,] item_id)``.
 
-    `item_id` has shape (B,) or (B, n), and the scores have the same. A single user or
-    item goes with all of the others.
+    `item_id` has shape (B,) or (B, n), and the scores have the same shape. A single
+    user is used for all items, and a single item for all users.
     """
 
-    scores_lists = True  # item_id may be (B, n)
+    scores_lists = True  # item_id may have shape (B, n)
 
-    def forward(self, *ids):
-        """Score items, after repeating ids that stand alone."""
+    def forward(self, *ids: np.ndarray) -> np.ndarray:
+        """Return the scores, after repeating a single user or item."""
         return super().forward(*side_by_side(*ids))
 
 
 class JoinedDense(nn.Dense):
     """Apply ``nn.Dense`` to several inputs as if they were concatenated.
 
-    ``layer([x, y])`` equals ``dense(concatenate([x, y], axis=-1))``, since
-    ``W [x; y] = W_x x + W_y y``. The inputs need not be copied together, and they may
-    broadcast: with x of shape (B, 1, a) and y (B, n, b), the part of x is computed once
-    for all n. `in_units` are the sizes of the inputs, (a, b).
+    ``layer([x, y])`` equals ``dense(concatenate([x, y], axis=-1))``, because
+    ``W [x; y] = W_x x + W_y y``. This saves copying the inputs, and they may broadcast:
+    with x of shape (B, 1, a) and y of shape (B, n, b), ``W_x x`` is computed once for
+    all n. `in_units` are the sizes of the inputs, (a, b).
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class JoinedDense(nn.Dense):
         in_units: Sequence[int],
         activation: Optional[str] = None,
         use_bias: bool = True,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             units, activation, use_bias, flatten=False, in_units=sum(in_units), **kwargs
         )
@@ -67,49 +67,53 @@ class JoinedDense(nn.Dense):
 class VerticalConv(nn.Conv2D):
     """Apply ``nn.Conv2D(channels, (L, 1), in_channels=1)`` to images of height L.
 
-    Computed as a dense layer on the columns of the image.
+    It is computed as a dense layer on the columns of the image, which has one channel
+    and no axis for it.
     """
 
-    def __init__(self, channels: int, L: int, **kwargs):
+    def __init__(self, channels: int, L: int, **kwargs: Any) -> None:
         super().__init__(channels, (L, 1), in_channels=1, **kwargs)
 
     def hybrid_forward(self, F, image, weight, bias):
-        """Return (B, channels, 1, k) from `image` (B, 1, L, k)."""
+        """Return (B, channels, k) from `image` (B, L, k)."""
         filters = F.npx.reshape(weight, (self._channels, -1))
-        columns = F.np.transpose(image, (0, 1, 3, 2))
+        columns = F.np.transpose(image, (0, 2, 1))
         out = F.npx.fully_connected(
             columns, filters, bias, num_hidden=self._channels, flatten=False
         )
-        return F.np.transpose(out, (0, 3, 1, 2))
+        return F.np.transpose(out, (0, 2, 1))
 
 
 class HorizontalConv(nn.Conv2D):
     """Apply ``nn.Conv2D(channels, (h, k), in_channels=1)``, ReLU and max over time.
 
-    Computed as a dense layer on each window of h rows; ReLU follows the maximum, which
-    gives the same and is less to do. The images have `L` rows.
+    It is computed as a dense layer on each window of h rows. ReLU comes after the
+    maximum, which gives the same result with less work. The images have `L` rows, one
+    channel, and no axis for it.
     """
 
-    def __init__(self, channels: int, h: int, k: int, L: int, **kwargs):
+    def __init__(self, channels: int, h: int, k: int, L: int, **kwargs: Any) -> None:
         super().__init__(channels, (h, k), in_channels=1, **kwargs)
-        self._h, self._windows = h, L - h + 1
+        self._h, self._k, self._windows = h, k, L - h + 1
 
     def hybrid_forward(self, F, image, weight, bias):
-        """Return (B, channels) from `image` (B, 1, L, k)."""
+        """Return (B, channels) from `image` (B, L, k)."""
         filters = F.npx.reshape(weight, (self._channels, -1))
-        over_time = [
-            F.npx.fully_connected(
-                image[:, :, t : t + self._h], filters, bias, num_hidden=self._channels
+        rows = F.npx.batch_flatten(image)  # (B, L * k): a window is a slice of columns
+        over_time = []
+        for t in range(self._windows):
+            begin, end = t * self._k, (t + self._h) * self._k
+            window = F.npx.slice(rows, (None, begin), (None, end))
+            over_time.append(
+                F.npx.fully_connected(window, filters, bias, num_hidden=self._channels)
             )
-            for t in range(self._windows)
-        ]
         return F.npx.relu(reduce(F.np.maximum, over_time))
 
 
 class PaddedEmbedding(nn.Embedding):
-    """Apply ``nn.Embedding``; the id `input_dim`, one too many, is padding.
+    """Apply ``nn.Embedding``, with the additional id `input_dim` for padding.
 
-    Padding is a zero vector without a gradient, as PyTorch's ``padding_idx`` makes it.
+    Padding has a zero vector and no gradient, like ``padding_idx`` in PyTorch.
     """
 
     def hybrid_forward(self, F, x, weight):
@@ -121,9 +125,10 @@ class PaddedEmbedding(nn.Embedding):
 
 
 def sum_over_fields(F, vectors):
-    """Return the sum (B, k) of `vectors` (B, n, k) over n.
+    """Return the sum (B, 1, k) of `vectors` (B, n, k) over n.
 
-    As a product with ones: MXNet's sum over a middle axis takes 20 times as long.
+    It is computed as a product with ones, which is 20 times as fast as MXNet's sum over
+    a middle axis.
     """
     ones = F.np.ones_like(F.npx.slice(vectors, (None, None, 0), (None, None, 1)))
-    return F.npx.reshape(F.npx.batch_dot(vectors, ones, transpose_a=True), (-2, -1))
+    return F.npx.batch_dot(ones, vectors, transpose_a=True)

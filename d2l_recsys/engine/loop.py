@@ -1,35 +1,43 @@
-"""The one epoch loop. A section supplies losses, an evaluation and a line to print."""
+"""The epoch loop. A section supplies losses, an evaluation and a line to print."""
 
 import math
 import time
 from copy import copy
 from functools import partial
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.engine.adam import trained_by
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.gradients import (
+    check_gradients,
+    check_reached,
+    check_trainer,
+    forget_gradients,
+)
+from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
 from d2l_recsys.engine.snapshot import check_finite, undo_on_divergence
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
 from d2l_recsys.runtime.devices import devices_of, split_and_load
 from d2l_recsys.runtime.workers import worker
 
-_RANKS_APART = 2**20  # more than the epochs of any training
+_STATES_APART = 2048  # more than the 1024 states of MXNet's generator
 Outputs = List[Tuple[mx.nd.NDArray, ...]]
 
 
 class Step:
-    """The forward and backward pass of one batch, a piece of it on each device.
+    """The forward and backward pass of one batch, one piece of it per device.
 
     ``losses(F, net, loss, *piece)`` returns the losses of a piece, or a tuple of the
-    losses and of outputs for the section to evaluate. F is the module of MXNet's
-    operators, as in ``hybrid_forward``. If the net was hybridized, net and loss become
-    one graph with the flags of the net: one call of MXNet in each direction instead of
-    two, which matters for small models. That graph keeps the loss as it is now.
+    losses and any outputs to evaluate. F is the module of MXNet's operators, as in
+    ``hybrid_forward``. If the net is hybridized, net and loss become one graph with the
+    flags of the net. This saves one MXNet call in each direction, which matters for
+    small models. Later changes to `loss` do not affect the graph.
 
-    `devices` default to those of the net. Raises ValueError for devices that are not
-    those of the net, and for parameters whose gradients add up.
+    By default, `devices` are those of the net. Raises ValueError if they are not, or if
+    the gradients of a parameter add up.
     """
 
     def __init__(
@@ -40,11 +48,26 @@ class Step:
         losses: Callable,
     ):
         self.net, self.devices = net, devices_of(net, devices)
-        _check_gradients(net, self.devices)
+        check_gradients(net, self.devices)
         self._run = _as_graph(losses, net, loss)
+        self._check = IdCheck(net, partial(_looked_up, losses, net))
+        self._each_batch = True
+
+    def check(self, loader: Any) -> None:
+        """Raise ValueError for an id that the net does not have.
+
+        Those of a loader that holds arrays are checked here, once, those of another
+        loader batch by batch.
+        """
+        dataset: Any = getattr(loader, "dataset", None)
+        self._each_batch = not hasattr(dataset, "id_columns")
+        if not self._each_batch:
+            self._check(dataset.id_columns())
 
     def __call__(self, batch: Sequence) -> Tuple[list, Outputs]:
         """Write the gradients of `batch`; return the losses and outputs by device."""
+        if self._each_batch:
+            self._check(batch)
         share = worker.share(batch)
         pieces = list(zip(*(split_and_load(data, self.devices) for data in share)))
         idle = self.devices[len(pieces) :]
@@ -52,7 +75,7 @@ class Step:
         with autograd.record():
             results = [_as_tuple(self._run(*piece)) for piece in pieces]
             losses = [loss for loss, *_ in results]
-            # A device without rows still owes the trainer a gradient: zero.
+            # The trainer needs a gradient from devices without rows, too: zero.
             zeros = [
                 _as_tuple(self._run(*(x.as_in_ctx(d) for x in example)))[0] * 0
                 for d in idle
@@ -69,9 +92,9 @@ class _Graph(nn.HybridBlock):
         self.losses, self.net, self.loss = losses, net, loss
 
     def hybrid_forward(self, F, *piece):
-        # MXNet runs operations on its own arrays together, on a caller's one by one.
-        piece = [F.np.copy(x) for x in piece]
-        return self.losses(F, self.net, self.loss, *piece)
+        # MXNet runs operations on its own arrays in bulk, others one by one.
+        copies = [F.np.copy(x) for x in piece]
+        return self.losses(F, self.net, self.loss, *copies)
 
 
 def _as_graph(losses, net, loss):
@@ -84,13 +107,17 @@ def _as_graph(losses, net, loss):
     return graph
 
 
+def _looked_up(losses, net, F, *piece):
+    return losses(F, net, sum_of_scores, *piece)
+
+
 def _as_tuple(result):
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
 def fit(
     step: Step,
-    train_iter,
+    train_iter: Any,
     trainer: gluon.Trainer,
     num_epochs: int,
     evaluate: Callable[[Dict[str, float], Outputs], Dict[str, float]],
@@ -98,49 +125,60 @@ def fit(
     on_epoch: Optional[Callable[[History], Optional[bool]]] = None,
     checkpoint: Optional[Checkpoint] = None,
 ) -> History:
-    """Train, print the section's `line` and the speed, return a dict for each epoch.
+    """Train, print the section's `line` and the speed, return one dict per epoch.
 
-    ``evaluate(entry, outputs)`` returns metrics by name; what it leaves out stays as it
-    was an epoch before. `outputs` are those of the epoch's steps, and `entry` holds
+    ``evaluate(entry, outputs)`` returns metrics by name; those it leaves out keep their
+    value of the epoch before. `outputs` are those of the epoch's steps. `entry` holds
 
-    * epoch, from 1; seconds and examples_per_sec, of training alone;
-    * train_loss, the sum of the epoch's losses over the number of its rows.
+    * epoch, from 1; seconds and examples_per_sec, of training only;
+    * train_loss, the mean loss per row of the epoch.
 
-    ``on_epoch(history)`` is called after each epoch and ends the training by returning
-    True. With `checkpoint`, the start and each epoch are saved, and training goes on
-    from what was found there. MXNet's generator is seeded for each epoch, because its
+    ``on_epoch(history)`` is called after each epoch. Training ends if it returns True.
+    With `checkpoint`, the start and each epoch are saved, and training continues from
+    the checkpoint that was found. The optimizer must then start with the same learning
+    rate and other settings as before; a value changed during training is restored.
+    `train_iter` is resumed by its ``state``; without one, it must yield the same
+    batches in every epoch. MXNet's generator is seeded before each epoch, because its
     state cannot be saved.
 
-    With several workers (see ``runtime.workers``) each takes its share of every batch.
-    All begin with the parameters of worker 0 and end with the same net and figures,
-    those of a single worker but for rounding and dropout masks. `train_iter` must give
-    all of them the same batches, and `evaluate` and `on_epoch` the same answers.
+    With several workers (see ``runtime.workers``), each takes its share of every batch.
+    All start with the parameters of worker 0 and end with the same net and metrics as a
+    single worker, except for rounding and dropout masks. `train_iter` must yield the
+    same batches on all workers, and `evaluate` and `on_epoch` return the same values.
 
+    Raises ValueError if `trainer` does not train this net, or if one of its parameters
+    gets no gradient from the first batch. Warns if `trainer` trains the net in part.
     Raises :class:`NonFiniteLoss` at the first loss, parameter or test score that is NaN
-    or infinite; the net then has the parameters with which that epoch began. A
-    KeyboardInterrupt passes with the history so far as its attribute.
+    or infinite; the net then has the parameters from the start of that epoch. Raises
+    :class:`CheckpointError` if the checkpoint does not fit. A KeyboardInterrupt gets
+    the history so far as its attribute ``history``.
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
     net = step.net
+    check_trainer(net, trainer)
+    step.check(train_iter)
     worker.broadcast(net)
-    history, seed = _start(net, trainer, train_iter, checkpoint)
+    history, seed = _start(net, trainer, train_iter, num_epochs, checkpoint)
+    unchecked = trained_by(trainer)
     stop = bool(history and on_epoch and on_epoch(history))
     try:
         while len(history) < num_epochs and not stop:
-            entry = {"epoch": len(history) + 1}
-            mx.random.seed(seed + entry["epoch"] + worker.rank * _RANKS_APART)
-            with undo_on_divergence(net, trainer, entry["epoch"]):
-                figures, outputs = _train_epoch(step, train_iter, trainer)
+            epoch = len(history) + 1
+            entry: Dict[str, float] = {"epoch": epoch}
+            mx.random.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
+            with undo_on_divergence(net, trainer, epoch):
+                figures, outputs = _train_epoch(step, train_iter, trainer, unchecked)
                 entry.update(figures)
                 check_finite(net)
                 entry.update(evaluate(entry, outputs))
+            unchecked = []
             history.append({**(history[-1] if history else {}), **entry})
             if checkpoint is not None:
                 checkpoint.save(net, trainer, train_iter, history, seed)
             stop = on_epoch is not None and bool(on_epoch(history))
     except KeyboardInterrupt as interrupt:
-        interrupt.history = history
+        vars(interrupt)["history"] = history
         raise
     if line is not None:
         print(line(history))
@@ -155,39 +193,44 @@ def examples_per_sec(history: History) -> float:
 
 
 def mean_output(outputs: Outputs) -> float:
-    """Return the mean over all rows, of all workers, of an output with one number."""
+    """Return the mean of an output with one number per row, over all workers."""
     values = numpy.concatenate([value.asnumpy() for (value,) in outputs])
     total, rows = worker.sum([values.sum(dtype="float64"), len(values)])
     return float(total / rows)
 
 
-def _check_gradients(net, devices):
-    """Raise ValueError where a step would take other gradients than its batch's."""
-    if {*devices} != {*devices_of(net)}:
-        raise ValueError(
-            f"the net is on {devices_of(net)}, not on {devices}: net.reset_ctx(devices)"
-        )
-    for name, parameter in net.collect_params().items():
-        if parameter.grad_req == "add":
-            raise ValueError(f"{name} adds its gradients up: set grad_req to 'write'")
+def mxnet_seed(seed: int, number: int) -> int:
+    """Return a seed for MXNet's generator, the one with this number.
+
+    MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
+    two of its seeds are close, they share states, and dropout masks repeat. Seeds with
+    different numbers, up to two million of them, share no state.
+    """
+    first = int(numpy.random.SeedSequence(seed).generate_state(1)[0])
+    state = first + number * _STATES_APART
+    return state * pow(127, -1, 2**32) % 2**32
 
 
-def _start(net, trainer, train_iter, checkpoint):
-    """Return the history and the seed to begin with, those of a checkpoint if any."""
+def _start(net, trainer, train_iter, num_epochs, checkpoint):
+    """Return the history and the seed to start with, from a checkpoint if any."""
     seed = int(mx.np.random.randint(0, 2**30).item())
     seed = int(worker.sum([0 if worker.rank else seed])[0])
     if checkpoint is None:
         return [], seed
-    found = checkpoint.restore(net, trainer, train_iter)
+    found = checkpoint.restore(net, trainer, train_iter, num_epochs)
     if found:
         return found
     checkpoint.save(net, trainer, train_iter, [], seed)
     return [], seed
 
 
-def _train_epoch(step, train_iter, trainer):
-    """Train for an epoch; return what the history says of it, and all outputs."""
+def _train_epoch(step, train_iter, trainer, unchecked):
+    """Train for an epoch; return its entry in the history, and all outputs.
+
+    Raises ValueError if the first batch gives no gradient to one of `unchecked`.
+    """
     total, rows, last, collected = 0.0, 0, None, []
+    forget_gradients(unchecked)
     start = time.perf_counter()
     for number, batch in enumerate(train_iter, 1):
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
@@ -195,16 +238,18 @@ def _train_epoch(step, train_iter, trainer):
             losses, outputs = step(batch)
         except NonFiniteLoss as error:  # a loss that checks its scores
             raise NonFiniteLoss(f"{error} in batch {number}") from None
+        if number == 1:
+            check_reached(unchecked)
         losses = worker.sum_gradients(trainer, losses)
         trainer.step(len(batch[0]))
         rows += len(batch[0])
         collected += [x for x in outputs if x]
-        # Read a batch late: while MXNet computes this one, Python prepares the next.
+        # Read the losses one batch late, so that Python and MXNet work in parallel.
         total, last = total + _finite_sum(last, number - 1), losses
     if last is None:
         raise ValueError(
             "train_iter gave no batch: it has fewer rows than a batch, and last_batch "
-            "is 'rollover' or 'discard'; lower batch_size or let it be 'keep'"
+            "is 'rollover' or 'discard'; lower batch_size or use 'keep'"
         )
     total += _finite_sum(last, number)
     mx.nd.waitall()

@@ -1,8 +1,8 @@
-"""Metrics of ratings and of ranks.
+"""Metrics of ratings and ranks.
 
-The rank of a held-out item is 1 plus the number of candidates that are scored as high
-as it or higher: ties count against it, so that a model which gives all items one score
-gets no credit (E28).
+The rank of a held-out item is 1 plus the number of other candidates with the same or a
+higher score. Ties count against the held-out item, so a model that gives all items the
+same score gets no credit (E28).
 """
 
 from math import isfinite, sqrt
@@ -14,34 +14,34 @@ from d2l_recsys.engine.errors import NonFiniteLoss
 
 
 def rmse(squared_error: float, rows: int) -> float:
-    """Return the root of the mean; raise NonFiniteLoss where it is NaN or infinite.
+    """Return the root mean squared error from the sum of squared errors.
 
-    Raises ValueError where there are no rows.
+    Raises NonFiniteLoss if it is NaN or infinite, and ValueError if there are no rows.
     """
     if not rows:
         raise ValueError("there is no held-out rating to test with")
     if not isfinite(squared_error):
-        raise NonFiniteLoss("the test predictions became NaN or infinite at the end")
+        raise NonFiniteLoss("some test predictions are NaN or infinite")
     return sqrt(squared_error / rows)
 
 
 class RankingScores(NamedTuple):
-    """What ``evaluate_ranking`` returns, in the book's order."""
+    """The result of ``evaluate_ranking``, in the book's order."""
 
     hit_rate: float
     auc: float
 
 
 def hit_rate(ranks: numpy.ndarray, k: int) -> float:
-    """Return the share of `ranks` (users,) that are `k` or better."""
+    """Return the share of `ranks` (users,) that are at most `k`."""
     return float(numpy.mean(ranks <= k))
 
 
 def auc(ranks: numpy.ndarray, candidates: numpy.ndarray) -> float:
     """Return the mean share of the other candidates that rank below the held-out item.
 
-    `ranks` and `candidates`, the number of candidates ranked with the held-out item
-    among them, have shape (users,). A user without any other candidate counts as 1.
+    `ranks` and `candidates` have shape (users,). `candidates` is the number of ranked
+    items, including the held-out item. If there is no other item, the AUC is 1.
     """
     others = numpy.asarray(candidates) - 1
     above = numpy.asarray(ranks) - 1
@@ -51,9 +51,9 @@ def auc(ranks: numpy.ndarray, candidates: numpy.ndarray) -> float:
 def ranking_metrics(ranks: numpy.ndarray, ks: Sequence[int]) -> Dict[str, float]:
     """Return precision, recall, NDCG and MRR at each k for one held-out item per user.
 
-    With a single relevant item, recall is the hit rate, precision the hit rate over k,
-    NDCG the mean of 1 / log2(1 + rank) and MRR of 1 / rank, both 0 beyond rank k.
-    Keys are like ``"ndcg@10"``.
+    With a single relevant item, recall is the hit rate, and precision is the hit rate
+    divided by k. NDCG is the mean of 1 / log2(1 + rank) and MRR the mean of 1 / rank,
+    where ranks above k count as 0. The keys have the form ``"ndcg@10"``.
     """
     ranks = numpy.asarray(ranks, dtype="float64")
     metrics = {}

@@ -1,6 +1,7 @@
 """The one place that imports MXNet: NumPy mode on, a plain word where that fails.
 
-CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed.
+CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed. What newer
+Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`.
 
 Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
 names under which the book imports them.
@@ -10,7 +11,7 @@ import importlib
 import sys
 import types
 
-from d2l_recsys.runtime import cuda
+from d2l_recsys.runtime import compat, cuda
 
 
 class _Later(types.ModuleType):
@@ -39,19 +40,11 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "mxnet":
         raise
-    raise ImportError(
-        "MXNet is not installed: pip install 'd2l-recsys[cpu]', or "
-        "'d2l-recsys[cu112]' on a machine with an NVIDIA GPU"
-    ) from None
+    raise ImportError(f"MXNet is not installed: {compat.how_to_install()}") from None
 except OSError as error:  # a library is missing
     raise ImportError(
         f"MXNet does not load: {cuda.way_out(missing_libraries) or error}"
     ) from None
-except AttributeError as error:  # NumPy 1.24 dropped names that MXNet 1.9.1 uses
-    raise ImportError(
-        "MXNet 1.9.1 does not import with this NumPy "
-        f"({str(error).splitlines()[0]}): pip install 'numpy==1.23.5'"
-    ) from error
 finally:
     for name, stand_in in stand_ins.items():
         if name in sys.modules and sys.modules[name] is stand_in:

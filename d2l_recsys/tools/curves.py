@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from d2l_recsys.engine.checkpoint import History
+from d2l_recsys.runtime import compat
 
 
 def in_notebook() -> bool:
@@ -51,16 +52,23 @@ class Curves:
         self.animator: Any = None
         self.bar: Any = None
         if in_notebook():
-            from d2l import mxnet as d2l
-
-            self.animator = d2l.Animator(
-                xlabel="epoch",
-                xlim=[1, max(num_epochs, 2)],
-                ylim=list(ylim),
-                legend=list(labels.values()),
-            )
+            self.animator = self._animator()
         elif sys.stderr.isatty():
             self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
+
+    def _animator(self) -> Any:
+        """Return the book's Animator; None, and a line, where d2l is not installed."""
+        try:
+            from d2l import mxnet as d2l
+        except ModuleNotFoundError:
+            print(f"No live curves: {compat.HOW_TO_ADD_D2L}")
+            return None
+        return d2l.Animator(
+            xlabel="epoch",
+            xlim=[1, max(self.num_epochs, 2)],
+            ylim=list(self.ylim),
+            legend=list(self.labels.values()),
+        )
 
     def __call__(self, history: History) -> None:
         """Show the latest epoch of `history`."""

@@ -13,9 +13,10 @@ import os
 import platform
 import subprocess
 import sys
+import sysconfig
 from typing import Dict, Iterator, List, Optional, Tuple
 
-from d2l_recsys.runtime import cuda
+from d2l_recsys.runtime import compat, cuda
 from d2l_recsys.tools.command_line import Parser, read_devices
 
 CPU_WHEEL = "mxnet"
@@ -41,6 +42,7 @@ def main(arguments: List[str]) -> int:
     for look in (
         _look_at_python(),
         _look_at_wheels(wheels),
+        _look_at_order(wheels),
         _look_at_libraries(wheels),
         _look_at_cpus(numbers if kind == "cpu" else [0]),
         _look_at_gpus(numbers if kind == "gpu" else [], wheels),
@@ -89,18 +91,32 @@ def _version_of(distribution) -> Optional[str]:
 
 
 def _look_at_python() -> Iterator[Finding]:
-    python, numpy = platform.python_version(), _version_of("numpy")
-    if (3, 8) <= sys.version_info < (3, 12):
-        yield OK, f"Python {python}"
-    else:
-        yield FAULT, f"Python {python}: MXNet 1.9.1 needs 3.8, 3.9, 3.10 or 3.11"
-    need = "MXNet 1.9.1 needs one below 1.24: pip install 'numpy==1.23.5'"
-    if numpy is None:
-        yield FAULT, f"NumPy is not installed: {need}"
-    elif [int(number) for number in numpy.split(".")[:2]] >= [1, 24]:
-        yield FAULT, f"NumPy {numpy}: {need}"
+    python, numpy = f"Python {platform.python_version()}", _version_of("numpy")
+    fault = compat.fault_of_python()
+    yield (FAULT, f"{python}: {fault}") if fault else (OK, python)
+    fault = compat.fault_of_numpy(numpy or "3")
+    if fault:
+        what = f"NumPy {numpy}" if numpy else "NumPy is not installed"
+        yield FAULT, f"{what}: {fault}"
     else:
         yield OK, f"NumPy {numpy}"
+
+
+def _look_at_order(wheels) -> Iterator[Finding]:
+    """Tell whether ``import mxnet`` works before the import of this package."""
+    numpy = _version_of("numpy")
+    if not wheels or numpy is None or not compat.is_needed(numpy):
+        return
+    look = f"import sys; sys.exit({compat.__name__!r} not in sys.modules)"
+    if subprocess.run([sys.executable, "-c", look], check=False).returncode:
+        yield (
+            NOTE,
+            "import d2l_recsys before mxnet: with this Python and NumPy MXNet 1.9.1 "
+            "does not import by itself. Or put that line into the environment once: "
+            f"echo import d2l_recsys > {sysconfig.get_path('purelib')}/d2l-recsys.pth",
+        )
+    else:
+        yield OK, "import mxnet works by itself: a .pth file imports d2l_recsys"
 
 
 def _look_at_wheels(wheels: Dict[str, str]) -> Iterator[Finding]:
@@ -114,7 +130,7 @@ def _look_at_wheels(wheels: Dict[str, str]) -> Iterator[Finding]:
         what_for = "CPU" if wheel == CPU_WHEEL else "CPU and NVIDIA's GPUs"
         yield OK, f"MXNet {version}, from the wheel {wheel} ({what_for})"
     if not wheels:
-        yield NOTE, "no wheel of MXNet is installed: pip install 'd2l-recsys[cpu]'"
+        yield NOTE, f"no wheel of MXNet is installed: {compat.how_to_install()}"
 
 
 def _look_at_libraries(wheels) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """The book's printed figures: reached where they are sound, reproduced where not.
 
 Each section is trained at the book's settings with three seeds. A printed figure is one
-run, so it has to lie within three standard deviations of single runs around our mean,
-and never further away than LIMITS allows.
+run, on another machine. So it has to lie within three standard deviations of a single
+run around our mean. The faults of the book's code lie further away: see
+``test_faults_are_told_from_the_spread``.
 """
 
 import io
@@ -21,28 +22,38 @@ from d2l_recsys.data import catalog
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.fm import FM, train_ch13
-from d2l_recsys.movielens import (
-    load_data_ml100k,
-    read_data_ml100k,
-    split_data_ml100k,
+from d2l_recsys.movielens import load_data_ml100k, read_data_ml100k, split_data_ml100k
+from d2l_recsys.neumf import (
+    NeuMF,
+    PRDataset,
+    evaluate_ranking,
+    hit_and_auc,
+    train_ranking,
 )
-from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.seqrec import Caser, SeqDataset
 
 pytestmark = pytest.mark.book
 SEEDS, CPU = range(3), [mx.cpu()]
-LIMITS = {
-    "test_rmse": 0.03,
-    "test_hit_rate": 0.035,
-    "test_auc": 0.01,
-    "test_acc": 0.015,
+# Standard deviations of single runs over seeds, machines and numbers of threads: the
+# largest measured. RMSE, AUC: docs/results.md. NeuMF's hit rate: 0.005 there, 0.017 in
+# E20. Caser's: 0.021 there; means of three seeds were 0.37 to 0.41 on several machines,
+# and the newest edition's own cells, which print 0.365, gave 0.409 on one of them.
+SPREAD = {
+    ("mf", "test_rmse"): 0.006,
+    ("autorec", "test_rmse"): 0.006,
+    ("neumf", "test_hit_rate"): 0.017,
+    ("neumf", "test_auc"): 0.003,
+    ("seqrec", "test_hit_rate"): 0.021,
+    ("seqrec", "test_auc"): 0.003,
 }
-# Standard deviations of single runs, the largest measured: RMSE 0.006, hit rate 0.021
-# and AUC 0.003 in docs/results.md. NeuMF's hit rate, with 0.005 there and 0.017 in E20,
-# keeps to the limit above either way.
-SPREAD = {"test_rmse": 0.006, "test_hit_rate": 0.021, "test_auc": 0.003}
+
+
+def may_be_one_run(section, metric, printed, mean):
+    """Tell whether `printed` may be a single run where three have the mean `mean`."""
+    spread = SPREAD[section, metric] * (1 + 1 / len(SEEDS)) ** 0.5
+    return abs(printed - mean) <= 3 * spread
 
 
 def adam(net, lr):
@@ -92,7 +103,7 @@ def trained_autorec(folder, seed):
 
 
 @lru_cache(maxsize=None)
-def trained_ranking(folder, section, seed, L=5, strict=False):
+def trained_ranking(folder, section, seed, L=5, strict=False, make=NeuMF):
     """Return the net and what evaluate_ranking asks for, and the history."""
     sizes, frames = parts(folder, "seq-aware")
     (users, items, _, seen), (*_, test) = (
@@ -102,7 +113,7 @@ def trained_ranking(folder, section, seed, L=5, strict=False):
     mx.random.seed(seed)
     if section == "neumf":
         rows = PRDataset(users, items, seen, sizes[1], held_out, seed=seed)
-        net, init, seq = NeuMF(10, *sizes, [10, 10, 10]), mx.init.Xavier(), None
+        net, init, seq = make(10, *sizes, [10, 10, 10]), mx.init.Xavier(), None
         batch, lr, epochs = 1024, 0.01, 10
     else:
         rows = SeqDataset(users, items, L, *sizes, seen, held_out, seed=seed)
@@ -128,7 +139,8 @@ def means(folder, section, metric):
 def sound_figures():
     """Return (section, metric, value) of printed test metrics without an erratum."""
     table = printed_figures()
-    table = table[table["metric"].isin(SPREAD) & (table["because"] == "")]
+    known = [pair in SPREAD for pair in zip(table["section"], table["metric"])]
+    table = table[known & (table["because"] == "")]
     return [
         pytest.param(r.section, r.metric, float(r.value), id=f"{r.framework}-{r.where}")
         for r in table.itertuples()
@@ -137,15 +149,45 @@ def sound_figures():
 
 @pytest.mark.parametrize(("section", "metric", "printed"), sound_figures())
 def test_sound_figures_are_reached(ml100k, section, metric, printed):
-    tolerance = min(3 * SPREAD[metric] * (1 + 1 / len(SEEDS)) ** 0.5, LIMITS[metric])
-    assert means(ml100k, section, metric) == pytest.approx(printed, abs=tolerance)
+    mean = means(ml100k, section, metric)
+    assert may_be_one_run(section, metric, printed, mean), mean
 
 
-@pytest.mark.parametrize(
-    ("section", "low", "high"), [("neumf", 0.33, 0.38), ("seqrec", 0.36, 0.42)]
-)
-def test_hit_rates(ml100k, section, low, high):
-    assert low < means(ml100k, section, "test_hit_rate") < high
+class WithSigmoid(NeuMF):
+    """The classic edition's NeuMF, which returns probabilities (E20)."""
+
+    def hybrid_forward(self, F, user_id, item_id):
+        return F.npx.sigmoid(super().hybrid_forward(F, user_id, item_id))
+
+
+def test_faults_are_told_from_the_spread(ml100k):
+    """Each fault gives a figure that a single run of the right code does not."""
+    hits, auc = (means(ml100k, "neumf", m) for m in ("test_hit_rate", "test_auc"))
+    net, _, (test, _, seen, *sizes) = trained_ranking(ml100k, "neumf", 0)
+
+    # Only the first 943 items are ranked (E27).
+    users = sizes[0]
+    within = {u: i for u, i in test.items() if i[0] < users}
+    few = {u: [i for i in seen[u] if i < users] for u in seen}
+    _, found = evaluate_ranking(net, within, None, few, users, users, CPU)
+    found *= len(within) / len(test)
+    assert not may_be_one_run("neumf", "test_auc", found, auc)
+
+    # A sigmoid too many.
+    last = trained_ranking(ml100k, "neumf", 0, make=WithSigmoid)[1][-1]
+    assert not may_be_one_run("neumf", "test_hit_rate", last["test_hit_rate"], hits)
+    assert not may_be_one_run("neumf", "test_auc", last["test_auc"], auc)
+
+    # Ties in the order of ids, with a net that gives all items one score (E28).
+    ranks = [hit_and_auc_by_id(test[user][0], seen[user], sizes[1]) for user in test]
+    found_hits, found_auc = numpy.mean(ranks, axis=0)
+    assert not may_be_one_run("neumf", "test_hit_rate", found_hits, hits)
+    assert not may_be_one_run("neumf", "test_auc", found_auc, auc)
+
+
+def hit_and_auc_by_id(item, seen, num_items):
+    unseen = sorted({*range(num_items)} - {*seen})
+    return hit_and_auc(unseen, [item], 50)
 
 
 def test_rmse_of_the_mxnet_editions_is_a_mean_of_running_metrics(ml100k):
@@ -160,7 +202,7 @@ def test_rmse_of_the_mxnet_editions_is_a_mean_of_running_metrics(ml100k):
         books.append(numpy.mean(running))
         true.append(history[-1]["test_rmse"])
     for printed in (1.055, 1.060):
-        assert numpy.mean(books) == pytest.approx(printed, abs=3 * SPREAD["test_rmse"])
+        assert numpy.mean(books) == pytest.approx(printed, abs=3 * 0.006)
     assert numpy.mean(books) - numpy.mean(true) > 0.01
 
 
@@ -170,9 +212,8 @@ def test_training_losses_of_mf_are_sums_of_running_sums(ml100k, printed, halves)
     loss = means(ml100k, "mf", "train_loss") / halves
     batches, batch_size = 194, 512
     ours = loss * (batches + 1) / 2 / batch_size
-    assert round(ours, 3) == pytest.approx(
-        printed, abs=0.0025
-    )  # its last digit and ours
+    # its last digit and ours
+    assert round(ours, 3) == pytest.approx(printed, abs=0.0025)
 
 
 def test_training_losses_of_autorec_are_divided_by_what_is_no_example(ml100k):
@@ -253,4 +294,4 @@ def test_ctr(section):
     table = table[(table["metric"] == "test_acc") & (table["because"] == "")]
     ours = numpy.mean([accuracy_of(section, seed, folder) for seed in SEEDS])
     for printed in table["value"]:
-        assert ours == pytest.approx(float(printed), abs=LIMITS["test_acc"])
+        assert ours == pytest.approx(float(printed), abs=0.015)

@@ -105,7 +105,7 @@ def test_fewer_items_than_the_net_knows_can_be_ranked_but_not_more():
         for n in (ITEMS, ITEMS - 2)
     )
     assert part.tolist() == whole[:, :-2].tolist()
-    with pytest.raises(ValueError, match="knows 9 items, fewer than 10"):
+    with pytest.raises(ValueError, match="has 9 items, but 10 are needed"):
         next(scores_of_all_items(net, range(3), None, ITEMS + 1, [mx.cpu()]))
 
 

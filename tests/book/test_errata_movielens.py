@@ -157,7 +157,7 @@ def test_e06_ids_with_gaps(tmp_path, monkeypatch):
     with pytest.raises(KeyError, match="5"):
         d2l.split_data_ml100k(*books, "seq-aware")
     ours = read_data_ml100k(tmp_path)
-    assert ours.data.attrs["user_ids"].tolist() == [1, 2, 3, 4, 6]
+    assert ours.data.attrs["user_ids"] == [1, 2, 3, 4, 6]
     assert sorted(ours.data["user_id"].unique()) == [1, 2, 3, 4, 5]
     train, test = split_data_ml100k(*ours, "seq-aware")
     assert len(train) + len(test) == len(gapped)

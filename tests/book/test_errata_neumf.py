@@ -282,7 +282,7 @@ def test_e58_a_user_who_has_seen_everything():
     with pytest.raises(ValueError, match="empty range") as error:
         random.randint(0, len(pool) - 1)  # the book's draw, which names nobody
     assert "user" not in str(error.value)
-    message = "user 1 has interacted with every item"
+    message = r"user 1 \(counted from 0\) has interacted with every item"
     with pytest.raises(ValueError, match=message):
         PRDataset([0, 1], [0, 1], {0: [0], 1: [0, 1, 2]}, 3)
     seen = {0: [0, 1], 1: [0, 1, 2]}

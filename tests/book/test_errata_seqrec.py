@@ -155,7 +155,7 @@ def test_e40_absent_users_get_a_history_of_item_0():
     for user, items in present.items():
         test_seq[user] = np.array(items[-L:])
     assert test_seq[1].asnumpy().tolist() == [0, 0]  # and item 0 is an item
-    with pytest.raises(ValueError, match="user 1 has no history"):
+    with pytest.raises(ValueError, match=r"user 1 \(counted from 0\) has no history"):
         SeqDataset([0] * 3 + [2] * 3, [4, 5, 6, 7, 8, 9], L, 3, ITEMS, present)
 
 
@@ -168,6 +168,6 @@ def test_e53_the_widths_of_the_dense_layer():
     # No activation on vertical filters: half of their values stay negative.
     net.initialize(mx.init.Normal(1))
     mx.random.seed(0)
-    columns = np.random.normal(0, 1, (100, L))
-    negative = (net.conv_v(columns).asnumpy() < 0).mean()
+    images = np.random.normal(0, 1, (100, L, k))
+    negative = (net.conv_v(images).asnumpy() < 0).mean()
     assert 0.3 < negative < 0.7

@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_read(slug, options, unreadable, tmp_path):
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"python -m {name}: error: ")
     assert str(unreadable) in line
-    assert line.endswith("Permission denied")
+    assert "Permission denied" in line
 
 
 def test_a_file_and_a_cache_that_cannot_be_read(unreadable, tmp_path):
@@ -100,5 +100,5 @@ def test_a_file_and_a_cache_that_cannot_be_read(unreadable, tmp_path):
     options = "-m", "chapters.fm", "--smoke", "--out", tmp_path
     result = run(*options, D2L_RECSYS_DATA="", XDG_CACHE_HOME=str(unreadable))
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].endswith("Permission denied")
+    assert "Permission denied" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

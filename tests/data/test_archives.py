@@ -15,6 +15,7 @@ from test_catalog import MEMBERS, U_DATA, files_in, packed
 
 from d2l_recsys.data import catalog, downloads
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch
+from d2l_recsys.data.downloads import DamagedArchive
 
 CONTENT = packed(**{"ml-100k/u1.base": b"x" * 100_000})
 
@@ -86,9 +87,78 @@ def test_an_archive_that_misbehaves(what, published, empty_cache, tmp_path):
     content, match = ARCHIVES[what]
     published(content)
     (tmp_path / "ml-100k.zip").write_bytes(content)
-    with pytest.raises(DatasetUnavailable, match=rf"ml-100k\.zip: .*{match}"):
+    with pytest.raises(DamagedArchive, match=rf"ml-100k\.zip: .*{match}"):
         fetch("ml-100k", tmp_path)
     assert files_in(tmp_path) == ["ml-100k.zip"]
+
+
+def test_every_damaged_byte_is_noticed_or_harmless(tmp_path):
+    """In particular, no damage is taken for a disk that cannot be written."""
+    archive, content, folder = tmp_path / "a.zip", packed(), tmp_path / "unpacked"
+    folder.mkdir()
+    for at in range(len(content)):
+        for bit in (1, 0x80):
+            archive.write_bytes(
+                content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
+            )
+            try:
+                downloads.unpack(archive, MEMBERS, 50_000_000, folder)
+            except DamagedArchive as error:
+                assert str(archive) in str(error)  # noqa: PT017
+            else:
+                assert {(folder / m).read_bytes() for m in MEMBERS} == {U_DATA}
+    for length in range(len(content)):
+        archive.write_bytes(content[:length])
+        with pytest.raises(DamagedArchive, match=r"a\.zip"):
+            downloads.unpack(archive, MEMBERS, 50_000_000, folder)
+
+
+def test_a_damaged_archive_is_not_passed_over_by_the_scripts(tmp_path, empty_cache):
+    (tmp_path / "ml-100k.zip").write_bytes(CONTENT)  # not the published one
+    result = subprocess.run(
+        [sys.executable, "-m", "chapters.movielens", "--data-dir", tmp_path],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert "ml-100k.zip is not the published archive: its SHA1 is" in line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the permissions of POSIX")
+def test_what_may_not_be_read_is_named():
+    with tempfile.TemporaryDirectory() as place:
+        archive = Path(place) / "ml-100k.zip"
+        archive.write_bytes(CONTENT)
+        Path(place).chmod(0o755)
+        archive.chmod(0)
+        with nobody(), pytest.raises(
+            DamagedArchive, match=r"zip cannot be read \(Perm"
+        ):
+            fetch("ml-100k", place)
+        Path(place).chmod(0o600)
+        with nobody(), pytest.raises(ValueError, match=r"cannot look for .*\(Permissi"):
+            fetch("ml-100k", place)
+
+
+def test_without_a_home_folder_the_cache_is_unknown():
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("needs root, to become a user without a name")
+    code = (
+        "import os, pooch, platformdirs, d2l_recsys.data.catalog as d, sys;"
+        "os.environ.pop('HOME', 0); os.environ.pop('XDG_CACHE_HOME', 0);"
+        "os.environ.pop('D2L_RECSYS_DATA', 0); os.setuid(54321); d.fetch('ml-100k')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    last = result.stderr.strip().splitlines()[-1]
+    assert "DatasetUnavailable: the cache folder is unknown, because" in last
+    assert "XDG_CACHE_HOME" in last
 
 
 def test_members_of_deeper_folders_are_not_taken(tmp_path):
@@ -97,14 +167,14 @@ def test_members_of_deeper_folders_are_not_taken(tmp_path):
     downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
     assert (tmp_path / "u.data").read_bytes() == U_DATA
     archive.write_bytes(zip_with()[:0] + packed(["a/b/u.data"]))
-    with pytest.raises(DatasetUnavailable, match=r"does not contain u\.data"):
+    with pytest.raises(DamagedArchive, match=r"does not contain u\.data"):
         downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
 
 
 def test_a_bomb_that_lies_writes_no_more_than_it_says(tmp_path):
     archive = tmp_path / "bomb.zip"
     archive.write_bytes(lying_bomb())
-    with pytest.raises(DatasetUnavailable):
+    with pytest.raises(DamagedArchive):
         downloads.unpack(archive, MEMBERS, 50_000_000, tmp_path)
     assert (tmp_path / "u.data").stat().st_size <= 54321
 
@@ -177,7 +247,7 @@ class TestACacheThatCannotBeWrittenTo:
         )
         code = (
             "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (50_000, 50_000));"
-            "from d2l_recsys.data import catalog as d; d._check_hash = lambda *_: None;"
+            "from d2l_recsys.data import catalog as d; d.check_hash = lambda *_: None;"
             f"d.fetch('ml-100k', {str(tmp_path)!r})"
         )
         result = subprocess.run(

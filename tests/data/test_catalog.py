@@ -12,6 +12,7 @@ import pytest
 
 from d2l_recsys.data import catalog
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch, find
+from d2l_recsys.data.downloads import DamagedArchive
 
 MEMBERS = catalog.DATASETS["ml-100k"].members
 U_DATA = b"1\t1\t5\t881250949\n"
@@ -82,9 +83,7 @@ class TestWhereItLooks:
     def test_a_zip_with_the_wrong_hash_is_refused(self, tmp_path, published):
         published(packed())
         (tmp_path / "ml-100k.zip").write_bytes(packed(more=b"x"))
-        with pytest.raises(
-            DatasetUnavailable, match=r"ml-100k\.zip is not the publish"
-        ):
+        with pytest.raises(DamagedArchive, match=r"ml-100k\.zip is not the publish"):
             fetch("ml-100k", tmp_path)
 
     def test_find_downloads_nothing(self, empty_cache):
@@ -196,7 +195,7 @@ def test_members_that_leave_the_folder_are_refused(
     content = packed([f"ml-100k/{m}" for m in MEMBERS] + [name])
     published(content)
     (tmp_path / "ml-100k.zip").write_bytes(content)
-    with pytest.raises(DatasetUnavailable, match="is outside the folder"):
+    with pytest.raises(DamagedArchive, match="is outside the folder"):
         fetch("ml-100k", tmp_path)
     assert files_in(empty_cache) == []
 
@@ -205,7 +204,7 @@ def test_an_archive_without_the_ratings(tmp_path, published):
     content = packed([f"ml-100k/{m}" for m in MEMBERS[1:]])
     published(content)
     (tmp_path / "ml-100k.zip").write_bytes(content)
-    with pytest.raises(DatasetUnavailable, match=r"it does not contain u\.data"):
+    with pytest.raises(DamagedArchive, match=r"it does not contain u\.data"):
         fetch("ml-100k", tmp_path)
 
 
@@ -215,7 +214,7 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path, published, monkeypatch):
     source = catalog.DATASETS["ml-100k"]._replace(max_bytes=100)
     monkeypatch.setitem(catalog.DATASETS, "ml-100k", source)
     (tmp_path / "ml-100k.zip").write_bytes(content)
-    with pytest.raises(DatasetUnavailable, match="more than 100"):
+    with pytest.raises(DamagedArchive, match="more than 100"):
         fetch("ml-100k", tmp_path)
 
 

@@ -245,8 +245,8 @@ class TestAProcessThatDies:
     def test_half_way_through_unpacking(self, publish, empty_cache):
         publish(lambda handler, _: send(handler, CONTENT))
         code = (
-            "import os, shutil; from d2l_recsys.data import downloads;"
-            "downloads.shutil.copyfileobj = lambda *_: os.kill(os.getpid(), 9)"
+            "import os; from d2l_recsys.data import downloads;"
+            "downloads._chunks = lambda *_: os.kill(os.getpid(), 9)"
         )
         run = fetching(catalog.DATASETS["ml-100k"].url, CONTENT, code)
         run.communicate(timeout=60)

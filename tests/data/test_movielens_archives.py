@@ -11,6 +11,7 @@ from test_catalog import files_in, send
 
 from d2l_recsys.data import catalog, downloads
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch, find
+from d2l_recsys.data.downloads import DamagedArchive
 from d2l_recsys.movielens import read_data_ml100k
 
 
@@ -68,14 +69,14 @@ class TestArchives:
             fetch(name)
         assert files_in(empty_cache) == []
         (tmp_path / f"{name}.zip").write_bytes(wrong)
-        with pytest.raises(DatasetUnavailable, match=r"not the publish.*its MD5 is"):
+        with pytest.raises(DamagedArchive, match=r"not the publish.*its MD5 is"):
             fetch(name, tmp_path)
 
     def test_without_a_known_hash_must_be_whole(self, serve, archive_of, empty_cache):
         content = packed("ml-latest-small")
         half = content[: len(content) // 2]
         archive_of("ml-latest-small", b"", serve(lambda h, _: send(h, half)))
-        with pytest.raises(DatasetUnavailable, match=r"ml-latest-small\.zip: .*delete"):
+        with pytest.raises(DamagedArchive, match=r"ml-latest-small\.zip: .*delete"):
             fetch("ml-latest-small")
 
     def test_without_a_known_hash_bring_no_advice_to_programmers(

@@ -1,5 +1,6 @@
 """The larger MovieLens data sets: valid and invalid files in their formats."""
 
+import numpy
 import pytest
 from damage import damaged, each_damage, parsed_ratings
 from hypothesis import given
@@ -13,6 +14,8 @@ from d2l_recsys.movielens import (
     read_data_ml100k,
     split_and_load_ml100k,
 )
+
+QUOTED = '"userId","movieId","rating","timestamp"'
 
 
 class TestRatings:
@@ -35,6 +38,26 @@ class TestRatings:
         folder = write_set(tmp_path, name)
         path = folder / catalog.DATASETS[name].members[0]
         assert read_ratings(path)["rating"].tolist() == [0.5, 4, 3.5]
+
+    @pytest.mark.parametrize("header", [HEADER, QUOTED])
+    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+    @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+    def test_follow_a_header_as_other_programs_write_it(
+        self, tmp_path, header, mark, newline, monkeypatch
+    ):
+        monkeypatch.delattr(ratings, "_fault_of_line")  # it is slow
+        path = tmp_path / "ratings.csv"
+        path.write_bytes(mark + newline.join([header.encode(), b"7,2,3.5,4", b""]))
+        assert read_ratings(path).to_numpy().tolist() == [[7, 2, 3.5, 4]]
+        assert count_ratings(path, "ml-25m") == 1
+
+    @pytest.mark.parametrize(
+        ("name", "line"), [("ml-100k", b"7\t2\t3\t4\n"), ("ml-10m", b"7::2::3::4\n")]
+    )
+    def test_may_follow_a_byte_order_mark(self, tmp_path, name, line):
+        path = tmp_path / "ratings"
+        path.write_bytes(b"\xef\xbb\xbf" + line)
+        assert read_ratings(path, name=name).to_numpy().tolist() == [[7, 2, 3, 4]]
 
     def test_whole_half_stars_are_whole_numbers(self, tmp_path):
         (tmp_path / "ratings.csv").write_text(f"{HEADER}\n1,2,3.0,4\n1,5,4,4\n")
@@ -129,7 +152,11 @@ class TestABadLine:
             ("1,2,3,4\n", NO_HEADER),
             (f"{HEADER} \n1,2,3,4\n", NO_HEADER),
             ("userId,itemId,rating,timestamp\n1,2,3,4\n", NO_HEADER),
-            ("\ufeff" + f"{HEADER}\n1,2,3,4\n", NO_HEADER),
+            ("\ufeff\ufeff" + f"{HEADER}\n1,2,3,4\n", NO_HEADER),
+            (f'"",{QUOTED}\n"1",1,2,3,4\n', f'{NO_HEADER}; the line is \'"","userI'),
+            (f"{QUOTED}\n", "line 2: no ratings follow the header"),
+            (f'{QUOTED}\n"1",2,3,4\n', "line 2: user_id '\"1\"' is not a number"),
+            (f"{QUOTED}\r1,2,3,4\n", NO_HEADER),
             (f"{HEADER}\r1,2,3,4\n", NO_HEADER),
             (f"1{HEADER}\n1,2,3,4\n", NO_HEADER),
             (f"{HEADER}1\n1,2,3,4\n", NO_HEADER),
@@ -175,7 +202,7 @@ class TestReading:
         assert (num_users, num_items) == (2, 2)
         assert data["user_id"].tolist() == [1, 1, 2]
         assert data["item_id"].tolist() == [2, 1, 2]
-        users, items = data.attrs["user_ids"], data.attrs["item_ids"]
+        users, items = (numpy.array(data.attrs[k]) for k in ("user_ids", "item_ids"))
         assert users[data["user_id"] - 1].tolist() == [3, 3, 90]
         assert items[data["item_id"] - 1].tolist() == [1193, 31, 1193]
         assert data["rating"].tolist() == [row[2] for row in rows_of(name)]

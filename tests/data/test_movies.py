@@ -16,6 +16,15 @@ class TestUItem:
         assert movies["Action"].tolist() == [True, False]
         assert list(movies.columns) == ["title", "release_date", "unknown", "Action"]
 
+    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+    def test_titles_may_be_utf_8(self, tmp_path, mark):
+        (tmp_path / "u.genre").write_bytes(mark + "Comédie|0\n".encode())
+        text = "1|Misérables, Les (1995)|||http://x|1\n2|\u96e8|||http://y|0\n"
+        (tmp_path / "u.item").write_bytes(mark + text.encode())
+        movies = read_movies(tmp_path)
+        assert movies["title"].to_dict() == {1: "Misérables, Les (1995)", 2: "\u96e8"}
+        assert movies["Comédie"].tolist() == [True, False]
+
     @pytest.mark.parametrize(
         ("line", "fault"),
         [
@@ -144,9 +153,20 @@ class TestMoviesCsv:
         with pytest.raises(ValueError, match=rf"movies\.csv, line 3: {fault}"):
             read_movies(tmp_path)
 
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    @pytest.mark.parametrize(
+        "header", ["movieId,title,genres", '"movieId","title","genres"']
+    )
+    def test_the_header_as_other_programs_write_it(self, tmp_path, mark, header):
+        text = f'{mark}{header}\n1,"Amélie, or not",Drama\n'
+        assert listed(tmp_path, "movies.csv", text) == {
+            1: ("Amélie, or not", ["Drama"])
+        }
+
     @pytest.mark.parametrize(
         ("text", "fault"),
         [
+            ("movie,title\n", "the header .* is missing; the line is 'movie,title'"),
             ("", "the header movieId,title,genres is missing"),
             ("1,A,Drama\n", "the header movieId,title,genres is missing"),
             ("movieId,title,genres\n", "the file has no movies"),

@@ -107,10 +107,16 @@ class TestPRDataset:
 
     def test_a_user_with_nothing_left_is_named(self):
         full = {**SEEN, 2: range(ITEMS)}
-        with pytest.raises(ValueError, match="user 2 has interacted with every item"):
+        with pytest.raises(
+            ValueError,
+            match=r"user 2 \(counted from 0\) has interacted with every item",
+        ):
             PRDataset(self.users, self.items, full, ITEMS)
         last = {**HELD_OUT, 2: [5]}
-        with pytest.raises(ValueError, match="user 2 has interacted with every item"):
+        with pytest.raises(
+            ValueError,
+            match=r"user 2 \(counted from 0\) has interacted with every item",
+        ):
             PRDataset(self.users, self.items, SEEN, ITEMS, last)
         PRDataset(self.users[:3], self.items[:3], full, ITEMS)  # without user 2
 

@@ -12,7 +12,7 @@ from d2l_recsys.data.synthetic_ctr import (
     planted,
     write_ctr,
 )
-from d2l_recsys.engine.metrics import roc_auc
+from d2l_recsys.engine.clicks import roc_auc
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_a_net_initialised_again_is_not_trained_in_vain():
     net = net_of_two_layers()
     trainer = FlatTrainer(net, ADAM)
     net.initialize(force_reinit=True)
-    with pytest.raises(ValueError, match=r"initialised again, .* make a new"):
+    with pytest.raises(ValueError, match=r"initialized again, .* create a new"):
         step(net, trainer)
 
 
@@ -63,7 +63,7 @@ def test_a_second_trainer_takes_over():
     net = net_of_two_layers()
     first, second = (FlatTrainer(net, ADAM) for _ in range(2))
     step(net, second)
-    with pytest.raises(ValueError, match="initialised again"):
+    with pytest.raises(ValueError, match="initialized again"):
         step(net, first)
 
 
@@ -75,10 +75,16 @@ def lazy(net):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda net: net.cast("float64"), "is not initialised, float32 and plain"),
-        (lambda net: setattr(net[0].bias, "wd_mult", 0), "is not initialised, float32"),
-        (lambda net: setattr(net[0].bias, "grad_req", "add"), "float32 and plain"),
-        (lazy, "is not initialised"),
+        (lambda net: net.cast("float64"), "must be initialized and float32, with "),
+        (
+            lambda net: setattr(net[0].bias, "wd_mult", 0),
+            "and float32, with grad_req 'write'",
+        ),
+        (
+            lambda net: setattr(net[0].bias, "grad_req", "add"),
+            "with grad_req 'write' and without mu",
+        ),
+        (lazy, "must be initialized"),
     ],
 )
 def test_what_cannot_be_parts_is_left_to_gluon(change, reason):
@@ -150,5 +156,5 @@ def test_what_is_changed_after_the_trainer_was_made_is_not_overlooked(what):
     else:
         value = "add" if what == "grad_req" else 0.5
         net.collect_params(".*weight").setattr(what, value)
-    with pytest.raises(ValueError, match=r"weight was .* make a new trainer"):
+    with pytest.raises(ValueError, match=r"weight was .* create a new trainer"):
         step(net, trainer)

@@ -1,8 +1,6 @@
-"""A training that is interrupted and resumed ends as one left alone, bit for bit."""
+"""A training that is interrupted and resumed ends like an uninterrupted one."""
 
 import io
-import subprocess
-import sys
 from contextlib import redirect_stdout
 
 import numpy
@@ -143,11 +141,11 @@ def same(a, b):
 
 @pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize("crash", [1, 3])
-def test_resumed_equals_left_alone(name, crash, tmp_path):
+def test_resumed_equals_uninterrupted(name, crash, tmp_path):
     alone = run(name, 5)
     with pytest.raises(KeyboardInterrupt):
         run(name, 5, tmp_path, crash=crash)
-    # Another seed, to show that nothing of the new process matters.
+    # Another seed, to show that the new process has no influence.
     assert same(run(name, 5, tmp_path, seed=99), alone)
     assert len(list(tmp_path.iterdir())) == 2  # the newest two, and no other file
 
@@ -162,7 +160,7 @@ def test_other_optimizers(optimizer, tmp_path):
 
 @pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize("devices", [1, 2])
-def test_one_flat_array_trains_and_resumes_as_many_do(name, devices, tmp_path):
+def test_one_flat_array_trains_and_resumes_like_many(name, devices, tmp_path):
     alone = run(name, 4, devices=devices)
     with pytest.raises(KeyboardInterrupt):
         run(name, 4, tmp_path, devices=devices, crash=2, flat=True)
@@ -172,7 +170,7 @@ def test_one_flat_array_trains_and_resumes_as_many_do(name, devices, tmp_path):
 @pytest.mark.parametrize("flat", [True, False])
 def test_another_kind_of_trainer_is_told_apart(flat, tmp_path):
     run("mf", 1, tmp_path, flat=flat)
-    with pytest.raises(CheckpointError, match="trainer of the kind that saved it"):
+    with pytest.raises(CheckpointError, match="with the kind of trainer that saved it"):
         run("mf", 2, tmp_path, flat=not flat)
 
 
@@ -188,101 +186,3 @@ def test_a_finished_training_resumes_to_its_end_and_can_be_extended(tmp_path):
     done = run("mf", 3, tmp_path)
     assert same(run("mf", 3, tmp_path, seed=99), done)
     assert same(run("mf", 5, tmp_path, seed=99), run("mf", 5))
-
-
-class TestDamage:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        run("mf", 3, tmp_path)
-        return tmp_path
-
-    @pytest.mark.parametrize(
-        "damage",
-        [
-            lambda data: data[: len(data) // 2],
-            lambda data: b"",
-            lambda data: b"not a checkpoint at all",
-            lambda data: data[:300] + bytes([data[300] ^ 255]) + data[301:],
-        ],
-        ids=["truncated", "empty", "foreign", "a flipped byte"],
-    )
-    def test_the_newest_sound_one_is_used_and_a_line_says_so(
-        self, folder, damage, capsys
-    ):
-        newest = folder / "epoch-00003.npz"
-        newest.write_bytes(damage(newest.read_bytes()))
-        point = Checkpoint(folder, {"section": "mf"}, resume=True)
-        assert (
-            f"{newest} is damaged or no checkpoint of ours" in capsys.readouterr().out
-        )
-        assert len(point._found[1]["history"]) == 2
-        assert same(run("mf", 3, folder, seed=99), run("mf", 3))
-
-    def test_a_zip_of_arrays_that_is_not_ours(self, folder, capsys):
-        numpy.savez(folder / "epoch-00003.npz", a=numpy.zeros(3))
-        Checkpoint(folder, {"section": "mf"}, resume=True)
-        assert "passed over" in capsys.readouterr().out
-
-    def test_none_is_left(self, folder):
-        for path in folder.glob("*.npz"):
-            path.write_bytes(b"")
-        with pytest.raises(CheckpointError, match="no sound checkpoint to resume from"):
-            Checkpoint(folder, {"section": "mf"}, resume=True)
-
-    def test_a_pickle_is_never_loaded(self, folder):
-        for path in folder.glob("*.npz"):
-            numpy.savez(path, meta=numpy.array([{"format": "x"}], dtype=object))
-        with pytest.raises(CheckpointError, match="no sound checkpoint"):
-            Checkpoint(folder, {"section": "mf"}, resume=True)
-
-
-class TestRefusals:
-    def test_other_settings_are_named(self, tmp_path):
-        run("mf", 1, tmp_path)
-        with pytest.raises(CheckpointError, match="trained with section mf, this run"):
-            Checkpoint(tmp_path, {"section": "fm"}, resume=True)
-
-    def test_another_model_is_named(self, tmp_path):
-        run("mf", 1, tmp_path)
-        net = MF(4, USERS, ITEMS)
-        net.initialize()
-        trainer = gluon.Trainer(net.collect_params(), "adam")
-        point = Checkpoint(tmp_path, {"section": "mf"}, resume=True)
-        with pytest.raises(CheckpointError, match=r"its parameter P\.weight has shape"):
-            point.restore(net, trainer, None)
-
-    def test_a_folder_in_use_is_not_overwritten(self, tmp_path):
-        run("mf", 1, tmp_path)
-        with pytest.raises(CheckpointError, match=r"epoch-00001\.npz already"):
-            Checkpoint(tmp_path, {"section": "mf"})
-
-    def test_a_folder_that_cannot_be_made(self, tmp_path):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(CheckpointError, match="cannot write checkpoints to"):
-            Checkpoint(tmp_path / "file" / "below", {})
-
-
-def test_a_full_disk_leaves_the_last_sound_checkpoint(tmp_path):
-    """A limit on file size stands in for the disk: the write fails half way."""
-    run("mf", 2, tmp_path)
-    size = (tmp_path / "epoch-00002.npz").stat().st_size
-    code = (
-        "import resource, signal, pathlib, test_checkpoint as t\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, {size // 2}))\n"
-        f"t.run('mf', 4, pathlib.Path({str(tmp_path)!r}))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=__file__.rsplit("/", 1)[0],
-    )
-    last = result.stderr.strip().splitlines()[-1]
-    assert "CheckpointError: cannot write" in last
-    assert "the last sound checkpoint is" in last
-    assert "epoch-00002.npz" in last
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["epoch-00001.npz", "epoch-00002.npz"]
-    assert same(run("mf", 4, tmp_path), run("mf", 4))

@@ -59,18 +59,18 @@ class TestWhatIsRefused:
         assert metric(logits[:, None], labels) == metric(logits, labels)
 
     def test_other_shapes(self, metric):
-        with pytest.raises(ValueError, match=r"labels have shape \(2,\), not \(3,\)"):
+        with pytest.raises(ValueError, match=r"^labels must have shape .* not \(2,\)"):
             metric(numpy.zeros(3), numpy.zeros(2))
-        with pytest.raises(ValueError, match=r"logits have shape \(3, 2\)"):
+        with pytest.raises(ValueError, match=r"^logits must have .* not \(3, 2\)"):
             metric(numpy.zeros((3, 2)), numpy.zeros(3))
 
     def test_labels_that_are_no_clicks(self, metric):
-        with pytest.raises(ValueError, match=r"labels are 0 or 1, not -1\.0"):
+        with pytest.raises(ValueError, match=r"labels must be 0 or 1, not -1\.0"):
             metric(numpy.zeros(2), numpy.array([1, -1]))
 
     @pytest.mark.parametrize("bad", [numpy.nan, numpy.inf, -numpy.inf])
     def test_logits_that_are_not_finite(self, metric, bad):
-        with pytest.raises(ValueError, match="logits are NaN or infinite"):
+        with pytest.raises(ValueError, match="some logits are NaN or infinite"):
             metric(numpy.array([bad, 0.0]), numpy.array([1, 0]))
 
 

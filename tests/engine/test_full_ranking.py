@@ -110,17 +110,20 @@ class TestEvaluateRanking:
     def test_nan_scores_name_the_user(self, case):
         table = numpy.zeros((self.num_users, self.num_items))
         table[3, 0] = numpy.nan
-        with pytest.raises(ValueError, match="user 3 scores that are NaN"):
+        with pytest.raises(ValueError, match="some scores of user 3 are NaN"):
             self.evaluate(table, case)
 
     def test_errors_name_the_user(self, case):
         seen, _ = case
         table = numpy.zeros((self.num_users, self.num_items))
-        with pytest.raises(ValueError, match="user 0 has 2 held-out items"):
+        with pytest.raises(ValueError, match=r"user 0 .* has 2 held-out items"):
             self.evaluate(table, (seen, {0: [1, 2]}))
-        with pytest.raises(ValueError, match="item 7 of user 1 is held out and seen"):
+        with pytest.raises(
+            ValueError,
+            match="item 7 of user 1 is held out, but was",
+        ):
             self.evaluate(table, ({1: [7]}, {1: [7]}))
-        with pytest.raises(ValueError, match="no user"):
+        with pytest.raises(ValueError, match="test_input is empty"):
             self.evaluate(table, (seen, {}))
         with pytest.raises(ValueError, match="row 0: item 40 is not in"):
             self.evaluate(table, (seen, {0: [40]}))
@@ -181,5 +184,5 @@ def test_nets_that_know_too_few(make, less, what):
     net = make(4, 3 - less[0], 6 - less[1])
     net.initialize()
     seq = numpy.zeros((3, 5), dtype="int32") if make is Caser else None
-    with pytest.raises(ValueError, match=f"the net knows {what}, fewer than"):
+    with pytest.raises(ValueError, match=f"the net has {what}, but"):
         evaluate_ranking(net, {2: [3]}, seq, {2: [1]}, 3, 6)

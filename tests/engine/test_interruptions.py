@@ -1,4 +1,4 @@
-"""Scripts that are killed, interrupted or given what they cannot train with."""
+"""Scripts that are killed, interrupted or started with bad options or data."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from d2l_recsys.data import catalog
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = ["mf", "autorec", "neumf", "seqrec", "fm", "deepfm"]
-# Small batches make an epoch last long enough to be killed in the middle.
+# With small batches, an epoch is long enough to be killed in the middle.
 BATCH = {"mf": 32, "autorec": 2, "neumf": 32, "seqrec": 64, "fm": 16, "deepfm": 16}
 
 
 @pytest.fixture(scope="module")
 def small(_cache_of_its_own):
-    """Return the arguments that name small data for a section."""
+    """Return a function that returns the data arguments of a section."""
     rated, clicked = (catalog.fetch(f"{name}-smoke") for name in ("ml-100k", "ctr"))
 
     def arguments(slug):
@@ -49,7 +49,7 @@ def finish(process, timeout=120):
 
 
 def wait_for(path, process, seconds=60):
-    """Wait until a file is there, and a bit longer: into the epoch that follows."""
+    """Wait until a file exists, and a little longer, into the next epoch."""
     end = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, process.communicate()
@@ -59,13 +59,13 @@ def wait_for(path, process, seconds=60):
 
 
 def figures(text):
-    """Return the printed lines but the speed and where the result was put."""
+    """Return the printed lines, without the speed and the place of the results."""
     lines = text.splitlines()
     return [x for x in lines if "examples/sec" not in x and not x.startswith("***")]
 
 
 def arrays(folder):
-    """Return the last checkpoints of a script: all arrays but the description."""
+    """Return the arrays of a script's last checkpoint, without its description."""
     found = {}
     for path in sorted(folder.rglob("epoch-*.npz"))[-1:]:
         with numpy.load(path) as file:
@@ -74,7 +74,7 @@ def arrays(folder):
 
 
 @pytest.mark.parametrize("slug", SECTIONS)
-def test_killed_in_an_epoch_and_resumed_it_ends_as_one_left_alone(
+def test_killed_in_an_epoch_and_resumed_it_ends_like_an_uninterrupted_one(
     slug, small, tmp_path
 ):
     common = [*small(slug), "--epochs", 4, "--batch-size", BATCH[slug]]
@@ -125,7 +125,7 @@ def test_ctrl_c_while_the_script_is_being_loaded(tmp_path):
 
 
 def metrics_of(folder):
-    """Return all that a run's JSON results hold but times and the place."""
+    """Return the JSON results of a run, without times and places."""
     found = {}
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text())
@@ -166,7 +166,7 @@ def test_the_same_seed_gives_the_same_results_bit_for_bit(threads, tmp_path):
         (["--checkpoint", "setup.py"], "cannot write checkpoints to setup.py/mf/main"),
         (
             ["--checkpoint", "nowhere", "--resume"],
-            "nowhere/mf/main holds no sound checkpoint to resume from",
+            "nowhere/mf/main contains no intact checkpoint to resume from",
         ),
     ],
 )

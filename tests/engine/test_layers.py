@@ -31,9 +31,13 @@ class Literal(Fast):
     """The layer that the fast one stands in for, and what follows it in the book."""
 
     def hybrid_forward(self, F, *inputs):
-        out = self.layer(F.np.concatenate(inputs, axis=-1))
-        horizontal = getattr(self.layer, "_kwargs", {}).get("kernel", (0, 1))[1] > 1
-        return F.npx.relu(out).max(axis=(2, 3)) if horizontal else out
+        if not isinstance(self.layer, nn.Conv2D):
+            return self.layer(F.np.concatenate(inputs, axis=-1))
+        (image,) = inputs
+        out = self.layer(F.np.expand_dims(image, 1))  # (B, channels, T, width)
+        if self.layer._kwargs["kernel"][1] == 1:
+            return F.np.squeeze(out, axis=2)
+        return F.npx.relu(out).max(axis=(2, 3))
 
 
 def joined(activation=None, use_bias=True):
@@ -48,7 +52,7 @@ def horizontal(h):
     return (
         HorizontalConv(3, h, K, L),
         nn.Conv2D(3, (h, K), in_channels=1),
-        [(ROWS, 1, L, K)],
+        [(ROWS, L, K)],
     )
 
 
@@ -59,7 +63,7 @@ CASES = {
     "vertical": lambda: (
         VerticalConv(3, L),
         nn.Conv2D(3, (L, 1), in_channels=1),
-        [(ROWS, 1, L, K)],
+        [(ROWS, L, K)],
     ),
     **{f"horizontal {h}": lambda h=h: horizontal(h) for h in (1, 2, L)},
 }
@@ -129,4 +133,5 @@ def test_sum_over_fields():
 
     vectors = np.random.normal(size=(ROWS, 9, K))
     found = sum_over_fields(_F, vectors)
-    assert found.asnumpy() == pytest.approx(vectors.asnumpy().sum(axis=1), abs=1e-5)
+    expected = vectors.asnumpy().sum(axis=1, keepdims=True)
+    assert found.asnumpy() == pytest.approx(expected, abs=1e-5)

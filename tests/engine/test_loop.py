@@ -42,7 +42,7 @@ def parameters(net):
 
 
 def by_hand(batch_size=3, epochs=3, lr=0.01):
-    """Return parameters and mean losses of the same descent, in NumPy."""
+    """Return parameters and mean losses of the same training in NumPy."""
     w, b = parameters(fitted([mx.cpu()], lr=0, epochs=1)[0]).astype("float64")
     losses = []
     for _ in range(epochs):
@@ -58,7 +58,7 @@ def by_hand(batch_size=3, epochs=3, lr=0.01):
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
-def test_any_number_of_devices_and_any_batch_size_do_what_is_done_by_hand(
+def test_any_number_of_devices_and_batch_size_gives_the_result_of_numpy(
     number, batch_size
 ):
     net, history = fitted([mx.cpu(i) for i in range(number)], batch_size)
@@ -100,12 +100,12 @@ def test_a_loss_that_is_not_finite_stops_the_training(bad):
     labels = Y.copy()
     labels[4] = bad
     with pytest.raises(
-        NonFiniteLoss, match=r"in batch 2 of epoch 1, with learning rate 0\.01: lower"
+        NonFiniteLoss, match=r"in batch 2 of epoch 1, with learning rate 0\.01: use a"
     ):
         fitted([mx.cpu()], labels=labels)
 
 
-def test_parameters_of_the_last_sound_epoch_are_kept():
+def test_parameters_of_the_last_finite_epoch_are_kept():
     devices = [mx.cpu(0), mx.cpu(1)]
     mx.random.seed(0)
     net = nn.HybridSequential()
@@ -138,7 +138,7 @@ def test_no_epochs():
         fitted([mx.cpu()], epochs=0)
 
 
-def test_fewer_rows_than_a_batch_are_an_error_where_none_comes_of_them():
+def test_an_epoch_without_a_batch_is_an_error():
     loader = gluon.data.DataLoader(
         gluon.data.ArrayDataset(X, Y), batch_size=8, last_batch="rollover"
     )
@@ -174,8 +174,8 @@ def test_stop_ends_the_training_after_the_epoch():
 
 @pytest.mark.parametrize("hybridize", [False, True])
 @pytest.mark.parametrize("devices", [[mx.cpu()], [mx.cpu(0), mx.cpu(1)]])
-def test_outputs_of_every_row_come_to_the_evaluation_once(devices, hybridize):
-    """The last batch has one row: a second device repeats it, and is not counted."""
+def test_the_evaluation_gets_the_outputs_of_every_row_once(devices, hybridize):
+    """The last batch has one row. A second device repeats it without being counted."""
     net = nn.HybridSequential()
     net.add(nn.Dense(1, in_units=1, use_bias=False))
     net.initialize(mx.init.One(), ctx=devices)
@@ -201,7 +201,7 @@ class TestBestEpoch:
         [
             ([3, 2, 1, 2, 3, 0], 2, 3, 5),
             ([3, 2, 1, 2, 3, 0], 3, 6, 6),
-            ([1, 1, 1, 1], 1, 1, 2),  # as low is not lower
+            ([1, 1, 1, 1], 1, 1, 2),  # equal is not lower
             ([1, 2, 0, 5], 1, 1, 2),
             ([numpy.nan, 2, 1], 2, 3, 3),
         ],
@@ -248,8 +248,8 @@ def trained_on(net, loss, devices=None):
     return fit(step, BatchLoader((X, Y), 3), trainer, 2, lambda *_: {})
 
 
-class WrittenByTheReader(gluon.loss.Loss):
-    """A loss with ``forward`` alone, as the book writes BPR: it can't be in a graph."""
+class WrittenByAUser(gluon.loss.Loss):
+    """A loss with only ``forward``, like the book's BPR: it cannot be in a graph."""
 
     def __init__(self):
         super().__init__(1, 0)
@@ -261,13 +261,13 @@ class WrittenByTheReader(gluon.loss.Loss):
 def test_a_hybridized_net_trains_with_a_loss_that_is_not():
     plain = gluon.loss.L2Loss()
     graph = trained_on(net_of_one(), plain)
-    assert not plain._active  # the reader's own stays as it is
-    own = trained_on(net_of_one(), WrittenByTheReader())
+    assert not plain._active  # the user's loss is not changed
+    own = trained_on(net_of_one(), WrittenByAUser())
     for a, b in zip(graph, own):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
 
 
-def test_gradients_of_other_batches_are_refused():
+def test_gradients_that_add_up_and_other_devices_are_refused():
     adding, elsewhere = net_of_one(), net_of_one()
     adding.collect_params(".*weight").setattr("grad_req", "add")
     with pytest.raises(ValueError, match="weight adds its gradients up: set grad_req"):
@@ -276,6 +276,6 @@ def test_gradients_of_other_batches_are_refused():
         trained_on(elsewhere, gluon.loss.L2Loss(), [mx.cpu(1)])
 
 
-def test_nan_in_the_data_is_not_put_down_to_the_learning_rate():
-    with pytest.raises(NonFiniteLoss, match="before any step: look for NaN in the da"):
+def test_nan_in_the_data_is_not_blamed_on_the_learning_rate():
+    with pytest.raises(NonFiniteLoss, match="before the first step: look for NaN in"):
         fitted([mx.cpu()], labels=Y * numpy.nan)

@@ -1,4 +1,4 @@
-"""A long run takes no more memory than a short one."""
+"""A long run needs no more memory than a short one."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from d2l_recsys.runtime.devices import try_gpu
 STATM = Path("/proc/self/statm")
 
 
-@pytest.mark.skipif(not STATM.exists(), reason="/proc tells the memory on Linux only")
+@pytest.mark.skipif(not STATM.exists(), reason="needs /proc")
 def test_two_hundred_epochs_of_neumf(smoke_data):
     sizes = []
 
@@ -52,5 +52,5 @@ def test_two_hundred_epochs_of_neumf(smoke_data):
         on_epoch=resident,
     )
     assert len(history) == len(sizes) == 200
-    # In a test process that has grown large already, 5 % would hide a leak.
+    # 5 % of a large test process would hide a leak.
     assert sizes[-1] - sizes[9] <= min(0.05 * sizes[9], 8_000_000)

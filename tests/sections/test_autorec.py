@@ -122,7 +122,7 @@ def test_evaluator_where_items_have_no_held_out_rating(batch_size):
 
 
 def test_evaluator_refuses_rows_of_another_length():
-    with pytest.raises(ValueError, match="have 12 places, those of test_data 30"):
+    with pytest.raises(ValueError, match="has 12 columns and test_data 30: "):
         evaluator(made(), BatchLoader(MATRIX, 7), HELD_OUT.T)
 
 

@@ -131,6 +131,29 @@ class TestRows:
 
 
 class TestErrors:
+    @pytest.mark.parametrize(
+        ("known", "default"),
+        [
+            ({"a": 3}, 2),
+            ({"a": -1}, 2),
+            ({"a": 0.5}, 2),
+            ({"a": "0"}, 2),
+            ({"a": 0}, "1"),
+            (Bins((1.0, 2.0)), 1),
+            ({"a": 0}, -1),
+        ],
+    )
+    def test_an_index_beyond_the_field(self, file, known, default):
+        """It would be an index of another field."""
+        with pytest.raises(
+            ValueError, match="field 1: the indices of feat_mapper must"
+        ):
+            CTRDataset(file("1\t1\n"), {1: known}, {1: default}, num_feat=1)
+
+    def test_no_file(self):
+        with pytest.raises(ValueError, match="there is no file to read: pass a path"):
+            CTRDataset([])
+
     def test_another_number_of_fields(self, file):
         with pytest.raises(ValueError, match="line 1: 3 fields instead of 35"):
             CTRDataset(file(TRAIN))

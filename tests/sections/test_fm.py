@@ -267,5 +267,5 @@ class TestEvaluation:
     def test_ratings_are_no_labels(self, part):
         x, y = clicks()
         parts = [(x, y + 3.0 * (part == name)) for name in ("train", "test")]
-        with pytest.raises(ValueError, match=r"^labels are 0 or 1, not [34]\.0: for "):
+        with pytest.raises(ValueError, match=r"^labels must be 0 or 1, not [34]\.0: "):
             train(made(), *parts)

@@ -40,7 +40,7 @@ class TestOtherLosses:
         assert history[-1]["test_rmse"] < 0.97
 
     def test_ranking(self):
-        # Items 0..4 follow the user in fields [user, item]; he prefers u, then u + 1, …
+        # The fields are [user, item]. User u prefers item u, then u + 1, and so on.
         net = made(6, dims=[5, 5], sigma=0.1)
         trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.05})
         user, better, worse = (
@@ -105,7 +105,7 @@ class TestWithoutTestSet:
         )
 
     def test_an_empty_one_is_named(self):
-        with pytest.raises(ValueError, match=r"^no batch to evaluate on: .*=None"):
+        with pytest.raises(ValueError, match=r"^there is no batch to ev.*=None"):
             self.fit([])
 
 

@@ -1,5 +1,7 @@
 """The four functions give the same results as those of the installed d2l package."""
 
+import random
+
 import numpy
 import pandas as pd
 import pytest
@@ -148,6 +150,29 @@ class TestRandomSplit:
         # Binomial(10000, 0.2): standard deviation 40, so 5 of them.
         assert abs(len(test) - 2000) < 200
 
+    def test_of_the_newest_edition(self, real, ml100k):
+        """The numbers of rows are those that the edition's own code gives."""
+        train, test = split_data_ml100k(*real, seed="book")
+        assert (len(train), len(test)) == (89_979, 10_021)
+        ours = split_data_ml100k(*real)[1].index
+        assert len(ours.intersection(test.index)) == 991
+        draws = random.Random(0)
+        in_test = [draws.random() >= 0.9 for _ in range(1000)]
+        assert test.index[test.index < 1000].tolist() == [
+            row for row in range(1000) if in_test[row]
+        ]
+        *_, train_iter, test_iter = split_and_load_ml100k(
+            "random", seed="book", data_dir=ml100k
+        )
+        assert len(train_iter.dataset) == 89_979
+        assert len(test_iter.dataset) == 10_021
+
+    def test_seeds_that_are_none(self, frame):
+        with pytest.raises(
+            ValueError, match="seed must be an integer or 'book', not '"
+        ):
+            split_data_ml100k(frame((1, 1, 5, 1)), 1, 1, seed="books")
+
     def test_seed(self, frame):
         data = frame(*((1, i, 3, i) for i in range(1, 1001)))
         first, second = (split_data_ml100k(data, 1, 1000)[1].index for _ in range(2))
@@ -179,14 +204,22 @@ class TestErrors:
         data, num_users, num_items = read_data_ml100k(folder)
         assert (num_users, num_items) == (2, 2)
         assert data.to_numpy().tolist() == [[2, 1, 5, 1], [1, 2, 4, 2], [2, 2, 2, 3]]
-        assert data.attrs["user_ids"].tolist() == [3, 7]
-        assert data.attrs["item_ids"].tolist() == [10, 99]
+        assert data.attrs["user_ids"] == [3, 7]
+        assert data.attrs["item_ids"] == [10, 99]
 
     def test_duplicates_option_reaches_the_reader(self, tmp_path):
         folder = write_ratings(tmp_path, (1, 1, 5, 1), (1, 1, 4, 2))
         with pytest.raises(ValueError, match="line 2: user 1 already rated item 1 on"):
             read_data_ml100k(folder)
         assert read_data_ml100k(folder, "last").data["rating"].tolist() == [4]
+
+    @pytest.mark.parametrize(("keep", "score"), [("first", 5), ("last", 4)])
+    def test_duplicates_option_of_the_loaders(self, tmp_path, keep, score):
+        folder = write_ratings(tmp_path, (1, 1, 5, 1), (1, 2, 1, 0), (1, 1, 4, 2))
+        with pytest.raises(ValueError, match="duplicates='first' or 'last' keeps one"):
+            split_and_load_ml100k(data_dir=folder)
+        *_, test = split_and_load_ml100k(data_dir=folder, duplicates=keep)
+        assert next(iter(test))[2].tolist() == [score]
 
     @pytest.mark.parametrize(
         ("row", "message"),
@@ -255,5 +288,5 @@ def test_narrow_ids_are_split_like_wide_ones():
 @pytest.mark.parametrize("feedback", ["implicit", "explicit"])
 def test_ids_that_are_none(bad, feedback):
     data = pd.DataFrame({"user_id": [1, bad], "item_id": [1, 2], "rating": [3, 4]})
-    with pytest.raises(ValueError, match=rf"row 1 of data: user id {bad}.* not in 1"):
+    with pytest.raises(ValueError, match=rf"row 1 of data: user id {bad}.* not"):
         load_data_ml100k(data, 3, 3, feedback)

@@ -72,7 +72,7 @@ def test_neumf_is_the_formula():
 
 
 def test_nothing_is_left_of_the_model():
-    with pytest.raises(ValueError, match="leave nothing"):
+    with pytest.raises(ValueError, match="leave out both branches"):
         NeuMF(3, 4, 5, [], gmf=False)
 
 
@@ -236,7 +236,10 @@ def test_ids_of_pairs(users, items, message):
 
 @pytest.mark.parametrize(
     ("sizes", "more", "message"),
-    [((5, 6), {}, "knows 5 users"), ((7, 6), {"eval_step": 0}, "eval_step must be")],
+    [
+        ((5, 6), {}, "has 5 users, but 7"),
+        ((7, 6), {"eval_step": 0}, "eval_step must be"),
+    ],
 )
 def test_training_refuses_at_once(sizes, more, message):
     net = NeuMF(3, *sizes, [4])

@@ -1,5 +1,6 @@
 import io
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -76,6 +77,30 @@ def test_bars_do_not_overlap(values, width):
 
 def test_this_is_no_notebook():
     assert not curves.in_notebook()
+
+
+@pytest.mark.parametrize(
+    ("shell", "expected"),
+    [
+        (SimpleNamespace(kernel="of Jupyter, Colab or any other"), True),
+        (SimpleNamespace(kernel=None), False),
+        (SimpleNamespace(), False),  # IPython in a terminal
+        (None, False),
+    ],
+)
+def test_every_kernel_is_a_notebook(shell, expected, monkeypatch):
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert curves.in_notebook() is expected
+
+
+def test_a_notebook_without_d2l_trains_and_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(curves, "in_notebook", lambda: True)
+    monkeypatch.setitem(sys.modules, "d2l", None)
+    follow = curves.Curves(1, {"train_loss": "train loss"}, ylim=(0, 1))
+    follow([{"epoch": 1, "train_loss": 0.5}])
+    line = "No live curves: the book's package d2l is needed: pip install ipython, then"
+    assert capsys.readouterr().out == f"{line} pip install --no-deps d2l==1.0.3\n"
 
 
 def test_a_notebook_gets_a_picture():

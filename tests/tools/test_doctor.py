@@ -132,7 +132,10 @@ def test_wrong_options(options, message):
 def test_where_nothing_is_installed(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     report = lines(consult(executable=tmp_path / "bare/bin/python"), 1)
-    assert report[1].startswith("FAULT  NumPy is not installed: MXNet 1.9.1 needs one")
+    assert report[1] == (
+        "FAULT  NumPy is not installed: MXNet 1.9.1 works with NumPy 1.23 to 2.x: "
+        "pip install 'numpy<3'"
+    )
     assert report[2].startswith("note   no wheel of MXNet is installed: pip install")
     assert report[3] == (
         "FAULT  cpu(0) runs no kernel of MXNet: ModuleNotFoundError: No module named "
@@ -141,26 +144,51 @@ def test_where_nothing_is_installed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "fits"), [((3, 7), False), ((3, 8), True), ((3, 12), False)]
+    ("version", "fits"),
+    [((3, 7), False), ((3, 8), True), ((3, 13, 9), True), ((3, 14), False)],
 )
 def test_the_python_that_mxnet_runs_on(monkeypatch, version, fits):
     monkeypatch.setattr(sys, "version_info", version)
     mark, text = next(doctor._look_at_python())
     assert mark == (doctor.OK if fits else doctor.FAULT)
-    assert ("MXNet 1.9.1 needs 3.8, 3.9, 3.10 or 3.11" in text) != fits
+    assert text.endswith(": MXNet 1.9.1 works with Python 3.8 to 3.13") != fits
 
 
-def test_a_numpy_that_is_too_new(tmp_path):
-    install(tmp_path, "numpy", "1.26.4")
-    text = "module 'numpy' has no attribute 'bool'.\\n`np.bool` was a deprecated"
-    break_mxnet(tmp_path, f'raise AttributeError("{text}")')
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [("1.26.4", ""), ("2.9.0", ""), ("3.0.0rc1", "up to 2.x")],
+)
+def test_the_numpy_that_mxnet_works_with(tmp_path, version, fault):
+    install(tmp_path, "numpy", version)
+    break_mxnet(tmp_path, "raise AttributeError('no name')")
     report = lines(consult(path=tmp_path), 1)
-    assert "FAULT  NumPy 1.26.4: MXNet 1.9.1 needs one below 1.24" in report[1]
+    mark = "FAULT" if fault else "ok   "
+    assert report[1].startswith(f"{mark}  NumPy {version}")
+    numpy = importlib.metadata.version("numpy")  # the one that is really there
     assert (
         "FAULT  cpu(0) runs no kernel of MXNet: ImportError: MXNet 1.9.1 does not "
-        "import with this NumPy (module 'numpy' has no attribute 'bool'.): pip install "
-        "'numpy==1.23.5'"
+        f"import with NumPy {numpy} (no name): pip install 'numpy<2.6'"
     ) in report
+
+
+@pytest.mark.parametrize("hung", [True, False])
+def test_an_environment_in_which_mxnet_does_not_import_by_itself(tmp_path, hung):
+    venv.create(tmp_path / "bare", with_pip=False)
+    (packages,) = (tmp_path / "bare").glob("lib/python*/site-packages")
+    install(packages, "numpy", "1.26.4")
+    install(packages, "mxnet", "1.9.1")
+    if hung:
+        (packages / "d2l-recsys.pth").write_text("import d2l_recsys\n")
+    report = lines(consult(executable=tmp_path / "bare/bin/python"), 1)
+    if hung:
+        assert report[3] == (
+            "ok     import mxnet works by itself: a .pth file imports d2l_recsys"
+        )
+    else:
+        assert report[3].startswith("note   import d2l_recsys before mxnet: ")
+        command = report[3].split("once: ")[1]
+        subprocess.run(command, shell=True, check=True)
+        assert (packages / "d2l-recsys.pth").read_text() == "import d2l_recsys\n"
 
 
 def test_both_wheels_are_one_too_many(tmp_path):
