@@ -5,9 +5,9 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends make libgomp1 libgfortran5 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home reader \
- && install --directory --owner reader /home/reader/d2l-recsys
+ && install --directory --owner reader /d2l-recsys
 USER reader
-WORKDIR /home/reader/d2l-recsys
+WORKDIR /d2l-recsys
 COPY --chown=reader . .
 RUN make run ARGS=--help
 CMD ["make", "run"]

@@ -25,14 +25,14 @@ lint: $(READY)
 bench: $(READY)
 	$(PYTHON) -m benchmarks $(ARGS)
 
-# The first Python that can make an environment; else uv, which needs no ensurepip and
+# BASE_PYTHON, or the first Python that can make an environment; else uv, which needs no ensurepip and
 # brings a Python where there is none; else uv from pip, in a folder of its own.
 # The name of the marker changes with the pins, so that new pins are installed.
 $(READY):
 	@rm -rf .venv .uv; \
 	fits='import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 13))'; \
 	fitting=; pip=; \
-	for python in python3.11 python3.12 python3.13 python3.10 python3.9 python3.8 \
+	for python in $(BASE_PYTHON) python3.11 python3.12 python3.13 python3.10 python3.9 python3.8 \
 	    python3 python; do \
 	  "$$python" -m pip --version >/dev/null 2>&1 && pip=$${pip:-$$python}; \
 	  "$$python" -c "$$fits" >/dev/null 2>&1 || continue; \

@@ -2,13 +2,8 @@
 
 from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
+from d2l_recsys.engine import clicks
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.clicks import (
-    evaluate_ctr,
-    kept_epoch,
-    print_log_loss,
-    training_accuracy,
-)
 from d2l_recsys.engine.layers import sum_over_fields
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.snapshot import best_epoch
@@ -79,9 +74,7 @@ def train_ch13(
     With `patience`, training ends when the log loss on `valid_iter` has not improved
     for that many epochs. Then the parameters of the best epoch are restored, and its
     metrics are printed. The history also holds valid_acc, valid_log_loss and valid_auc.
-
-    For the accuracies, outputs above ``threshold(outputs)`` predict a click, given the
-    outputs and labels of an epoch. By default, these are logits above 0.
+    Logits above ``threshold(outputs of the epoch)``, which is 0, predict a click.
 
     Raises ValueError if a label is not 0 or 1, if `patience` is below 1, if only one of
     `patience` and `valid_iter` is given, or if `patience` is used with `checkpoint`,
@@ -95,12 +88,11 @@ def train_ch13(
 
     def evaluate(_: Dict[str, float], outputs: Outputs) -> Dict[str, float]:
         limit = threshold(outputs)
-        metrics = {"train_acc": training_accuracy(outputs, limit)}
+        metrics = {"train_acc": clicks.training_accuracy(outputs, limit)}
         for part, rows in (("test", test_iter), ("valid", valid_iter)):
-            if rows is None:
-                continue
-            found = evaluate_ctr(net, rows, step.devices, limit)
-            metrics.update({f"{part}_{name}": found[name] for name in found})
+            if rows is not None:
+                found = clicks.evaluate_ctr(net, rows, step.devices, limit)
+                metrics.update({f"{part}_{name}": found[name] for name in found})
         return metrics
 
     def after_epoch(history: History) -> bool:
@@ -112,7 +104,7 @@ def train_ch13(
     history = fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
     if best is not None:
         best.restore()
-    print_log_loss(history)
+    clicks.print_log_loss(history)
     return history
 
 
@@ -122,6 +114,6 @@ def _losses(F, net, loss, x, y):
 
 
 def _line(history: History) -> str:
-    shown = kept_epoch(history)
+    shown = clicks.kept_epoch(history)
     line = f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}"
     return line + (f", test acc {shown['test_acc']:.3f}" if "test_acc" in shown else "")

@@ -105,7 +105,7 @@ def training_accuracy(
     """Return the accuracy over an epoch's batches of logits and labels.
 
     Logits above `threshold` predict the label 1. With several workers, the batches of
-    all of them are included.
+    all of them count.
     """
     right = rows = 0
     for batch in outputs:

@@ -60,12 +60,14 @@ class IdCheck:
         inputs = [mx.sym.var(f"input {k}").as_np_ndarray() for k in range(count)]
         try:
             out = self._compute(mx.sym, *inputs)
+            out = out[0] if isinstance(out, (list, tuple)) else out
+            nodes = json.loads(out.tojson())["nodes"]
         except Exception:  # whatever a reader's own code raises for symbols
-            if not getattr(self._net(), "_active", False):
-                _watch(self._net())
+            net = self._net()
+            if isinstance(net, gluon.Block) and not getattr(net, "_active", False):
+                _watch(net)
             return [None] * count
-        out = out[0] if isinstance(out, (list, tuple)) else out
-        return _limits(json.loads(out.tojson())["nodes"], count)
+        return _limits(nodes, count)
 
 
 def check_inputs(net: gluon.Block, inputs: Sequence) -> None:

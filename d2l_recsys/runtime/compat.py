@@ -151,6 +151,8 @@ def _text(value: Any) -> str:
 def _complete_mxnet(mxnet: Any) -> None:
     import numpy
 
+    if not hasattr(mxnet, "gluon"):
+        return  # some other module of this name
     if str([numpy.int64(2)]) != "[2]":
         for name in ("mxnet._ctypes.ndarray", "mxnet._ctypes.symbol"):
             vars(sys.modules[name])["str"] = _text

@@ -11,8 +11,8 @@ from d2l import mxnet as d2l
 
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.clicks import accuracy
-from d2l_recsys.fm import FM, evaluate_ctr, train_ch13
+from d2l_recsys.engine.clicks import accuracy, evaluate_ctr
+from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.mf import MF, train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx, nn, np, npx
 

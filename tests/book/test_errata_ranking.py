@@ -78,14 +78,14 @@ class TestLosses:
 
 
 class Table(nn.Block):
-    """A net of given scores (users, items), which counts its calls."""
+    """A net of given scores (users, items), which counts its calls with arrays."""
 
     def __init__(self, scores):
         super().__init__()
         self.scores, self.calls = np.array(numpy.array(scores, "float32")), 0
 
     def forward(self, user_id, item_id):
-        self.calls += 1
+        self.calls += isinstance(user_id, np.ndarray)  # no symbols
         return self.scores[user_id.astype("int32"), item_id.astype("int32")]
 
 

@@ -79,19 +79,13 @@ def test_this_is_no_notebook():
     assert not curves.in_notebook()
 
 
-@pytest.mark.parametrize(
-    ("shell", "expected"),
-    [
-        (SimpleNamespace(kernel="of Jupyter, Colab or any other"), True),
-        (SimpleNamespace(kernel=None), False),
-        (SimpleNamespace(), False),  # IPython in a terminal
-        (None, False),
-    ],
-)
-def test_every_kernel_is_a_notebook(shell, expected, monkeypatch):
-    ipython = SimpleNamespace(get_ipython=lambda: shell)
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    assert curves.in_notebook() is expected
+def test_the_kernels_of_jupyter_and_colab_are_notebooks(monkeypatch):
+    jupyter = type("ZMQInteractiveShell", (), {"kernel": object()})
+    terminal = type("TerminalInteractiveShell", (), {})
+    for shell in (jupyter(), type("Shell", (jupyter,), {})(), terminal()):
+        ipython = SimpleNamespace(get_ipython=lambda shell=shell: shell)
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        assert curves.in_notebook() == isinstance(shell, jupyter)
 
 
 def test_a_notebook_without_d2l_trains_and_says_what_to_install(monkeypatch, capsys):
