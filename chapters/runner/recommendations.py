@@ -38,11 +38,8 @@ def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     seen = candidates.get(user, [])
     user_id = data.attrs["user_ids"][user]
-    print(
-        f"last movies of user {user_id}:"
-        if seen
-        else f"user {user_id} has no movies yet"
-    )
+    who = f"user {user_id}"
+    print(f"last movies of {who}:" if seen else f"{who} has no movies yet")
     for item in seen[-5:]:
         print(f"    {titles[item]}")
     print("recommendations (score, title):")
