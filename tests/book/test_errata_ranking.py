@@ -7,8 +7,8 @@ from unittest.mock import MagicMock
 
 import numpy
 import pytest
-from scipy.stats import norm
 from d2l import mxnet as d2l
+from scipy.stats import norm
 
 from d2l_recsys.engine import loop, metrics
 from d2l_recsys.engine.batching import BatchLoader
