@@ -19,11 +19,13 @@ from d2l_recsys.runtime.backend import gluon, mx, nn, np
 class NeuMF(RankingModel):
     """Neural matrix factorization: ``h . [p_u * q_i ; mlp([u_u ; v_i])]``.
 
-    `nums_hiddens` are the layer sizes of the MLP. ``nums_hiddens=[]`` leaves out the
-    MLP branch (GMF alone), ``gmf=False`` the other one (MLP alone). Returns raw scores.
+    `nums_hiddens` are the layer sizes of the MLP; `mlp_layers` is the first edition's
+    name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone),
+    ``gmf=False`` the other one (MLP alone). Returns raw scores.
 
     He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
-    from the book's classic edition: no sigmoid, with which BPR hardly trains (E20).
+    from the book's later editions: scores have the shape of `item_id`, not (B, 1). From
+    the classic one also: no sigmoid, with which BPR hardly trains (E20).
     """
 
     def __init__(
@@ -31,15 +33,23 @@ class NeuMF(RankingModel):
         num_factors: int,
         num_users: int,
         num_items: int,
-        nums_hiddens: Sequence[int],
+        nums_hiddens: Optional[Sequence[int]] = None,
         gmf: bool = True,
+        *,
+        mlp_layers: Optional[Sequence[int]] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (nums_hiddens is None) == (mlp_layers is None):
+            raise ValueError(
+                "pass the sizes of the MLP's layers once: as nums_hiddens or as "
+                "mlp_layers, its name in the first edition"
+            )
+        nums_hiddens = list((nums_hiddens or []) if mlp_layers is None else mlp_layers)
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
         self.num_users, self.num_items = num_users, num_items
-        self.gmf, self.nums_hiddens = gmf, list(nums_hiddens)
+        self.gmf, self.nums_hiddens = gmf, nums_hiddens
         sizes = [num_factors] * gmf + self.nums_hiddens[-1:]  # outputs of the branches
         if gmf:
             self.P = nn.Embedding(num_users, num_factors)
