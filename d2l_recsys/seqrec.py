@@ -79,7 +79,7 @@ class Caser(RankingModel):
 
         `user_id` has shape (B,), and `seq`, the users' latest items, (B, L).
         """
-        x = user_emb = self.P(user_id)  # (B, k)
+        user_emb = self.P(user_id)  # (B, k)
         out = []
         if self.d or self.d_prime:
             item_embs = self.Q(seq)  # (B, L, k)
@@ -90,6 +90,8 @@ class Caser(RankingModel):
         if out:
             z = self.fc(self.dropout(F.np.concatenate(out, axis=1)))  # (B, k)
             x = F.np.concatenate([z, user_emb], axis=1)
+        else:  # add zeros, because MXNet warns about an input without any effect
+            x = user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         scores = F.npx.batch_dot(self.Q_prime(items), F.np.expand_dims(x, 2))
         return F.npx.reshape_like(scores + self.b(items), item_id)
