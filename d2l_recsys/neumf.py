@@ -138,21 +138,23 @@ def evaluate_ranking(
     k: int = 50,
     ks: Optional[Sequence[int]] = None,
 ) -> Tuple:
-    """Rank each user's held-out item among all items that the user has not seen.
+    """Rank each user's held-out items among all items that the user has not seen.
 
-    `test_input` is {user: [held-out item]}, `seq` an int array (num_users, L) or None,
+    `test_input` is {user: [held-out items]}, `seq` an int array (num_users, L) or None,
     and `candidates` {user: [items seen in training]}. Users without a held-out item do
     not count. Returns the means over users of the hit rate at `k` and the AUC. With
-    `ks`, also returns precision, recall, NDCG and MRR at each cutoff, in a dictionary.
+    `ks`, also returns precision, recall, NDCG, MRR and MAP at each cutoff, in a
+    dictionary: see :func:`d2l_recsys.engine.metrics.ranking_metrics`.
 
-    Raises ValueError that names a user whose scores are NaN, who has not exactly one
-    held-out item, or who has seen it in training. Differs from the book: all items are
-    ranked (E27), and items that tie with the held-out one rank above it (E28).
+    Raises ValueError that names a user whose scores are NaN, or who has seen a held-out
+    item in training. Differs from the book: all items are ranked (E27), items that tie
+    with a held-out one rank above it (E28), and with several held-out items per user, a
+    user counts as one hit at most, and the AUC is that of all pairs (E29).
     Section: ``neumf``.
     """
     sizes = num_users, num_items
-    ranks, ranked = rank_held_out(net, test_input, seq, candidates, sizes, devices)
-    result = RankingScores(hit_rate(ranks, k), auc(ranks, ranked))
+    ranks = rank_held_out(net, test_input, seq, candidates, sizes, devices)
+    result = RankingScores(hit_rate(ranks, k), auc(ranks))
     return (*result, ranking_metrics(ranks, ks)) if ks else result
 
 
