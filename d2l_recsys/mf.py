@@ -16,27 +16,36 @@ from d2l_recsys.runtime.backend import gluon, mx, nn, np
 class MF(RankingModel):
     """Matrix factorization with biases: ``p_u . q_i + b_u + b_i``.
 
+    ``biases=False`` leaves out ``b_u`` and ``b_i``.
+
     Koren, Bell and Volinsky, "Matrix factorization techniques for recommender
     systems", Computer 42(8), 2009. Section: ``mf``.
     """
 
     def __init__(
-        self, num_factors: int, num_users: int, num_items: int, **kwargs: Any
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        biases: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_users, self.num_items = num_users, num_items
+        self.num_users, self.num_items, self.biases = num_users, num_items, biases
         self.P = nn.Embedding(num_users, num_factors)
         self.Q = nn.Embedding(num_items, num_factors)
-        self.user_bias = nn.Embedding(num_users, 1)
-        self.item_bias = nn.Embedding(num_items, 1)
+        if biases:
+            self.user_bias = nn.Embedding(num_users, 1)
+            self.item_bias = nn.Embedding(num_items, 1)
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
         users = F.np.expand_dims(user_id, 1)  # (B, 1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         p_u, q_i = self.P(users), self.Q(items)  # (B, 1, k), (B, n, k)
-        b_u, b_i = self.user_bias(users), self.item_bias(items)  # (B, 1, 1), (B, n, 1)
-        outputs = F.npx.batch_dot(q_i, p_u, transpose_b=True) + b_u + b_i
+        outputs = F.npx.batch_dot(q_i, p_u, transpose_b=True)  # (B, n, 1)
+        if self.biases:
+            outputs = outputs + self.user_bias(users) + self.item_bias(items)
         return F.npx.reshape_like(outputs, item_id)
 
 

@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, T
 
 from d2l_recsys.data.ids import id_pairs, single_items
 from d2l_recsys.data.interactions import num_users_of
-from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import check_sizes, rank_held_out
@@ -21,7 +21,8 @@ class NeuMF(RankingModel):
 
     `nums_hiddens` are the layer sizes of the MLP; `mlp_layers` is the first edition's
     name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone),
-    ``gmf=False`` the other one (MLP alone). Returns raw scores.
+    ``gmf=False`` the other one (MLP alone). Each layer of the MLP is followed by
+    dropout with rate `dropout`. Returns raw scores.
 
     He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
     from the book's later editions: scores have the shape of `item_id`, not (B, 1). From
@@ -35,6 +36,7 @@ class NeuMF(RankingModel):
         num_items: int,
         nums_hiddens: Optional[Sequence[int]] = None,
         gmf: bool = True,
+        dropout: float = 0.0,
         *,
         mlp_layers: Optional[Sequence[int]] = None,
         **kwargs: Any,
@@ -62,6 +64,8 @@ class NeuMF(RankingModel):
             for size, units in zip(nums_hiddens, nums_hiddens[1:]):
                 self.mlp.add(nn.Dense(units, "relu", flatten=False, in_units=size))
         self.prediction_layer = JoinedDense(1, sizes, use_bias=False)
+        # One block for all layers: as parts of `mlp`, they would change its numbering.
+        self.dropout = nn.Dropout(dropout)
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
@@ -71,7 +75,10 @@ class NeuMF(RankingModel):
         if self.gmf:
             branches.append(self.P(users) * self.Q(items))
         if self.nums_hiddens:
-            branches.append(self.mlp([self.U(users), self.V(items)]))
+            x = [self.U(users), self.V(items)]
+            for layer in self.mlp:
+                x = self.dropout(layer(x))
+            branches.append(x)
         return F.npx.reshape_like(self.prediction_layer(branches), item_id)
 
 
@@ -82,10 +89,12 @@ class PRDataset(WithNegatives):
     arrays (n,). Each access draws new negatives, uniformly from the items that
     `candidates`, {user: [item, ...]}, does not list for the user. With `test_items`,
     {user: [held-out item]}, held-out items are not drawn either. This is the protocol
-    of the newest edition. It tells the model a little about the test set (E23).
+    of the newest edition. It tells the model a little about the test set (E23). With
+    ``negatives='popularity'``, an item's probability is proportional to the number of
+    times it occurs in `items`.
 
     Raises ValueError that names a user for whom no negative item is left, or the row of
-    an id that is out of range. Section: ``neumf``.
+    an id that is out of range, or for another name of `negatives`. Section: ``neumf``.
     """
 
     def __init__(
@@ -96,12 +105,14 @@ class PRDataset(WithNegatives):
         num_items: int,
         test_items: Optional[Candidates] = None,
         seed: int = 0,
+        negatives: str = "uniform",
     ) -> None:
         num_users = max(num_users_of(candidates), num_users_of(test_items or {}))
         sizes = num_users, num_items
         pairs = id_pairs(users, items, *sizes)
         self.users, self.items = (ids.astype("int32") for ids in pairs)
-        self.sampler = NegativeSampler(candidates, *sizes, test_items, seed)
+        weights = item_weights(negatives, self.items, num_items)
+        self.sampler = NegativeSampler(candidates, *sizes, test_items, seed, weights)
         self.columns = self.users, self.items
         self.sampler.check(self.users)
 
