@@ -17,28 +17,32 @@ from d2l_recsys.movielens import (
     split_data_ml100k,
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
-from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.ranking import BPRLoss, HingeLossbRec
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.tools.curves import Curves
 
-MODELS = {  # arguments for NeuMF and for each of its parts alone
-    "neumf": {"nums_hiddens": [10, 10, 10]},
-    "gmf": {"nums_hiddens": []},
-    "mlp": {"nums_hiddens": [10, 10, 10], "gmf": False},
-}
 TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
 options = Options("neumf", epochs=10, batch_size=1024, of_ratings=True)
 options.add_argument(
     "--model",
-    choices=MODELS,
+    choices=TITLES,
     default="neumf",
     help="the whole model or one of its parts",
 )
+options.add_training(factors=10, lr=0.01, wd=1e-5)
+options.add_mlp("10,10,10", dropout=0.0)
+options.add_ranking()
+for option in ("--mlp", "--dropout"):
+    options.need(option, "--model neumf or mlp", lambda args: args.model != "gmf")
 run = options.parse()
-devices = run.devices
+devices, args = run.devices, run.args
 
 # %% [markdown]
 # ## Training and Evaluating the Model
+#
+# The book's settings: 10 factors, an MLP with three layers of 10 units, Adam with
+# learning rate 0.01 and weight decay 1e-5, and the BPR loss. For a data set larger than
+# the book's by a factor of `run.scale`, weight decay shrinks by it.
 #
 # The last rating of each user is held out. Training needs negative items, and there are
 # two protocols for drawing them. The book's newest edition never draws the held-out
@@ -46,11 +50,9 @@ devices = run.devices
 # items that the user has not seen in training. Both are trained here.
 
 # %%
-df, num_users, num_items = read_data_ml100k(
-    run.folder, run.args.duplicates, run.data_set
-)
+df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
-check_users(df.attrs["user_ids"], train_data, df, num_items)
+check_users(df.attrs["user_ids"], train_data, df, num_items, args.negatives)
 users_train, items_train, ratings_train, candidates = load_data_ml100k(
     train_data, num_users, num_items, feedback="implicit"
 )
@@ -58,25 +60,39 @@ users_test, items_test, ratings_test, test_iter = load_data_ml100k(
     test_data, num_users, num_items, feedback="implicit"
 )
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
-lr, num_epochs, wd, optimizer = 0.01, run.epochs, 1e-5 / run.scale, "adam"
+loss = BPRLoss() if args.loss == "bpr" else HingeLossbRec(margin=args.margin)
+lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 
 
 def train(name, test_items, on_epoch=None, eval_step=1):
     """Train the model; never draw `test_items` as negatives, if they are given."""
     mx.random.seed(run.seed)
     train_set = PRDataset(
-        users_train, items_train, candidates, num_items, test_items, seed=run.seed
+        users_train,
+        items_train,
+        candidates,
+        num_items,
+        test_items,
+        run.seed,
+        args.negatives,
     )
     train_iter = BatchLoader(train_set, run.batch_size, shuffle=True, seed=run.seed)
-    net = NeuMF(10, num_users, num_items, **MODELS[run.args.model])
+    net = NeuMF(
+        args.factors,
+        num_users,
+        num_items,
+        nums_hiddens=[] if args.model == "gmf" else args.mlp,
+        gmf=args.model != "mlp",
+        dropout=args.dropout,
+    )
     net.initialize(ctx=devices, force_reinit=True, init=mx.init.Xavier())
     net.hybridize(static_alloc=True, static_shape=True)
-    trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
+    trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
     history = train_ranking(
         net,
         train_iter,
         test_iter,
-        BPRLoss(),
+        loss,
         trainer,
         None,
         num_users,
@@ -99,7 +115,7 @@ metrics = {name: history[-1][name] for name in labels}
 run.save(metrics, history)
 
 # %%
-figure = curves.figure(f"{TITLES[run.args.model]} on {run.data_title}")
+figure = curves.figure(f"{TITLES[args.model]} on {run.data_title}")
 run.save_figure(figure)
 figure
 

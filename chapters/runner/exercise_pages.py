@@ -111,7 +111,9 @@ def write_report(seeds: int, out: Path) -> Path:
     for section in SECTIONS:
         printed = io.StringIO()
         with redirect_stdout(printed):
-            run(section, exercises, out, lambda name: f"![{name}](exercises/{name}.png)")
+            run(
+                section, exercises, out, lambda name: f"![{name}](exercises/{name}.png)"
+            )
         # On this page, a section is a heading of level two.
         parts.append(re.sub(r"^(#+ )", r"#\1", printed.getvalue(), flags=re.MULTILINE))
     pictures.mkdir(exist_ok=True)

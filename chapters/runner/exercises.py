@@ -2,9 +2,8 @@
 
 import os
 import shlex
-import sys
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, List, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -130,7 +129,9 @@ def choose(rows: pd.DataFrame, valid: str, test: Sequence[str]) -> Any:
     metrics of the setting, and of no other, are printed.
     """
     means = rows.groupby("setting", sort=False)[valid].mean()
-    best = means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
+    best = (
+        means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
+    )
     chosen = rows[rows["setting"] == best]
     figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
     print(f"Chosen by {NAMES[valid]}: {best}. {figures[0].upper()}{figures[1:]}.\n")

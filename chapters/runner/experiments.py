@@ -98,7 +98,9 @@ def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]
 def _train(slug: str, arguments: List[str]) -> Row:
     """Run a script in this process, without its output; return its row."""
     printed = io.StringIO()
-    with TemporaryDirectory() as out, redirect_stdout(printed), redirect_stderr(printed):
+    with TemporaryDirectory() as out, redirect_stdout(printed), redirect_stderr(
+        printed
+    ):
         try:
             record, _ = run_section(slug, [*arguments, "--out", out], Path(out))
         except (Exception, SystemExit) as error:

@@ -120,7 +120,9 @@ def _file_ids(data: pd.DataFrame, name: str) -> numpy.ndarray:
 def _found(frame: pd.DataFrame, ids: numpy.ndarray, path: Path) -> pd.DataFrame:
     missing = numpy.setdiff1d(ids, frame.index)
     if len(missing):
-        raise ValueError(f"{path}: there is no line for id {missing[0]}, which is rated")
+        raise ValueError(
+            f"{path}: there is no line for id {missing[0]}, which is rated"
+        )
     return frame.loc[ids]
 
 
