@@ -167,12 +167,14 @@ def draw(
     settings = [*dict.fromkeys(rows["setting"])]
     numbers = all(isinstance(x, (int, float)) for x in settings)
     places = dict(zip(settings, settings if numbers else range(len(settings))))
-    axes.plot(rows["setting"].map(places), rows[metric], "o", alpha=0.6, label="a run")
-    means = rows.groupby("setting", sort=False)[metric].mean()
-    line = "-" if numbers else "_"
-    axes.plot(
-        [places[x] for x in means.index], means, line, markersize=20, label="mean"
-    )
+    runs = [run for _, run in rows.groupby("seed")]
+    means = rows.groupby("setting", sort=False)[[metric]].mean().reset_index()
+    for group, style in [*((run, "o-") for run in runs), (means, "s-")]:
+        one = group is not means
+        look = {"color": "0.6", "linewidth": 1} if one else {"linewidth": 2}
+        label_of = "mean" if not one else "one seed" if group is runs[0] else None
+        at = group["setting"].map(places)
+        axes.plot(at, group[metric], style, markersize=4, label=label_of, **look)
     if log:
         axes.set_xscale("log")
         axes.minorticks_off()
