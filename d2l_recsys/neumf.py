@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, T
 
 from d2l_recsys.data.ids import id_pairs, single_items
 from d2l_recsys.data.interactions import num_users_of
-from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import check_sizes, rank_held_out
@@ -12,6 +12,7 @@ from d2l_recsys.engine.layers import JoinedDense, RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
 from d2l_recsys.engine.pairs import pair_losses
+from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
@@ -20,7 +21,8 @@ class NeuMF(RankingModel):
 
     `nums_hiddens` are the layer sizes of the MLP; `mlp_layers` is the first edition's
     name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone),
-    ``gmf=False`` the other one (MLP alone). Returns raw scores.
+    ``gmf=False`` the other one (MLP alone). Each layer of the MLP is followed by
+    dropout with rate `dropout`. Returns raw scores.
 
     He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
     from the book's later editions: scores have the shape of `item_id`, not (B, 1). From
@@ -34,6 +36,7 @@ class NeuMF(RankingModel):
         num_items: int,
         nums_hiddens: Optional[Sequence[int]] = None,
         gmf: bool = True,
+        dropout: float = 0.0,
         *,
         mlp_layers: Optional[Sequence[int]] = None,
         **kwargs: Any,
@@ -61,6 +64,8 @@ class NeuMF(RankingModel):
             for size, units in zip(nums_hiddens, nums_hiddens[1:]):
                 self.mlp.add(nn.Dense(units, "relu", flatten=False, in_units=size))
         self.prediction_layer = JoinedDense(1, sizes, use_bias=False)
+        # One block for all layers: as parts of `mlp`, they would change its numbering.
+        self.dropout = nn.Dropout(dropout)
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
@@ -70,7 +75,10 @@ class NeuMF(RankingModel):
         if self.gmf:
             branches.append(self.P(users) * self.Q(items))
         if self.nums_hiddens:
-            branches.append(self.mlp([self.U(users), self.V(items)]))
+            x = [self.U(users), self.V(items)]
+            for layer in self.mlp:
+                x = self.dropout(layer(x))
+            branches.append(x)
         return F.npx.reshape_like(self.prediction_layer(branches), item_id)
 
 
@@ -81,10 +89,12 @@ class PRDataset(WithNegatives):
     arrays (n,). Each access draws new negatives, uniformly from the items that
     `candidates`, {user: [item, ...]}, does not list for the user. With `test_items`,
     {user: [held-out item]}, held-out items are not drawn either. This is the protocol
-    of the newest edition. It tells the model a little about the test set (E23).
+    of the newest edition. It tells the model a little about the test set (E23). With
+    ``negatives='popularity'``, an item's probability is proportional to the number of
+    times it occurs in `items`.
 
     Raises ValueError that names a user for whom no negative item is left, or the row of
-    an id that is out of range. Section: ``neumf``.
+    an id that is out of range, or for another name of `negatives`. Section: ``neumf``.
     """
 
     def __init__(
@@ -95,12 +105,14 @@ class PRDataset(WithNegatives):
         num_items: int,
         test_items: Optional[Candidates] = None,
         seed: int = 0,
+        negatives: str = "uniform",
     ) -> None:
         num_users = max(num_users_of(candidates), num_users_of(test_items or {}))
         sizes = num_users, num_items
         pairs = id_pairs(users, items, *sizes)
         self.users, self.items = (ids.astype("int32") for ids in pairs)
-        self.sampler = NegativeSampler(candidates, *sizes, test_items, seed)
+        weights = item_weights(negatives, self.items, num_items)
+        self.sampler = NegativeSampler(candidates, *sizes, test_items, seed, weights)
         self.columns = self.users, self.items
         self.sampler.check(self.users)
 
@@ -137,28 +149,30 @@ def evaluate_ranking(
     k: int = 50,
     ks: Optional[Sequence[int]] = None,
 ) -> Tuple:
-    """Rank each user's held-out item among all items that the user has not seen.
+    """Rank each user's held-out items among all items that the user has not seen.
 
-    `test_input` is {user: [held-out item]}, `seq` an int array (num_users, L) or None,
+    `test_input` is {user: [held-out items]}, `seq` an int array (num_users, L) or None,
     and `candidates` {user: [items seen in training]}. Users without a held-out item do
     not count. Returns the means over users of the hit rate at `k` and the AUC. With
-    `ks`, also returns precision, recall, NDCG and MRR at each cutoff, in a dictionary.
+    `ks`, also returns precision, recall, NDCG, MRR and MAP at each cutoff, in a
+    dictionary: see :func:`d2l_recsys.engine.metrics.ranking_metrics`.
 
-    Raises ValueError that names a user whose scores are NaN, who has not exactly one
-    held-out item, or who has seen it in training. Differs from the book: all items are
-    ranked (E27), and items that tie with the held-out one rank above it (E28).
+    Raises ValueError that names a user whose scores are NaN, or who has seen a held-out
+    item in training. Differs from the book: all items are ranked (E27), items that tie
+    with a held-out one rank above it (E28), and with several held-out items per user, a
+    user counts as one hit at most, and the AUC is that of all pairs (E29).
     Section: ``neumf``.
     """
     sizes = num_users, num_items
-    ranks, ranked = rank_held_out(net, test_input, seq, candidates, sizes, devices)
-    result = RankingScores(hit_rate(ranks, k), auc(ranks, ranked))
+    ranks = rank_held_out(net, test_input, seq, candidates, sizes, devices)
+    result = RankingScores(hit_rate(ranks, k), auc(ranks))
     return (*result, ranking_metrics(ranks, ks)) if ks else result
 
 
 def train_ranking(
     net: gluon.Block,
     train_iter: Iterable,
-    test_iter: Mapping[int, Sequence[int]],
+    test_iter: Optional[Mapping[int, Sequence[int]]],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     test_seq_iter: Optional[np.ndarray],
@@ -171,14 +185,20 @@ def train_ranking(
     eval_step: int = 1,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    valid: Optional[Tuple] = None,
 ) -> History:
     """Train a ranking model, print the book's two lines and return the history.
 
     A training batch is [users (B,), [sequences (B, L),] items (B,), negatives (B,)].
-    `test_iter` and `test_seq_iter` are `test_input` and `seq` of the `evaluator`, which
-    is called after the first epoch, every `eval_step` epochs and the last. The printed
-    loss is the mean over the last epoch's pairs. The speed is pairs per second of
-    training. After each epoch, `checkpoint` saves it and ``on_epoch(history)`` is run.
+    `test_iter`, `test_seq_iter` and `candidates` are the second to fourth arguments of
+    the `evaluator`, which is called after the first epoch, every `eval_step` epochs and
+    the last. Without `test_iter`, there is no test. With `valid`, these arguments for a
+    validation set, the net ends with the parameters of the epoch with the highest AUC
+    on it, and the metrics of this epoch are printed.
+
+    The printed loss is the mean over the last epoch's pairs. The speed is pairs per
+    second of training. After each epoch, `checkpoint` saves it and
+    ``on_epoch(history)`` is run.
 
     Differs from the book: the printed loss does not sum running sums (E32), the speed
     is that of training alone (E31), the last epoch is always evaluated (E33), batches
@@ -186,20 +206,27 @@ def train_ranking(
     """
     if eval_step < 1:
         raise ValueError(f"eval_step must be at least 1, not {eval_step}")
+    check_validation(valid, checkpoint=checkpoint)
     check_sizes(net, num_users, num_items)
     step = Step(net, loss, devices, pair_losses)
+    sizes = num_users, num_items
+    tests = {"test": (test_iter, test_seq_iter, candidates), "valid": valid}
 
     def evaluate(entry: Dict[str, float], _: Outputs) -> Dict[str, float]:
+        metrics: Dict[str, float] = {}
         if entry["epoch"] % eval_step and entry["epoch"] not in (1, num_epochs):
-            return {}
-        test = test_iter, test_seq_iter, candidates, num_users, num_items
-        scores = evaluator(net, *test, step.devices)
-        return {"test_hit_rate": float(scores[0]), "test_auc": float(scores[1])}
+            return metrics
+        for name, test in tests.items():
+            if test is not None and test[0] is not None:
+                hit_rate, auc, *_ = evaluator(net, *test, *sizes, step.devices)
+                metrics[f"{name}_hit_rate"] = float(hit_rate)
+                metrics[f"{name}_auc"] = float(auc)
+        return metrics
 
+    labels = {
+        "train_loss": "train loss",
+        "test_hit_rate": "test hit rate",
+        "test_auc": "test AUC",
+    }
     hooks = on_epoch, checkpoint
-    return fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
-
-
-def _line(history: History) -> str:
-    line = "train loss {train_loss:.3f}, test hit rate {test_hit_rate:.3f}"
-    return (line + ", test AUC {test_auc:.3f}").format(**history[-1])
+    return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)
