@@ -19,7 +19,7 @@ from chapters.runner import results
 ROOT = Path(__file__).parents[2]
 SECTIONS = ["overview", "movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
 SECTIONS += ["ctr", "fm", "deepfm"]
-_HEAD = re.compile(r"## ([a-z0-9-]+)\n\n\*(.+); (.+)\*\n\n(.+)", re.DOTALL)
+_HEAD = re.compile(r"## ([a-z0-9-]+)\n\n\*(.+); (.+)\.\*\n\n(.+)", re.DOTALL)
 INTRODUCTION = """\
 # The exercises, worked
 

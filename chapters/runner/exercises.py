@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from chapters.runner import results
 from chapters.runner.experiments import run_all
 from d2l_recsys.tools.command_line import Parser, positive
-from d2l_recsys.tools.curves import in_notebook
+from d2l_recsys.tools.curves import in_notebook, new_figure
 
 NAMES = {
     "setting": "",
@@ -95,24 +95,58 @@ class Exercises:
         return figure
 
 
-def table(
-    rows: pd.DataFrame, metrics: Sequence[str], title: str, chosen: Any = None
-) -> None:
-    """Print a Markdown table: means ± standard deviations over the seeds.
+def compare(
+    rows: pd.DataFrame,
+    title: str,
+    valid: str,
+    test: Sequence[str],
+    book: Any = None,
+    more: Sequence[str] = ("train_loss",),
+) -> Any:
+    """Print a table of settings, and return the best one in validation.
 
-    The columns are the setting, called `title`, the `metrics`, and the epoch and the
-    seconds of training, if they are known. The setting `chosen` is printed in bold.
+    The columns are the setting, called `title`, the metrics `more`, the metric that
+    chooses, `valid`, and its difference from that of the setting `book` with the same
+    seed. The mean over the seeds chooses. Below the table, the `test` metrics of the
+    chosen setting, and of no other, are printed.
     """
-    columns = [*metrics, *(x for x in ("epoch", "seconds") if x in rows)]
+    if book in {*rows["setting"]}:
+        reference = rows[rows["setting"] == book].set_index("seed")[valid]
+        rows = rows.assign(difference=rows[valid] - rows["seed"].map(reference))
+        NAMES["difference"] = f"difference from {book}"
+    means = rows.groupby("setting", sort=False)[valid].mean()
+    best = (
+        means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
+    )
+    columns = [
+        *more,
+        valid,
+        *(x for x in ("difference", "epoch", "seconds") if x in rows),
+    ]
+    table(rows, title, columns, best)
+    chosen = rows[rows["setting"] == best]
+    figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
+    print(f"\nChosen in validation: {best}, with {figures}.")
+    return best
+
+
+def table(
+    rows: pd.DataFrame, title: str, columns: Sequence[str], bold: Any = None
+) -> None:
+    """Print a Markdown table: for each setting, means ± deviations over the seeds.
+
+    The first column is the setting, called `title`. The row of the setting `bold` is
+    printed in bold.
+    """
     lines: List[List[str]] = [[title, *(NAMES.get(x, x) for x in columns)]]
     for setting, group in rows.groupby("setting", sort=False):
-        mark = "**" if setting == chosen else ""
+        mark = "**" if setting == bold else ""
         cells = [_spread(group[x], x) for x in columns]
         lines.append([f"{mark}{x}{mark}" for x in (setting, *cells)])
     print_table(lines)
     other = sorted({*rows.get("data", [])} - {"ml-100k", "ctr"})
     if other:
-        print(f"\nNot the book's data: {', '.join(other)}.")
+        print(f"\nThe data is not the book's: {', '.join(other)}.")
 
 
 def print_table(lines: Sequence[Sequence[Any]]) -> None:
@@ -122,25 +156,38 @@ def print_table(lines: Sequence[Sequence[Any]]) -> None:
     print(*(head, rule, *rest), sep="\n")
 
 
-def choose(rows: pd.DataFrame, valid: str, test: Sequence[str]) -> Any:
-    """Return the best setting in validation.
+def draw(
+    rows: pd.DataFrame, title: str, label: str, metric: str, log: bool = False
+) -> Figure:
+    """Draw the `metric` of each run over its setting, which is called `label`.
 
-    `valid` is the metric that chooses, the mean over the seeds counts. The `test`
-    metrics of the setting, and of no other, are printed.
+    Numbers lie on a scale, a logarithmic one if `log`; other settings side by side.
     """
-    means = rows.groupby("setting", sort=False)[valid].mean()
-    best = (
-        means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
-    )
-    chosen = rows[rows["setting"] == best]
-    figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
-    print(f"Chosen by {NAMES[valid]}: {best}. {figures[0].upper()}{figures[1:]}.\n")
-    return best
+    figure, axes = new_figure(title, label, NAMES.get(metric, metric))
+    settings = [*dict.fromkeys(rows["setting"])]
+    numbers = all(isinstance(x, (int, float)) for x in settings)
+    places = dict(zip(settings, settings if numbers else range(len(settings))))
+    runs = [run for _, run in rows.groupby("seed")]
+    means = rows.groupby("setting", sort=False)[[metric]].mean().reset_index()
+    for group, style in [*((run, "o-") for run in runs), (means, "s-")]:
+        one = group is not means
+        look = {"color": "0.6", "linewidth": 1} if one else {"linewidth": 2}
+        label_of = "mean" if not one else "one seed" if group is runs[0] else None
+        at = group["setting"].map(places)
+        axes.plot(at, group[metric], style, markersize=4, label=label_of, **look)
+    if log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    turn = 0 if numbers or max(map(len, map(str, settings))) < 9 else 20
+    axes.set_xticks([*places.values()], [*map(str, settings)], rotation=turn)
+    axes.legend()
+    return figure
 
 
 def _spread(values: pd.Series, metric: str) -> str:
     digits = 1 if metric in ("seconds", "epoch") else 3
-    text = f"{values.mean():.{digits}f}"
+    sign = "+" if metric == "difference" else ""
+    text = f"{values.mean():{sign}.{digits}f}"
     if metric == "seconds" or len(values) < 2:
         return text
     return f"{text} ± {values.std():.{digits}f}"
