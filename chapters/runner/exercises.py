@@ -5,6 +5,7 @@ import os
 import runpy
 import shlex
 import sys
+from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from chapters.runner import results
+from chapters.runner.data import MOVIELENS, find_data
 from chapters.runner.experiments import LOWEST, run_all
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
@@ -104,6 +106,13 @@ class Exercises:
                 sys.argv = before
                 del os.environ["D2L_RECSYS_ARGS"]
                 os.environ.update({"D2L_RECSYS_ARGS": given} if given else {})
+
+    @property
+    def movielens(self) -> Path:
+        """The folder of MovieLens 100K, or of synthetic data as the scripts use it."""
+        given = Namespace(data="auto", data_dir=self.args.data_dir, smoke=self.smoke)
+        with redirect_stdout(io.StringIO()):
+            return find_data(given, MOVIELENS)[0]
 
     @property
     def _common(self) -> List[str]:
