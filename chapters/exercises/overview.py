@@ -140,9 +140,8 @@ drawn = [
     (dataset[numpy.arange(len(users))][2] == target[users]).sum() for _ in range(10)
 ]
 print(
-    f"Of {len(users)} draws in an epoch, {expected:.1f} are expected to be the held-out "
-    f"item ({expected / len(users):.3%}). In 10 epochs, there were {sum(drawn)}, so "
-    f"{sum(drawn) / 10:.1f} in an epoch."
+    f"Of {len(users)} draws in an epoch, {expected:.1f} are expected to hit the "
+    f"held-out item ({expected / len(users):.3%}). In 10 epochs, {sum(drawn)} did."
 )
 
 # %% [markdown]
