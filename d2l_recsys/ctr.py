@@ -9,6 +9,7 @@ import numpy
 
 from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.runtime.backend import gluon
 
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -149,8 +150,8 @@ class CTRDataset(gluon.data.Dataset):
 
 def _fit(table: Table, min_threshold: int, num_bins: int) -> Mapper:
     """Return the feat_mapper of a training table."""
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be at least 1, not {num_bins}")
+    check_size(num_bins, "num_bins")
+    check_size(min_threshold, "min_threshold", 0)
     mapper: Mapper = {}
     for column, (name, values) in enumerate(zip(table.fields, table.values)):
         counts = numpy.bincount(table.codes[:, column], minlength=len(values))

@@ -2,6 +2,12 @@
 
 from typing import Any, Sequence
 
+from d2l_recsys.data.sizes import (
+    check_each_positive,
+    check_positive,
+    check_rate,
+    field_sizes,
+)
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
 
@@ -29,7 +35,10 @@ class DeepFM(nn.HybridBlock):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        num_inputs = int(sum(field_dims))
+        num_inputs = sum(field_sizes(field_dims))
+        check_positive(num_factors=num_factors)
+        check_each_positive(mlp_dims, "mlp_dims")
+        check_rate(drop_rate, "drop_rate")
         self.embedding = nn.Embedding(num_inputs, num_factors)
         self.fc = nn.Embedding(num_inputs, 1)
         self.linear_layer = nn.Dense(1, in_units=1)

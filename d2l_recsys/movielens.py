@@ -9,8 +9,8 @@ import pandas as pd
 
 from d2l_recsys.data import frames
 from d2l_recsys.data.catalog import DATASETS, fetch
-from d2l_recsys.data.ids import check_count
 from d2l_recsys.data.ratings import FORMATS, read_ratings
+from d2l_recsys.data.sizes import check_share, check_size, generator
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.runtime.backend import np
 
@@ -99,11 +99,9 @@ def split_data_ml100k(
     Differs from the book: the random split has its own seed (E04), and the seq-aware
     split keeps the columns (E06). Section: ``movielens``.
     """
-    if not len(data):
-        raise ValueError("data has no rows: there is nothing to split")
+    frames.check_frame(data)
     if split_mode == "random":
-        if not 0 < test_ratio < 1:
-            raise ValueError(f"test_ratio must be between 0 and 1, not {test_ratio}")
+        check_share(test_ratio, "test_ratio")
         in_test = _draws(seed, len(data)) >= 1 - test_ratio
         return data[~in_test], data[in_test]
     if split_mode != "seq-aware":
@@ -125,7 +123,7 @@ def _draws(seed: Union[int, str], rows: int) -> numpy.ndarray:
         return numpy.fromiter((book.random() for _ in range(rows)), "float64", rows)
     if isinstance(seed, str):
         raise ValueError(f"seed must be an integer or 'book', not {seed!r}")
-    return numpy.random.default_rng(seed).random(rows)
+    return generator(seed).random(rows)
 
 
 def _hold_out_last(data: pd.DataFrame) -> Tuple[pd.DataFrame, pd.DataFrame]:
@@ -178,8 +176,8 @@ def load_data_ml100k(
     which MXNet does not support. Use implicit feedback or :func:`split_and_load_ml100k`
     for such data. Section: ``movielens``.
     """
-    check_count(num_users, "num_users")
-    check_count(num_items, "num_items")
+    check_size(num_users, "num_users", 0)
+    check_size(num_items, "num_items", 0)
     if feedback == "explicit" and num_items * num_users >= 2**31:
         raise ValueError(
             f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "

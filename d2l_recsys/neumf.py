@@ -2,12 +2,13 @@
 
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
-from d2l_recsys.data.ids import id_pairs, single_items
+from d2l_recsys.data.ids import flat, id_pairs
 from d2l_recsys.data.interactions import num_users_of
 from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.data.sizes import check_each_positive, check_positive, check_size
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.full_ranking import check_sizes, rank_held_out
+from d2l_recsys.engine.full_ranking import as_sequences, check_sizes, rank_held_out
 from d2l_recsys.engine.layers import JoinedDense, RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
@@ -35,6 +36,10 @@ class NeuMF(RankingModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_positive(
+            num_factors=num_factors, num_users=num_users, num_items=num_items
+        )
+        check_each_positive(nums_hiddens, "nums_hiddens")
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
         self.num_users, self.num_items = num_users, num_items
@@ -86,9 +91,13 @@ class PRDataset(WithNegatives):
         test_items: Optional[Candidates] = None,
         seed: int = 0,
     ) -> None:
-        num_users = max(num_users_of(candidates), num_users_of(test_items or {}))
+        num_users = num_users_of(candidates)
+        if test_items is not None:
+            num_users = max(num_users, num_users_of(test_items, "test_items"))
         sizes = num_users, num_items
         pairs = id_pairs(users, items, *sizes)
+        if not len(pairs[0]):
+            raise ValueError("users and items are empty: there are no interactions")
         self.users, self.items = (ids.astype("int32") for ids in pairs)
         self.sampler = NegativeSampler(candidates, *sizes, test_items, seed)
         self.columns = self.users, self.items
@@ -107,9 +116,14 @@ def hit_and_auc(
     Raises ValueError unless there is exactly one held-out item. With several, the book
     counts all hits, but its AUC is that of the first (E29). Section: ``neumf``.
     """
-    num_items = max(*test_matrix, *rankedlist, 0) + 1
-    (item,) = single_items({0: test_matrix}, 1, num_items).values()
-    ranked = list(rankedlist)
+    check_size(k, "k")
+    ranked = flat({0: rankedlist}, "rankedlist")[1].tolist()
+    _, held_out, _ = flat({0: test_matrix}, "test_matrix")
+    if len(held_out) != 1:
+        raise ValueError(
+            f"test_matrix has {len(held_out)} held-out items, but must have exactly one"
+        )
+    (item,) = held_out
     if item not in ranked:
         return 0, 0.0
     above, others = ranked.index(item), len(ranked) - 1
@@ -139,10 +153,11 @@ def evaluate_ranking(
     ranked (E27), and items that tie with the held-out one rank above it (E28).
     Section: ``neumf``.
     """
+    check_size(k, "k")
     sizes = num_users, num_items
     ranks, ranked = rank_held_out(net, test_input, seq, candidates, sizes, devices)
     result = RankingScores(hit_rate(ranks, k), auc(ranks, ranked))
-    return (*result, ranking_metrics(ranks, ks)) if ks else result
+    return result if ks is None else (*result, ranking_metrics(ranks, ks))
 
 
 def train_ranking(
@@ -174,9 +189,10 @@ def train_ranking(
     is that of training alone (E31), the last epoch is always evaluated (E33), batches
     may have any size (E34), and the history is returned. Section: ``neumf``.
     """
-    if eval_step < 1:
-        raise ValueError(f"eval_step must be at least 1, not {eval_step}")
+    check_size(eval_step, "eval_step")
     check_sizes(net, num_users, num_items)
+    if evaluator is evaluate_ranking:
+        as_sequences(net, test_seq_iter, num_users)
     step = Step(net, loss, devices, pair_losses)
 
     def evaluate(entry: Dict[str, float], _: Outputs) -> Dict[str, float]:

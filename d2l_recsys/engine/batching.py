@@ -5,6 +5,7 @@ from typing import Any, Iterator, List, Sequence, Tuple, Union
 import numpy
 
 from d2l_recsys.data.sampling import NegativeSampler
+from d2l_recsys.data.sizes import check_size, generator
 from d2l_recsys.runtime.backend import gluon, np
 
 # Rows are gathered in blocks: large ones for speed, but limited to save memory.
@@ -37,8 +38,7 @@ class BatchLoader:
         last_batch: str = "keep",
         seed: int = 0,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        check_size(batch_size, "batch_size")
         if last_batch not in ("keep", "discard", "rollover"):
             raise ValueError(
                 "last_batch must be 'keep', 'discard' or 'rollover', not "
@@ -52,7 +52,7 @@ class BatchLoader:
             raise ValueError("there are no rows to make batches of")
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.last_batch = shuffle, last_batch
-        self.rng = numpy.random.default_rng(seed)
+        self.rng = generator(seed)
         self._left_over = numpy.empty(0, dtype="int64")
 
     def __len__(self) -> int:
@@ -154,6 +154,29 @@ class WithNegatives(gluon.data.Dataset):
     def id_columns(self) -> Sequence:
         """Return for each column of a batch the ids that occur in it."""
         return (*self.columns, self.sampler.largest_id())
+
+
+def num_rows(batch: Sequence) -> int:
+    """Return the number of rows; raise ValueError if the arrays differ in length."""
+    lengths = [x.shape[:1] for x in batch]
+    if {*lengths} != {lengths[0]} or not lengths[0]:
+        shapes = " and ".join(str(x.shape) for x in batch)
+        raise ValueError(f"the arrays of a batch differ in length: they are {shapes}")
+    return lengths[0][0]
+
+
+def in_order(loader: Any) -> bool:
+    """Return whether a loader yields the rows of its data set in their order.
+
+    An iterable that is neither a :class:`BatchLoader` nor Gluon's DataLoader counts.
+    """
+    if isinstance(loader, gluon.data.DataLoader):
+        batches = loader._batch_sampler
+        return (
+            type(batches) is gluon.data.BatchSampler
+            and type(batches._sampler) is gluon.data.SequentialSampler
+        )
+    return not getattr(loader, "shuffle", False)
 
 
 def side_by_side(*ids: np.ndarray) -> Sequence[np.ndarray]:

@@ -135,4 +135,5 @@ def _watch(net: gluon.Block) -> None:
 
 
 def _look(embedding: gluon.Block, inputs: Sequence) -> None:
-    _check(inputs[0], embedding._kwargs["input_dim"], embedding.name)
+    padding = getattr(embedding, "num_paddings", 0)
+    _check(inputs[0], embedding._kwargs["input_dim"] + padding, embedding.name)

@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.adam import trained_by
+from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.gradients import (
@@ -66,6 +68,7 @@ class Step:
 
     def __call__(self, batch: Sequence) -> Tuple[list, Outputs]:
         """Write the gradients of `batch`; return the losses and outputs by device."""
+        num_rows(batch)
         if self._each_batch:
             self._check(batch)
         share = worker.share(batch)
@@ -153,8 +156,7 @@ def fit(
     :class:`CheckpointError` if the checkpoint does not fit. A KeyboardInterrupt gets
     the history so far as its attribute ``history``.
     """
-    if num_epochs < 1:
-        raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
+    check_size(num_epochs, "num_epochs")
     net = step.net
     check_trainer(net, trainer)
     step.check(train_iter)

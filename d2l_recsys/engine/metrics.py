@@ -6,10 +6,12 @@ same score gets no credit (E28).
 """
 
 from math import isfinite, sqrt
-from typing import Dict, NamedTuple, Sequence
+from typing import Any, Dict, NamedTuple, Sequence
 
 import numpy
 
+from d2l_recsys.data.ids import numbers
+from d2l_recsys.data.sizes import check_each_positive, check_size
 from d2l_recsys.engine.errors import NonFiniteLoss
 
 
@@ -34,7 +36,8 @@ class RankingScores(NamedTuple):
 
 def hit_rate(ranks: numpy.ndarray, k: int) -> float:
     """Return the share of `ranks` (users,) that are at most `k`."""
-    return float(numpy.mean(ranks <= k))
+    check_size(k, "k")
+    return float(numpy.mean(_ranks(ranks) <= k))
 
 
 def auc(ranks: numpy.ndarray, candidates: numpy.ndarray) -> float:
@@ -43,8 +46,9 @@ def auc(ranks: numpy.ndarray, candidates: numpy.ndarray) -> float:
     `ranks` and `candidates` have shape (users,). `candidates` is the number of ranked
     items, including the held-out item. If there is no other item, the AUC is 1.
     """
-    others = numpy.asarray(candidates) - 1
-    above = numpy.asarray(ranks) - 1
+    above, others = _ranks(ranks) - 1, _ranks(candidates) - 1
+    if len(above) != len(others) or (above > others).any():
+        raise ValueError("each rank needs a number of candidates that is not below it")
     return float(numpy.mean(1 - above / numpy.maximum(others, 1)))
 
 
@@ -55,8 +59,8 @@ def ranking_metrics(ranks: numpy.ndarray, ks: Sequence[int]) -> Dict[str, float]
     divided by k. NDCG is the mean of 1 / log2(1 + rank) and MRR the mean of 1 / rank,
     where ranks above k count as 0. The keys have the form ``"ndcg@10"``.
     """
-    ranks = numpy.asarray(ranks, dtype="float64")
-    metrics = {}
+    check_each_positive(ks, "ks")
+    ranks, metrics = _ranks(ranks), {}
     for k in ks:
         hit = ranks <= k
         metrics[f"precision@{k}"] = float(hit.mean() / k)
@@ -64,3 +68,11 @@ def ranking_metrics(ranks: numpy.ndarray, ks: Sequence[int]) -> Dict[str, float]
         metrics[f"ndcg@{k}"] = float(numpy.mean(hit / numpy.log2(1 + ranks)))
         metrics[f"mrr@{k}"] = float(numpy.mean(hit / ranks))
     return metrics
+
+
+def _ranks(ranks: Any) -> numpy.ndarray:
+    """Return ranks (users,) as integers; raise ValueError for any below 1 or none."""
+    array = numbers(ranks, "rank")
+    if not len(array) or array.dtype.kind != "i" or array.min() < 1:
+        raise ValueError("ranks must be integers of at least 1, one for each user")
+    return array

@@ -6,6 +6,7 @@ from typing import Dict, Iterable, Iterator, List, Optional
 
 import numpy
 
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.runtime.backend import gluon, np
@@ -76,8 +77,7 @@ class BestEpoch:
     """
 
     def __init__(self, net: gluon.Block, key: str, patience: int) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1, not {patience}")
+        check_size(patience, "patience")
         self.net, self.key, self.patience = net, key, patience
         self.epoch, self.lowest = 0, math.inf
         self._snapshot: Optional[Snapshot] = None

@@ -75,16 +75,37 @@ def devices_of(
 ) -> List[mx.Context]:
     """Return `devices` as a list; by default, the devices that `net` is on.
 
-    Raises ValueError if the net has no parameters or is not initialized.
+    Raises ValueError if the net is not initialized, or not on one of `devices`, or if
+    it has no parameters and `devices` is not given.
     """
-    if devices:
-        return [devices] if isinstance(devices, mx.Context) else list(devices)
+    own = _devices_with(net)
+    if not devices:
+        if not own:
+            raise ValueError(f"{type(net).__name__} has no parameters to train")
+        return own
+    devices = [devices] if isinstance(devices, mx.Context) else list(devices)
+    for device in devices:
+        if not isinstance(device, mx.Context):
+            raise ValueError(
+                f"devices must be a list such as [mx.cpu()], not with {device!r}"
+            )
+        if own and device not in own:
+            raise ValueError(
+                f"the net is on {own}, not on {device}: net.reset_ctx(devices)"
+            )
+    return devices
+
+
+def _devices_with(net: gluon.Block) -> List[mx.Context]:
+    """Return the devices of the first parameter, or an empty list without one."""
+    if not isinstance(net, gluon.Block):
+        raise ValueError(f"net must be a Gluon block, not of type {type(net).__name__}")
     for parameter in net.collect_params().values():
         try:
             return parameter.list_ctx()
         except RuntimeError as error:
             raise ValueError("call net.initialize(ctx=devices) first") from error
-    raise ValueError(f"{type(net).__name__} has no parameters to train")
+    return []
 
 
 def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.ndarray]:

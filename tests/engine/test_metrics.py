@@ -40,3 +40,26 @@ def test_limits():
     best, worst = numpy.ones(3), numpy.full(3, 99)
     assert set(ranking_metrics(best, [1]).values()) == {1.0}
     assert set(ranking_metrics(worst, [10]).values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    "ranks", [[], [0, 1], [-1], [1.5], [numpy.nan], ["1"], [[1], [2]], [True], None]
+)
+def test_what_is_no_rank(ranks):
+    for metric in (hit_rate, auc, lambda r, k: ranking_metrics(r, [k])):
+        with pytest.raises(ValueError, match="rank"):
+            metric(ranks, 5)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "5", None, True])
+def test_what_is_no_cutoff(k):
+    with pytest.raises(ValueError, match="k must be"):
+        hit_rate(RANKS, k)
+    with pytest.raises(ValueError, match=r"ks\[0\] must be"):
+        ranking_metrics(RANKS, [k])
+
+
+def test_numbers_of_candidates_fit_the_ranks():
+    for candidates in ([101], [101, 101, 101, 101, 99]):
+        with pytest.raises(ValueError, match="each rank needs a number of candidates"):
+            auc(RANKS, candidates)
