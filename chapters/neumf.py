@@ -19,6 +19,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
 MODELS = {  # arguments for NeuMF and for each of its parts alone
@@ -63,7 +64,7 @@ lr, num_epochs, wd, optimizer = 0.01, run.epochs, 1e-5 / run.scale, "adam"
 
 def train(name, test_items, on_epoch=None, eval_step=1):
     """Train the model; never draw `test_items` as negatives, if they are given."""
-    mx.random.seed(run.seed)
+    seed_everything(run.seed)
     train_set = PRDataset(
         users_train, items_train, candidates, num_items, test_items, seed=run.seed
     )

@@ -22,10 +22,9 @@ from d2l_recsys.engine.gradients import (
 from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
 from d2l_recsys.engine.snapshot import check_finite, undo_on_divergence
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
-from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split_and_load
 from d2l_recsys.runtime.workers import worker
 
-_STATES_APART = 2048  # more than the 1024 states of MXNet's generator
 Outputs = List[Tuple[mx.nd.NDArray, ...]]
 
 
@@ -199,18 +198,6 @@ def mean_output(outputs: Outputs) -> float:
     values = numpy.concatenate([value.asnumpy() for (value,) in outputs])
     total, rows = worker.sum([values.sum(dtype="float64"), len(values)])
     return float(total / rows)
-
-
-def mxnet_seed(seed: int, number: int) -> int:
-    """Return a seed for MXNet's generator, the one with this number.
-
-    MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
-    two of its seeds are close, they share states, and dropout masks repeat. Seeds with
-    different numbers, up to two million of them, share no state.
-    """
-    first = int(numpy.random.SeedSequence(seed).generate_state(1)[0])
-    state = first + number * _STATES_APART
-    return state * pow(127, -1, 2**32) % 2**32
 
 
 def _start(net, trainer, train_iter, num_epochs, checkpoint):

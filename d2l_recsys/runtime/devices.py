@@ -9,6 +9,8 @@ import numpy
 from d2l_recsys.runtime import cuda
 from d2l_recsys.runtime.backend import gluon, mx, np
 
+_STATES_APART = 2048  # more than the 1024 states of MXNet's generator
+
 
 def try_gpu(i: int = 0) -> mx.Context:
     """Return gpu(i) if it exists and can run a kernel, else cpu()."""
@@ -123,13 +125,27 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
     return [piece.as_in_ctx(device) for piece, device in zip(slices, devices)]
 
 
+def mxnet_seed(seed: int, number: int) -> int:
+    """Return a seed for MXNet's generator, the one with this number.
+
+    MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
+    two of its seeds are close, they share states, and initial parameters and
+    dropout masks repeat, moved by some places. Results for different numbers, up to
+    two million of them, share no state. `seed` may be any integer.
+    """
+    first = int(numpy.random.SeedSequence(seed % 2**64).generate_state(1)[0])
+    state = first + number * _STATES_APART
+    return state * pow(127, -1, 2**32) % 2**32
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global random generators of MXNet, NumPy and Python.
 
     MXNet's generator initializes parameters and draws dropout masks. NumPy's shuffles
     the rows of Gluon's DataLoader. The draws of this package (splits, batches and
-    negatives) use their own generators, seeded by the ``seed=`` arguments (E52).
+    negatives) use their own generators, seeded by the ``seed=`` arguments (E52). The
+    seed that MXNet gets is not `seed`, but :func:`mxnet_seed` of it.
     """
-    mx.random.seed(seed)
+    mx.random.seed(mxnet_seed(seed, 0))
     numpy.random.seed(seed % 2**32)
     random.seed(seed)
