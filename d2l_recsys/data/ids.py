@@ -1,5 +1,6 @@
 """Check ids and numbers. MXNet silently clips ids that are out of range."""
 
+import warnings
 from itertools import chain
 from numbers import Integral, Real
 from typing import (
@@ -204,11 +205,23 @@ def _array(values: Any, what: str, where: str) -> numpy.ndarray:
         return values.asnumpy()
     kind = getattr(getattr(values, "dtype", None), "numpy_dtype", None)
     if kind is None:
-        return numpy.asarray(values)
+        return _as_objects_if_ragged(values)
     missing = numpy.asarray(values.isna())  # in a nullable column of pandas
     if missing.any():
         raise _not_a_number(int(missing.argmax()), "<NA>", what, where)
     return values.to_numpy(dtype=kind)
+
+
+def _as_objects_if_ragged(values: Any) -> numpy.ndarray:
+    """Return ``numpy.asarray(values)``, also for lists of lists of different sizes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return numpy.asarray(values)
+    except (ValueError, Warning):  # a warning before NumPy 1.24
+        objects = numpy.empty(len(values), dtype="object")
+        objects[:] = values
+        return objects
 
 
 def _of_objects(values: List[Any], what: str, where: str) -> numpy.ndarray:

@@ -4,6 +4,7 @@ from typing import Any, Iterator, List, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.data.ids import numbers
 from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.data.sizes import check_size, generator
 from d2l_recsys.runtime.backend import gluon, np
@@ -11,6 +12,8 @@ from d2l_recsys.runtime.backend import gluon, np
 # Rows are gathered in blocks: large ones for speed, but limited to save memory.
 _BLOCK_ROWS = 2**18
 _BLOCK_BYTES = 2**26
+# The types of MXNet's arrays.
+_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
 class BatchLoader:
@@ -71,7 +74,7 @@ class BatchLoader:
         for start in range(0, len(order), block):
             rows = self.dataset[order[start : start + block]]
             single = not isinstance(rows, (tuple, list))
-            arrays = [np.array(a) for a in ([rows] if single else rows)]
+            arrays = [np.array(_array(a)) for a in ([rows] if single else rows)]
             for first in range(0, len(arrays[0]), self.batch_size):
                 batch = [a[first : first + self.batch_size] for a in arrays]
                 yield batch[0] if single else batch
@@ -196,5 +199,12 @@ def side_by_side(*ids: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def _array(values: Any) -> numpy.ndarray:
-    """Return values of MXNet, pandas or plain Python as a NumPy array, by position."""
-    return values.asnumpy() if hasattr(values, "asnumpy") else numpy.asarray(values)
+    """Return values of MXNet, pandas or plain Python as a NumPy array, by position.
+
+    Raises ValueError if MXNet has no arrays of such values. Whole numbers of other
+    types, such as uint64 and pandas' Int64, become int64.
+    """
+    array = values.asnumpy() if hasattr(values, "asnumpy") else numpy.asarray(values)
+    if array.dtype.name not in _DTYPES:
+        return numbers(values, "value").reshape(array.shape)
+    return array
