@@ -42,7 +42,7 @@ from d2l_recsys.seqrec import Caser, SeqDataset
 USERS, ITEMS, L = 3, 5, 2
 OURS = Path(d2l_recsys.__file__).parent
 at_random = settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,
