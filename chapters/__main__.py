@@ -65,7 +65,15 @@ def _options() -> Namespace:
         metavar="N",
         help="number of seeds for --report (default: 5)",
     )
-    args = options.parse_args(sys.argv[1:])
+    options.epilog = (
+        "A section has more options, which `python -m chapters.SECTION --help` lists."
+    )
+    args, unknown = options.parse_known_args(sys.argv[1:])
+    if unknown:
+        options.error(
+            f"unrecognized arguments: {' '.join(unknown)}; options of a single section "
+            "need its name, as in python -m chapters.mf"
+        )
     if args.seeds and not args.report:
         options.error("argument --seeds: needs --report")
     for name in vars(args) if args.report else ():

@@ -12,7 +12,9 @@ from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
 from d2l_recsys.tools.curves import new_figure
 
-run = Options("ctr").parse()
+options = Options("ctr")
+options.add_vocabulary()
+run = options.parse()
 
 # %% [markdown]
 # ## The CTR Data Set
@@ -28,9 +30,16 @@ run = Options("ctr").parse()
 #
 # The vocabulary is built from the training file and sorted as text (E41). In each
 # field, all values that occur fewer than four times in it share the last index.
+# `--min-count` changes this number.
 
 # %%
-train_data, test_data, _ = load_ctr(run.folder, run.data_name, run.seed)
+train_data, test_data, _ = load_ctr(
+    run.folder,
+    run.data_name,
+    run.seed,
+    min_count=run.args.min_count,
+    num_bins=run.args.bins,
+)
 num_fields, num_values = len(train_data.field_dims), int(train_data.field_dims.sum())
 click_rate = float(train_data.labels.mean())
 print(f"{len(train_data)} training and {len(test_data)} test rows")

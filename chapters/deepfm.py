@@ -10,13 +10,25 @@ from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.engine.clicks import kept_epoch
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import train_ch13
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.tools.curves import Curves
 
 options = Options("deepfm", epochs=30, batch_size=2048)
-options.add_ctr_training(lr=0.01)
+options.add_training(factors=10, lr=0.01, wd=0.0)
+options.add_mlp("30,20,10", dropout=0.1)
+options.add_patience()
+options.add_vocabulary()
+options.add_argument(
+    "--without",
+    choices=["fm", "mlp"],
+    help="leave out one part: the factorization machine (with the linear part) or the "
+    "MLP",
+)
+for option in ("--mlp", "--dropout"):
+    what = "the MLP, which --without mlp leaves out"
+    options.need(option, what, lambda args: args.without != "mlp")
 run = options.parse()
 
 # %% [markdown]
@@ -27,15 +39,23 @@ run = options.parse()
 # With a second sigmoid in the model, it would not learn at all (E44).
 
 # %%
-valid_share = 0.1 if run.args.patience else 0
-parts = load_ctr(run.folder, run.data_name, run.seed, valid_share)
+args, valid_share = run.args, 0.1 if run.args.patience else 0
+parts = load_ctr(
+    run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+)
 train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
 devices = run.devices
-net = DeepFM(parts.train.field_dims, 10, mlp_dims=[30, 20, 10], drop_rate=0.1)
+net = DeepFM(
+    parts.train.field_dims,
+    args.factors,
+    mlp_dims=[] if args.without == "mlp" else args.mlp,
+    drop_rate=args.dropout,
+    fm=args.without != "fm",
+)
 net.initialize(mx.init.Xavier(), ctx=devices)
 net.hybridize(static_alloc=True)
-lr, num_epochs, optimizer = run.args.lr, run.epochs, "adam"
-trainer = make_trainer(net, optimizer, {"learning_rate": lr})
+lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
 loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
 curves = Curves(
     num_epochs,
@@ -50,7 +70,7 @@ history = train_ch13(
     trainer,
     num_epochs,
     devices,
-    run.args.patience,
+    args.patience,
     valid_iter,
     on_epoch=curves,
     checkpoint=run.checkpoint("main"),

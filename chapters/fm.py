@@ -8,25 +8,41 @@
 # over the indices $i$ of the row.
 
 # %%
-from chapters.runner.ctr_data import load_ctr
+from chapters.runner.ctr_data import load_ctr, load_movielens
 from chapters.runner.options import Options
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.engine.clicks import kept_epoch
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, train_ch13
+from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
-options = Options("fm", epochs=30, batch_size=2048)
-options.add_ctr_training(lr=0.02)
+options = Options("fm", epochs=30, batch_size=2048, movielens=True)
+options.add_training(factors=20, lr=0.02, wd=0.0, fewest_factors=0)
+options.add_patience()
+options.add_vocabulary()
 run = options.parse()
+args = run.args
 
 # %% [markdown]
 # ## Loading the CTR Dataset
+#
+# With `--data ml-100k`, the rows are ratings of MovieLens, and `--fields` names their
+# fields. The labels are the ratings, or with `--threshold 4`, whether a rating has at
+# least four stars.
 
 # %%
-valid_share = 0.1 if run.args.patience else 0
-parts = load_ctr(run.folder, run.data_name, run.seed, valid_share)
+valid_share = 0.1 if args.patience else 0
+of_movielens = args.data == "ml-100k"
+if of_movielens:
+    parts = load_movielens(
+        run.folder, args.fields, args.threshold, run.seed, valid_share, args.min_count
+    )
+else:
+    parts = load_ctr(
+        run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+    )
 
 # %% [markdown]
 # ## Training the Model
@@ -34,13 +50,22 @@ parts = load_ctr(run.folder, run.data_name, run.seed, valid_share)
 # The book's settings: 20 factors, Adam with learning rate 0.02. The model returns
 # logits, and the loss applies the sigmoid (E44). The training accuracy is that of the
 # predictions made during training.
+#
+# If the labels are ratings, the loss is the squared error, as in matrix factorization.
+# MovieLens needs smaller steps: try `--lr 0.002 --batch-size 512`.
 
 # %%
 devices = run.devices
+of_ratings = of_movielens and args.threshold is None
+if of_ratings:
+    names, labels = ["test_rmse"], {"test_rmse": "test RMSE"}
+else:
+    names = ["test_acc", "test_log_loss", "test_auc"]
+    labels = {"train_acc": "train acc", "test_acc": "test acc"}
 curves = Curves(
     run.epochs,
-    {"train_loss": "train loss", "train_acc": "train acc", "test_acc": "test acc"},
-    ylim=(0, 1),
+    {"train_loss": "train loss", **labels},
+    ylim=(0, 2 if of_ratings else 1),
 )
 
 
@@ -51,8 +76,20 @@ def train(name, num_factors, on_epoch=None):
     net = FM(parts.train.field_dims, num_factors)
     net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True)
-    lr, num_epochs, optimizer = run.args.lr, run.epochs, "adam"
-    trainer = make_trainer(net, optimizer, {"learning_rate": lr})
+    lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
+    trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
+    if of_ratings:
+        return train_recsys_rating(
+            net,
+            train_iter,
+            test_iter,
+            gluon.loss.L2Loss(weight=2),
+            trainer,
+            num_epochs,
+            devices,
+            on_epoch=on_epoch,
+            checkpoint=run.checkpoint(name),
+        )
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
     return train_ch13(
         net,
@@ -62,16 +99,16 @@ def train(name, num_factors, on_epoch=None):
         trainer,
         num_epochs,
         devices,
-        run.args.patience,
+        args.patience,
         valid_iter,
         on_epoch,
         run.checkpoint(name),
     )
 
 
-history = train("main", 20, curves)
+history = train("main", args.factors, curves)
 last = kept_epoch(history)
-metrics = {name: last[name] for name in ("test_acc", "test_log_loss", "test_auc")}
+metrics = {name: last[name] for name in names}
 run.save(metrics, history)
 
 # %%
@@ -80,9 +117,11 @@ run.save_figure(figure)
 figure
 
 # %% [markdown]
-# Do the pairs help? Without factors, the model is logistic regression.
+# Do the pairs help? Without factors, the model is logistic regression, or linear
+# regression if the labels are ratings.
 
 # %%
 print("without factors:")
 linear = train("without-factors", 0)
-run.save({**metrics, "auc_without_factors": kept_epoch(linear)["test_auc"]}, history)
+name = names[-1].replace("test_", "") + "_without_factors"
+run.save({**metrics, name: kept_epoch(linear)[names[-1]]}, history)

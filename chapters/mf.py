@@ -7,8 +7,10 @@
 
 # %%
 from chapters.runner.options import Options
+from chapters.runner.validation import split_loader
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
 from d2l_recsys.movielens import read_data_ml100k, split_and_load_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
@@ -21,35 +23,41 @@ options.add_argument(
     default="seq-aware",
     help="how to split the data; the book uses seq-aware here and random for AutoRec",
 )
+options.add_training(factors=30, lr=0.002, wd=1e-5)
+options.add_biases()
+options.add_validation()
 run = options.parse()
 
 # %% [markdown]
 # ## Training and Evaluating the Model
 #
 # The book's settings: 30 factors, Adam with learning rate 0.002 and weight decay 1e-5.
+# `--factors`, `--optimizer`, `--lr` and `--wd` change them.
 # `L2Loss(weight=2)` is the squared error itself, without the factor 1/2, which makes no
 # difference to Adam (E16). If the data set is larger than the book's by a factor of
 # `run.scale`, batches grow by this factor, and weight decay shrinks by it.
 
 # %%
-devices = run.devices
+devices, args = run.devices, run.args
 num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
-    run.args.split,
+    args.split,
     batch_size=run.batch_size,
     seed=run.seed,
     data_dir=run.folder,
     name=run.data_set,
-    duplicates=run.args.duplicates,
+    duplicates=args.duplicates,
 )
-net = MF(30, num_users, num_items)
+labels, valid_iter = {"train_loss": "train loss", "test_rmse": "test RMSE"}, None
+if args.validation:
+    labels["valid_rmse"] = "validation RMSE"
+    train_iter, valid_iter = split_loader(train_iter, args.split, run.seed)
+net = MF(args.factors, num_users, num_items, biases=args.biases)
 net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
-lr, num_epochs, wd, optimizer = 0.002, run.epochs, 1e-5 / run.scale, "adam"
+lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = gluon.loss.L2Loss(weight=2)
-trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
-curves = Curves(
-    num_epochs, {"train_loss": "train loss", "test_rmse": "test RMSE"}, ylim=(0, 2)
-)
+trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
+curves = Curves(num_epochs, labels, ylim=(0, 2))
 history = train_recsys_rating(
     net,
     train_iter,
@@ -61,6 +69,7 @@ history = train_recsys_rating(
     evaluator,
     on_epoch=curves,
     checkpoint=run.checkpoint("main"),
+    valid_iter=valid_iter,
 )
 
 # %% [markdown]
@@ -72,13 +81,12 @@ baseline = BiasBaseline.fit(users, items, ratings, num_users, num_items)
 users, items, ratings = test_iter.dataset.arrays
 error = baseline.predict(users, items) - ratings
 baseline_rmse = float((error**2).mean() ** 0.5)
-run.save(
-    {"test_rmse": history[-1]["test_rmse"], "biases_alone": baseline_rmse}, history
-)
+test_rmse = kept_epoch(history)["test_rmse"]
+run.save({"test_rmse": test_rmse, "biases_alone": baseline_rmse}, history)
 print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 
 # %%
-figure = curves.figure(f"MF on {run.data_title}, {run.args.split} split")
+figure = curves.figure(f"MF on {run.data_title}, {args.split} split")
 run.save_figure(figure)
 figure
 
@@ -93,6 +101,6 @@ scores = net(
     np.array([user], dtype="int32", ctx=devices[0]),
     np.array([item], dtype="int32", ctx=devices[0]),
 )
-data, _, _ = read_data_ml100k(run.folder, run.args.duplicates, run.data_set)
+data, _, _ = read_data_ml100k(run.folder, args.duplicates, run.data_set)
 user_id, item_id = data.attrs["user_ids"][user], data.attrs["item_ids"][item]
 print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3f}")

@@ -1,16 +1,18 @@
 """AutoRec: rating prediction with an autoencoder. Section: ``autorec``."""
 
-from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from d2l_recsys.data.sizes import check_positive, check_rate
+from d2l_recsys.data.sizes import check_each_positive, check_positive, check_rate
 from d2l_recsys.engine.batching import in_order
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predictions
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")  # those of Gluon
 
 
 class AutoRec(nn.HybridBlock):
@@ -20,18 +22,45 @@ class AutoRec(nn.HybridBlock):
     `num_users` users, 0 if missing. For a user-based model, pass rows of the transposed
     matrix, and the number of items as the second argument.
 
+    With several sizes as `num_hidden`, encoder and decoder are stacks of layers: [500,
+    100] gives hidden layers of 500, 100 and 500 units. `activation` is that of the
+    hidden layers, and `out_activation` that of the output. Each is a name that Gluon
+    knows, or None.
+
+    Raises ValueError if an activation is unknown or there is no hidden layer.
+
     Sedhain et al., "AutoRec: autoencoders meet collaborative filtering", WWW 2015.
     Section: ``autorec``.
     """
 
     def __init__(
-        self, num_hidden: int, num_users: int, dropout: float = 0.05, **kwargs: Any
+        self,
+        num_hidden: Union[int, Sequence[int]],
+        num_users: int,
+        dropout: float = 0.05,
+        activation: Optional[str] = "sigmoid",
+        out_activation: Optional[str] = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive(num_hidden=num_hidden, num_users=num_users)
+        hidden: List[Any] = [num_hidden]
+        if isinstance(num_hidden, (list, tuple)):
+            hidden = list(num_hidden)
+        check_positive(num_users=num_users)
+        check_each_positive(hidden, "num_hidden")
         check_rate(dropout, "dropout")
-        self.encoder = nn.Dense(num_hidden, activation="sigmoid", in_units=num_users)
-        self.decoder = nn.Dense(num_users, in_units=num_hidden)
+        if not hidden:
+            raise ValueError("num_hidden is empty: at least one hidden layer is needed")
+        for name in (activation, out_activation):
+            if name not in (None, *ACTIVATIONS):
+                raise ValueError(
+                    f"unknown activation {name!r}: choose from {', '.join(ACTIVATIONS)}"
+                    " or None"
+                )
+        sizes = [num_users, *hidden]
+        outputs = [activation] * (len(hidden) - 1) + [out_activation]
+        self.encoder = _dense(sizes, [activation] * len(hidden))
+        self.decoder = _dense(sizes[::-1], outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, input: np.ndarray) -> np.ndarray:
@@ -45,6 +74,19 @@ class AutoRec(nn.HybridBlock):
     def hybrid_forward(self, F, input):
         """Reconstruct all cells of rows (B, n)."""
         return self.decoder(self.dropout(self.encoder(input)))
+
+
+def _dense(sizes: Sequence[int], activations: Sequence[Optional[str]]) -> gluon.Block:
+    """Return dense layers between the sizes; a single one is not put into a stack."""
+    layers = [
+        nn.Dense(units, activation, in_units=size)
+        for size, units, activation in zip(sizes, sizes[1:], activations)
+    ]
+    if len(layers) == 1:
+        return layers[0]
+    stack = nn.HybridSequential()
+    stack.add(*layers)
+    return stack
 
 
 def evaluator(

@@ -1,5 +1,7 @@
 """DeepFM: factorization machine and MLP on shared embeddings. Section: ``deepfm``."""
 
+from functools import reduce
+from operator import add
 from typing import Any, Sequence
 
 from d2l_recsys.data.sizes import (
@@ -17,8 +19,11 @@ class DeepFM(nn.HybridBlock):
 
     Both use the same embeddings. The MLP gets them concatenated. It has a layer with
     ReLU for each size in `mlp_dims`, each followed by dropout with rate `drop_rate`,
-    and a last layer with one unit. `field_dims` (fields,) holds the number of values of
-    each field.
+    and a last layer with one unit. ``mlp_dims=[]`` leaves out the MLP (FM alone).
+    ``fm=False`` leaves out the factorization machine with its linear part (MLP alone).
+    `field_dims` (fields,) holds the number of values of each field.
+
+    Raises ValueError if both parts are left out.
 
     Guo et al., "DeepFM: A Factorization-Machine based Neural Network for CTR
     Prediction", IJCAI 2017. As in the book, the linear part has one weight more than in
@@ -32,27 +37,36 @@ class DeepFM(nn.HybridBlock):
         num_factors: int,
         mlp_dims: Sequence[int],
         drop_rate: float = 0.1,
+        fm: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_each_positive(mlp_dims, "mlp_dims")
+        if not fm and not mlp_dims:
+            raise ValueError("fm=False and mlp_dims=[] leave out both parts")
+        self.fm = fm
         num_inputs = sum(field_sizes(field_dims))
         check_positive(num_factors=num_factors)
-        check_each_positive(mlp_dims, "mlp_dims")
         check_rate(drop_rate, "drop_rate")
         self.embedding = nn.Embedding(num_inputs, num_factors)
-        self.fc = nn.Embedding(num_inputs, 1)
-        self.linear_layer = nn.Dense(1, in_units=1)
+        if fm:
+            self.fc = nn.Embedding(num_inputs, 1)
+            self.linear_layer = nn.Dense(1, in_units=1)
         self.mlp = nn.HybridSequential()
         width = len(field_dims) * num_factors
         for units in mlp_dims:
             self.mlp.add(nn.Dense(units, activation="relu", in_units=width))
             self.mlp.add(nn.Dropout(drop_rate))
             width = units
-        self.mlp.add(nn.Dense(1, in_units=width))
+        if mlp_dims:
+            self.mlp.add(nn.Dense(1, in_units=width))
 
     def hybrid_forward(self, F, x):
         """Return the logits (B, 1) of rows of indices `x`, int (B, fields)."""
-        embed_x = self.embedding(x)  # (B, fields, k)
-        linear = self.linear_layer(F.np.sum(self.fc(x), axis=(1, 2), keepdims=True))
-        deep = self.mlp(F.npx.batch_flatten(embed_x))
-        return linear + pairwise(F, embed_x) + deep
+        embed_x, logits = self.embedding(x), []  # (B, fields, k)
+        if self.fm:
+            weights = F.np.sum(self.fc(x), axis=(1, 2), keepdims=True)
+            logits += [self.linear_layer(weights), pairwise(F, embed_x)]
+        if len(self.mlp):
+            logits.append(self.mlp(F.npx.batch_flatten(embed_x)))
+        return reduce(add, logits)

@@ -10,36 +10,46 @@ from d2l_recsys.engine.layers import RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predict
+from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
 class MF(RankingModel):
     """Matrix factorization with biases: ``p_u . q_i + b_u + b_i``.
 
+    ``biases=False`` leaves out ``b_u`` and ``b_i``.
+
     Koren, Bell and Volinsky, "Matrix factorization techniques for recommender
     systems", Computer 42(8), 2009. Section: ``mf``.
     """
 
     def __init__(
-        self, num_factors: int, num_users: int, num_items: int, **kwargs: Any
+        self,
+        num_factors: int,
+        num_users: int,
+        num_items: int,
+        biases: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_positive(
             num_factors=num_factors, num_users=num_users, num_items=num_items
         )
-        self.num_users, self.num_items = num_users, num_items
+        self.num_users, self.num_items, self.biases = num_users, num_items, biases
         self.P = nn.Embedding(num_users, num_factors)
         self.Q = nn.Embedding(num_items, num_factors)
-        self.user_bias = nn.Embedding(num_users, 1)
-        self.item_bias = nn.Embedding(num_items, 1)
+        if biases:
+            self.user_bias = nn.Embedding(num_users, 1)
+            self.item_bias = nn.Embedding(num_items, 1)
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
         users = F.np.expand_dims(user_id, 1)  # (B, 1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         p_u, q_i = self.P(users), self.Q(items)  # (B, 1, k), (B, n, k)
-        b_u, b_i = self.user_bias(users), self.item_bias(items)  # (B, 1, 1), (B, n, 1)
-        outputs = F.npx.batch_dot(q_i, p_u, transpose_b=True) + b_u + b_i
+        outputs = F.npx.batch_dot(q_i, p_u, transpose_b=True)  # (B, n, 1)
+        if self.biases:
+            outputs = outputs + self.user_bias(users) + self.item_bias(items)
         return F.npx.reshape_like(outputs, item_id)
 
 
@@ -63,7 +73,7 @@ def evaluator(
 def train_recsys_rating(
     net: gluon.Block,
     train_iter: Iterable,
-    test_iter: Iterable,
+    test_iter: Optional[Iterable],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     num_epochs: int,
@@ -72,14 +82,19 @@ def train_recsys_rating(
     inter_mat: Optional[np.ndarray] = None,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    valid_iter: Any = None,
 ) -> History:
     """Train a rating model, print the book's two lines and return the history.
 
     A training batch is [users (B,), items (B,), ratings (B,)], and the test RMSE is
-    ``evaluator(net, test_iter, devices)``. To train an autoencoder, pass the held-out
-    ratings as `inter_mat`. Then a batch is a matrix (B, n) of ratings, 0 if missing. It
-    is both input and label. The test RMSE is ``evaluator(net, test_iter, inter_mat,
-    devices)``.
+    ``evaluator(net, test_iter, devices)``. Of an autoencoder, a batch is a matrix
+    (B, n) of ratings, 0 if missing. It is both input and label. Pass the held-out
+    ratings as `inter_mat`. The test RMSE is ``evaluator(net, test_iter, inter_mat,
+    devices)``. Without `test_iter`, there is no test RMSE.
+
+    With `valid_iter`, of an autoencoder a second `inter_mat`, the net ends with the
+    parameters of the epoch with the lowest RMSE on it, and the metrics of this epoch
+    are printed.
 
     The printed loss is the mean over the ratings of the last epoch. The printed speed
     is in examples (rows of batches) per second of training. `devices` defaults to the
@@ -89,31 +104,28 @@ def train_recsys_rating(
     an autoencoder are rows, not cells (E14), batches may have any size (E34, E35), and
     the history is returned. Section: ``mf``.
     """
-    step = Step(net, loss, devices, _losses if inter_mat is None else _losses_of_rows)
+    check_validation(valid_iter, checkpoint=checkpoint)
+    step = Step(net, loss, devices, _losses)
+    tests = {"test_rmse": [test_iter], "valid_rmse": [valid_iter]}
+    if inter_mat is not None:
+        tests = {n: [test_iter, m] for n, m in zip(tests, (inter_mat, valid_iter))}
+    tests = {name: x for name, x in tests.items() if not any(a is None for a in x)}
 
     def evaluate(entry: Dict[str, float], outputs: Outputs) -> Dict[str, float]:
-        if inter_mat is None:
-            return {"test_rmse": evaluator(net, test_iter, step.devices)}
-        return {
-            "train_loss": entry["train_loss"] / mean_output(outputs),
-            "test_rmse": evaluator(net, test_iter, inter_mat, step.devices),
-        }
+        metrics = {n: evaluator(net, *x, step.devices) for n, x in tests.items()}
+        if outputs:  # the shares of rated cells, which an autoencoder's loss ignores
+            metrics["train_loss"] = entry["train_loss"] / mean_output(outputs)
+        return metrics
 
+    labels = {"train_loss": "train loss", "test_rmse": "test RMSE"}
     hooks = on_epoch, checkpoint
-    return fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
+    return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)
 
 
 def _losses(F, net, loss, *batch):
     *ids, ratings = batch
-    return loss(net(*ids), ratings)
-
-
-def _losses_of_rows(F, net, loss, rows):
+    if ids:
+        return loss(net(*ids), ratings)
     # L2Loss averages over all cells of a row, but only rated cells have an error.
-    return loss(net(rows), rows), F.np.mean((rows != 0).astype("float32"), axis=1)
-
-
-def _line(history: History) -> str:
-    return "train loss {train_loss:.3f}, test RMSE {test_rmse:.3f}".format(
-        **history[-1]
-    )
+    rated = F.np.mean((ratings != 0).astype("float32"), axis=1)
+    return loss(net(ratings), ratings), rated

@@ -1,16 +1,15 @@
 """Read, split and load the MovieLens data set. Section: ``movielens``."""
 
 import os
-from random import Random
 from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy
 import pandas as pd
 
-from d2l_recsys.data import frames
+from d2l_recsys.data import frames, splits
 from d2l_recsys.data.catalog import DATASETS, fetch
 from d2l_recsys.data.ratings import FORMATS, read_ratings
-from d2l_recsys.data.sizes import check_share, check_size, generator
+from d2l_recsys.data.sizes import check_share, check_size
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.runtime.backend import np
 
@@ -86,77 +85,48 @@ def split_data_ml100k(
     `seed` gives the same rows on every machine. ``seed='book'`` gives the split of the
     newest edition: of MovieLens 100K, 10,021 test rows.
 
-    'seq-aware' holds out the last rating of each user, and sorts the training rows by
-    user and time. If several rows share a user's last timestamp, the first in the order
-    of `data` is held out (E02). Users are split separately, so the test rows share
-    no common point in time (E03). Timestamps are numbers or datetime64.
+    'seq-aware' holds out the last rating of each user. If several rows share a user's
+    last timestamp, the first in the order of `data` is held out (E02). Users are split
+    separately, so the test rows share no common point in time (E03).
+
+    Two further modes hold out a share `test_ratio`: 'time' the latest ratings, so all
+    of them are later than all training ratings, and 'item-cold' all ratings of randomly
+    drawn items.
+
+    All modes but 'random' sort the training rows by user and time. Timestamps are
+    numbers or datetime64.
 
     Raises ValueError for an unknown mode or seed, for a ratio outside (0, 1), for data
-    without rows, and in 'seq-aware' mode for any ratio but the default, because it has
-    no effect (E10). Raises a ValueError that names the row of a user or a timestamp
-    that is missing or not a number.
+    without rows or from which no training row would be left, and in 'seq-aware' mode
+    for any ratio but the default, because it has no effect (E10). Raises a ValueError
+    that names the row of a user, an item or a timestamp that is missing or not a
+    number.
 
-    Differs from the book: the random split has its own seed (E04), and the seq-aware
-    split keeps the columns (E06). Section: ``movielens``.
+    Differs from the book: the random split has its own seed (E04). With the default, it
+    has 9905 test rows of MovieLens 100K, of which ``seed='book'`` shares 991. The
+    seq-aware split keeps the columns (E06). The last two modes are an addition.
+    Section: ``movielens``.
     """
     frames.check_frame(data)
+    if split_mode == "seq-aware":
+        if test_ratio != 0.1:
+            raise ValueError(
+                "test_ratio has no meaning in 'seq-aware' mode, which holds out one "
+                "rating per user: omit it, or use split_mode='random'"
+            )
+        return splits.last_of_each_user(data)
+    check_share(test_ratio, "test_ratio")
     if split_mode == "random":
-        check_share(test_ratio, "test_ratio")
-        in_test = _draws(seed, len(data)) >= 1 - test_ratio
+        in_test = splits.draws(seed, len(data)) >= 1 - test_ratio
         return data[~in_test], data[in_test]
-    if split_mode != "seq-aware":
-        raise ValueError(
-            f"split_mode must be 'random' or 'seq-aware', not {split_mode!r}"
-        )
-    if test_ratio != 0.1:
-        raise ValueError(
-            "test_ratio has no meaning in 'seq-aware' mode, which holds out one rating "
-            "per user: omit it, or use split_mode='random'"
-        )
-    return _hold_out_last(data)
-
-
-def _draws(seed: Union[int, str], rows: int) -> numpy.ndarray:
-    """Return a random number between 0 and 1 for each row."""
-    if seed == "book":
-        book = Random(0)
-        return numpy.fromiter((book.random() for _ in range(rows)), "float64", rows)
-    if isinstance(seed, str):
-        raise ValueError(f"seed must be an integer or 'book', not {seed!r}")
-    return generator(seed).random(rows)
-
-
-def _hold_out_last(data: pd.DataFrame) -> Tuple[pd.DataFrame, pd.DataFrame]:
-    given, times = frames.users(data), frames.times(data)
-    order = _by_user_and_time(given, times)
-    users, times = given[order], times[order]
-    first = numpy.ones(len(users), dtype=bool)  # among rows of one user and time
-    first[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
-    starts = numpy.flatnonzero(first)
-    last = numpy.ones(len(starts), dtype=bool)
-    last[:-1] = users[starts[1:]] != users[starts[:-1]]
-    held_out, owners = order[starts[last]], users[starts[last]]
-    in_train = numpy.ones(len(users), dtype=bool)
-    in_train[held_out] = False
-    train_data = data.iloc[order[in_train[order]]]
-    # The test users are in the order of their first rows, as in the book.
-    test_data = data.iloc[held_out[numpy.searchsorted(owners, pd.unique(given))]]
-    for part in (train_data, test_data):
-        part.index = pd.RangeIndex(len(part))
-    return train_data, test_data
-
-
-def _by_user_and_time(users: numpy.ndarray, times: numpy.ndarray) -> numpy.ndarray:
-    """Return the order of a stable sort by user and time."""
-    if users.dtype.kind != "i" or times.dtype.kind != "i":
-        return numpy.lexsort((times, users))  # the product below would lose digits
-    users, times = (x.astype("int64", copy=False) for x in (users, times))
-    first, last = int(times.min()), int(times.max())
-    span = last - first + 1
-    if (int(users.max()) + 1) * span >= 2**63 or users.min() < 0:
-        return numpy.lexsort((times, users))
-    # One key instead of two is ten times as fast if the rows are sorted by user.
-    return numpy.argsort(users * numpy.int64(span) + (times - first), kind="stable")
+    if split_mode == "time":
+        return splits.after_a_time(data, test_ratio)
+    if split_mode == "item-cold":
+        return splits.some_items(data, test_ratio, seed)
+    raise ValueError(
+        "split_mode must be 'random', 'seq-aware', 'time' or 'item-cold', not "
+        f"{split_mode!r}"
+    )
 
 
 def load_data_ml100k(
@@ -174,7 +144,10 @@ def load_data_ml100k(
     1..num_items, for a rating that is missing or not a number, and with 'explicit'
     feedback for a rating of 0. Raises ValueError for a matrix of 2^31 cells or more,
     which MXNet does not support. Use implicit feedback or :func:`split_and_load_ml100k`
-    for such data. Section: ``movielens``.
+    for such data.
+
+    Differs from the book: users, items and scores are arrays, not lists.
+    Section: ``movielens``.
     """
     check_size(num_users, "num_users", 0)
     check_size(num_items, "num_items", 0)
@@ -223,7 +196,8 @@ def split_and_load_ml100k(
     passed to :func:`read_data_ml100k`; `split_mode`, `test_ratio` and `seed` are passed
     to :func:`split_data_ml100k`.
 
-    Differs from the book: every epoch contains all training rows (E48).
+    Differs from the book: the loaders are instances of :class:`BatchLoader`, ids are
+    integers (E39), and every epoch contains all training rows (E48).
     Section: ``movielens``.
     """
     data, num_users, num_items = read_data_ml100k(data_dir, duplicates, name)

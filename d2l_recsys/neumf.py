@@ -2,10 +2,16 @@
 
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
-from d2l_recsys.data.ids import flat, id_pairs
+from d2l_recsys.data.ids import flat, id_pairs, single_items
 from d2l_recsys.data.interactions import num_users_of
-from d2l_recsys.data.sampling import Candidates, NegativeSampler
-from d2l_recsys.data.sizes import check_each_positive, check_positive, check_size
+from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
+from d2l_recsys.data.sizes import (
+    MAX_SIZE,
+    check_each_positive,
+    check_positive,
+    check_rate,
+    check_size,
+)
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import as_sequences, check_sizes, rank_held_out
@@ -13,17 +19,21 @@ from d2l_recsys.engine.layers import JoinedDense, RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
 from d2l_recsys.engine.pairs import pair_losses
+from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
 class NeuMF(RankingModel):
     """Neural matrix factorization: ``h . [p_u * q_i ; mlp([u_u ; v_i])]``.
 
-    `nums_hiddens` are the layer sizes of the MLP. ``nums_hiddens=[]`` leaves out the
-    MLP branch (GMF alone), ``gmf=False`` the other one (MLP alone). Returns raw scores.
+    `nums_hiddens` are the layer sizes of the MLP; `mlp_layers` is the first edition's
+    name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone),
+    ``gmf=False`` the other one (MLP alone). Each layer of the MLP is followed by
+    dropout with rate `dropout`. Returns raw scores.
 
     He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
-    from the book's classic edition: no sigmoid, with which BPR hardly trains (E20).
+    from the book's later editions: scores have the shape of `item_id`, not (B, 1). From
+    the classic one also: no sigmoid, with which BPR hardly trains (E20).
     """
 
     def __init__(
@@ -31,19 +41,30 @@ class NeuMF(RankingModel):
         num_factors: int,
         num_users: int,
         num_items: int,
-        nums_hiddens: Sequence[int],
+        nums_hiddens: Optional[Sequence[int]] = None,
         gmf: bool = True,
+        dropout: float = 0.0,
+        *,
+        mlp_layers: Optional[Sequence[int]] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (nums_hiddens is None) == (mlp_layers is None):
+            raise ValueError(
+                "pass the sizes of the MLP's layers once: as nums_hiddens or as "
+                "mlp_layers, its name in the first edition"
+            )
         check_positive(
             num_factors=num_factors, num_users=num_users, num_items=num_items
         )
+        nums_hiddens = mlp_layers if nums_hiddens is None else nums_hiddens
         check_each_positive(nums_hiddens, "nums_hiddens")
+        check_rate(dropout, "dropout")
+        nums_hiddens = list(nums_hiddens or [])
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
         self.num_users, self.num_items = num_users, num_items
-        self.gmf, self.nums_hiddens = gmf, list(nums_hiddens)
+        self.gmf, self.nums_hiddens = gmf, nums_hiddens
         sizes = [num_factors] * gmf + self.nums_hiddens[-1:]  # outputs of the branches
         if gmf:
             self.P = nn.Embedding(num_users, num_factors)
@@ -56,6 +77,8 @@ class NeuMF(RankingModel):
             for size, units in zip(nums_hiddens, nums_hiddens[1:]):
                 self.mlp.add(nn.Dense(units, "relu", flatten=False, in_units=size))
         self.prediction_layer = JoinedDense(1, sizes, use_bias=False)
+        # One block for all layers: as parts of `mlp`, they would change its numbering.
+        self.dropout = nn.Dropout(dropout)
 
     def hybrid_forward(self, F, user_id, item_id):
         """Score `item_id` (B,) or (B, n), in its shape, for users `user_id` (B,)."""
@@ -65,7 +88,10 @@ class NeuMF(RankingModel):
         if self.gmf:
             branches.append(self.P(users) * self.Q(items))
         if self.nums_hiddens:
-            branches.append(self.mlp([self.U(users), self.V(items)]))
+            x = [self.U(users), self.V(items)]
+            for layer in self.mlp:
+                x = self.dropout(layer(x))
+            branches.append(x)
         return F.npx.reshape_like(self.prediction_layer(branches), item_id)
 
 
@@ -76,10 +102,12 @@ class PRDataset(WithNegatives):
     arrays (n,). Each access draws new negatives, uniformly from the items that
     `candidates`, {user: [item, ...]}, does not list for the user. With `test_items`,
     {user: [held-out item]}, held-out items are not drawn either. This is the protocol
-    of the newest edition. It tells the model a little about the test set (E23).
+    of the newest edition. It tells the model a little about the test set (E23). With
+    ``negatives='popularity'``, an item's probability is proportional to the number of
+    times it occurs in `items`.
 
     Raises ValueError that names a user for whom no negative item is left, or the row of
-    an id that is out of range. Section: ``neumf``.
+    an id that is out of range, or for another name of `negatives`. Section: ``neumf``.
     """
 
     def __init__(
@@ -90,6 +118,7 @@ class PRDataset(WithNegatives):
         num_items: int,
         test_items: Optional[Candidates] = None,
         seed: int = 0,
+        negatives: str = "uniform",
     ) -> None:
         num_users = num_users_of(candidates)
         if test_items is not None:
@@ -99,7 +128,8 @@ class PRDataset(WithNegatives):
         if not len(pairs[0]):
             raise ValueError("users and items are empty: there are no interactions")
         self.users, self.items = (ids.astype("int32") for ids in pairs)
-        self.sampler = NegativeSampler(candidates, *sizes, test_items, seed)
+        weights = item_weights(negatives, self.items, num_items)
+        self.sampler = NegativeSampler(candidates, *sizes, test_items, seed, weights)
         self.columns = self.users, self.items
         self.sampler.check(self.users)
 
@@ -118,12 +148,7 @@ def hit_and_auc(
     """
     check_size(k, "k")
     ranked = flat({0: rankedlist}, "rankedlist")[1].tolist()
-    _, held_out, _ = flat({0: test_matrix}, "test_matrix")
-    if len(held_out) != 1:
-        raise ValueError(
-            f"test_matrix has {len(held_out)} held-out items, but must have exactly one"
-        )
-    (item,) = held_out
+    (item,) = single_items({0: test_matrix}, 1, MAX_SIZE).values()
     if item not in ranked:
         return 0, 0.0
     above, others = ranked.index(item), len(ranked) - 1
@@ -141,29 +166,31 @@ def evaluate_ranking(
     k: int = 50,
     ks: Optional[Sequence[int]] = None,
 ) -> Tuple:
-    """Rank each user's held-out item among all items that the user has not seen.
+    """Rank each user's held-out items among all items that the user has not seen.
 
-    `test_input` is {user: [held-out item]}, `seq` an int array (num_users, L) or None,
+    `test_input` is {user: [held-out items]}, `seq` an int array (num_users, L) or None,
     and `candidates` {user: [items seen in training]}. Users without a held-out item do
     not count. Returns the means over users of the hit rate at `k` and the AUC. With
-    `ks`, also returns precision, recall, NDCG and MRR at each cutoff, in a dictionary.
+    `ks`, also returns precision, recall, NDCG, MRR and MAP at each cutoff, in a
+    dictionary: see :func:`d2l_recsys.engine.metrics.ranking_metrics`.
 
-    Raises ValueError that names a user whose scores are NaN, who has not exactly one
-    held-out item, or who has seen it in training. Differs from the book: all items are
-    ranked (E27), and items that tie with the held-out one rank above it (E28).
+    Raises ValueError that names a user whose scores are NaN, or who has seen a held-out
+    item in training. Differs from the book: all items are ranked (E27), items that tie
+    with a held-out one rank above it (E28), and with several held-out items per user, a
+    user counts as one hit at most, and the AUC is that of all pairs (E29).
     Section: ``neumf``.
     """
     check_size(k, "k")
     sizes = num_users, num_items
-    ranks, ranked = rank_held_out(net, test_input, seq, candidates, sizes, devices)
-    result = RankingScores(hit_rate(ranks, k), auc(ranks, ranked))
+    ranks = rank_held_out(net, test_input, seq, candidates, sizes, devices)
+    result = RankingScores(hit_rate(ranks, k), auc(ranks))
     return result if ks is None else (*result, ranking_metrics(ranks, ks))
 
 
 def train_ranking(
     net: gluon.Block,
     train_iter: Iterable,
-    test_iter: Mapping[int, Sequence[int]],
+    test_iter: Optional[Mapping[int, Sequence[int]]],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     test_seq_iter: Optional[np.ndarray],
@@ -176,36 +203,49 @@ def train_ranking(
     eval_step: int = 1,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    valid: Optional[Tuple] = None,
 ) -> History:
     """Train a ranking model, print the book's two lines and return the history.
 
     A training batch is [users (B,), [sequences (B, L),] items (B,), negatives (B,)].
-    `test_iter` and `test_seq_iter` are `test_input` and `seq` of the `evaluator`, which
-    is called after the first epoch, every `eval_step` epochs and the last. The printed
-    loss is the mean over the last epoch's pairs. The speed is pairs per second of
-    training. After each epoch, `checkpoint` saves it and ``on_epoch(history)`` is run.
+    `test_iter`, `test_seq_iter` and `candidates` are the second to fourth arguments of
+    the `evaluator`, which is called after the first epoch, every `eval_step` epochs and
+    the last. Without `test_iter`, there is no test. With `valid`, these arguments for a
+    validation set, the net ends with the parameters of the epoch with the highest AUC
+    on it, and the metrics of this epoch are printed.
+
+    The printed loss is the mean over the last epoch's pairs. The speed is pairs per
+    second of training. After each epoch, `checkpoint` saves it and
+    ``on_epoch(history)`` is run.
 
     Differs from the book: the printed loss does not sum running sums (E32), the speed
     is that of training alone (E31), the last epoch is always evaluated (E33), batches
     may have any size (E34), and the history is returned. Section: ``neumf``.
     """
     check_size(eval_step, "eval_step")
+    check_validation(valid, checkpoint=checkpoint)
     check_sizes(net, num_users, num_items)
-    if evaluator is evaluate_ranking:
+    if evaluator is evaluate_ranking and test_iter is not None:
         as_sequences(net, test_seq_iter, num_users)
     step = Step(net, loss, devices, pair_losses)
+    sizes = num_users, num_items
+    tests = {"test": (test_iter, test_seq_iter, candidates), "valid": valid}
 
     def evaluate(entry: Dict[str, float], _: Outputs) -> Dict[str, float]:
+        metrics: Dict[str, float] = {}
         if entry["epoch"] % eval_step and entry["epoch"] not in (1, num_epochs):
-            return {}
-        test = test_iter, test_seq_iter, candidates, num_users, num_items
-        scores = evaluator(net, *test, step.devices)
-        return {"test_hit_rate": float(scores[0]), "test_auc": float(scores[1])}
+            return metrics
+        for name, test in tests.items():
+            if test is not None and test[0] is not None:
+                hit_rate, auc, *_ = evaluator(net, *test, *sizes, step.devices)
+                metrics[f"{name}_hit_rate"] = float(hit_rate)
+                metrics[f"{name}_auc"] = float(auc)
+        return metrics
 
+    labels = {
+        "train_loss": "train loss",
+        "test_hit_rate": "test hit rate",
+        "test_auc": "test AUC",
+    }
     hooks = on_epoch, checkpoint
-    return fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
-
-
-def _line(history: History) -> str:
-    line = "train loss {train_loss:.3f}, test hit rate {test_hit_rate:.3f}"
-    return (line + ", test AUC {test_auc:.3f}").format(**history[-1])
+    return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)

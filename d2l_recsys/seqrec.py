@@ -5,7 +5,7 @@ from typing import Any, Optional, Sequence, Tuple
 import numpy
 
 from d2l_recsys.data.interactions import Interactions
-from d2l_recsys.data.sampling import Candidates, NegativeSampler
+from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
 from d2l_recsys.data.sizes import check_positive, check_rate, check_size
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
@@ -85,7 +85,7 @@ class Caser(RankingModel):
 
         `user_id` has shape (B,), and `seq`, the users' latest items, (B, L).
         """
-        x = user_emb = self.P(user_id)  # (B, k)
+        user_emb = self.P(user_id)  # (B, k)
         out = []
         if self.d or self.d_prime:
             item_embs = self.Q(seq)  # (B, L, k)
@@ -96,6 +96,8 @@ class Caser(RankingModel):
         if out:
             z = self.fc(self.dropout(F.np.concatenate(out, axis=1)))  # (B, k)
             x = F.np.concatenate([z, user_emb], axis=1)
+        else:  # add zeros, because MXNet warns about an input without any effect
+            x = user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         scores = F.npx.batch_dot(self.Q_prime(items), F.np.expand_dims(x, 2))
         return F.npx.reshape_like(scores + self.b(items), item_id)
@@ -116,12 +118,14 @@ class SeqDataset(WithNegatives):
     A history of at most L items gives one window, padded on the left with the id
     `num_items`. `test_seq`, int32 (num_users, L), holds the latest items of each user.
 
-    `user_ids` and `item_ids` (n,) are sorted by time for each user. `candidates` and
-    `test_items` determine the negatives as in :class:`d2l_recsys.neumf.PRDataset`.
+    `user_ids` and `item_ids` (n,) are sorted by time for each user. `candidates`,
+    `test_items` and `negatives` determine the negatives as in
+    :class:`d2l_recsys.neumf.PRDataset`.
 
-    Raises ValueError if L is below 1, or if a user has no history or no negative item
-    left. Section: ``seqrec``. Differs from the book: short histories neither crash nor
-    contain their target in the input (E38), and ids are integers (E39).
+    Raises ValueError if L is below 1, if a user has no history or no negative item
+    left, or for an unknown name of `negatives`. Section: ``seqrec``. Differs from the
+    book: short histories neither crash nor contain their target in the input (E38), ids
+    are integers (E39), and `test_seq` is a NumPy array.
     """
 
     def __init__(
@@ -134,13 +138,15 @@ class SeqDataset(WithNegatives):
         candidates: Candidates,
         test_items: Optional[Candidates] = None,
         seed: int = 0,
+        negatives: str = "uniform",
     ) -> None:
         check_positive(L=L, num_users=num_users, num_items=num_items)
         history = Interactions(user_ids, item_ids, num_users, num_items)
         self.seq_users, windows, self.test_seq = _windows(history, L)
         self.seq_items, self.seq_tgt = windows[:, :L], windows[:, L:]
+        weights = item_weights(negatives, history.items, num_items)
         self.sampler = NegativeSampler(
-            candidates, num_users, num_items, test_items, seed
+            candidates, num_users, num_items, test_items, seed, weights
         )
         self.columns = self.seq_users, self.seq_items, self.seq_tgt
         self.sampler.check(self.seq_users)

@@ -121,10 +121,10 @@ def full_ranks():
     found, sizes = {}, (USERS, ITEMS)
     for n in (1, 2, len(HELD_OUT)):
         test = dict([*HELD_OUT.items()][:n])
-        ranks, ranked = full_ranking.rank_held_out(
+        result = full_ranking.rank_held_out(
             net, test, None, CANDIDATES, sizes, [mx.cpu()], pairs=2 * ITEMS
         )
-        found[f"ranks {n}"], found[f"ranked {n}"] = ranks, ranked
+        found[f"ranks {n}"], found[f"ranked {n}"] = result.ranks, result.ranked
     return found
 
 

@@ -1,14 +1,16 @@
 """Load the data of the scripts `ctr`, `fm` and `deepfm`, and split it into parts."""
 
 from pathlib import Path
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, tabbed
+from d2l_recsys.data.rating_fields import rating_fields
 from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
 
 
 class CTRParts(NamedTuple):
@@ -30,13 +32,20 @@ class CTRParts(NamedTuple):
 
 
 def load_ctr(
-    folder: Path, data_name: str, seed: int = 0, valid_share: float = 0
+    folder: Path,
+    data_name: str,
+    seed: int = 0,
+    valid_share: float = 0,
+    min_count: int = 4,
+    num_bins: int = 20,
 ) -> CTRParts:
     """Read the data set `data_name` from `folder`, or read the user's own file.
 
     If `folder` is a file, each line is a label and fields, separated by tabs; a random
     sixth of its rows becomes the test part. A random share `valid_share` of the
-    training rows becomes the validation part.
+    training rows becomes the validation part. In each field, values that occur fewer
+    than `min_count` times in the training part share an index; numbers are divided into
+    `num_bins` quantile bins.
 
     Raises ValueError if a file has no tabs or too few rows, or a line is invalid.
     """
@@ -54,10 +63,52 @@ def load_ctr(
         more = [folder / "dev.csv"] if (folder / "dev.csv").is_file() else []
         train = read_table([folder / "train.csv", *more], layout)
         test = read_table(folder / "test.csv", layout)
+    return _encoded(train, test, valid_share, rng, min_count, num_bins)
+
+
+def load_movielens(
+    folder: Path,
+    fields: Sequence[str],
+    threshold: Optional[float] = None,
+    seed: int = 0,
+    valid_share: float = 0,
+    min_count: int = 4,
+) -> CTRParts:
+    """Read MovieLens 100K from `folder`, with a row of `fields` for each rating.
+
+    A random tenth of the rows becomes the test part. The labels are the ratings, or
+    with `threshold`, whether a rating is at least so high.
+
+    Raises ValueError if with `threshold` all labels are equal, or a line is invalid.
+    """
+    data, num_users, num_items = read_data_ml100k(folder)
+    if threshold is not None and (data["rating"] >= threshold).nunique() < 2:
+        lowest, highest = data["rating"].min(), data["rating"].max()
+        raise ValueError(
+            f"with threshold {threshold:g}, all ratings have the same label: choose a "
+            f"threshold above {lowest:g} and at most {highest:g}"
+        )
+    train, test = (
+        rating_fields(part, folder, fields, threshold)
+        for part in split_data_ml100k(data, num_users, num_items, "random", seed=seed)
+    )
+    rng = numpy.random.default_rng(seed)
+    return _encoded(train, test, valid_share, rng, min_count)
+
+
+def _encoded(
+    train: Table,
+    test: Table,
+    valid_share: float,
+    rng: numpy.random.Generator,
+    min_count: int,
+    num_bins: int = 20,
+) -> CTRParts:
+    """Encode the parts with the vocabulary of the training part."""
     valid = None
     if valid_share:
         train, valid = _split(train, valid_share, rng)
-    fitted = CTRDataset.from_table(train)
+    fitted = CTRDataset.from_table(train, min_threshold=min_count, num_bins=num_bins)
     known = fitted.feat_mapper, fitted.defaults
     return CTRParts(
         fitted,

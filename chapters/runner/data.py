@@ -4,7 +4,7 @@ import argparse
 import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from d2l_recsys.data import catalog
 from d2l_recsys.data.ratings import FORMATS, count_ratings
@@ -53,6 +53,10 @@ NOT_THE_BOOKS = """\
 def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
     """Return the folder of the data and its name; warn if it is not the book's data."""
     real, title = family.real, DATA_TITLES[family.real]
+    if args.data == MOVIELENS.real and family is not MOVIELENS:
+        if not args.smoke:
+            _warn(f"{DATA_TITLES[args.data]} instead of {title}, as requested.")
+        return find_data(args, MOVIELENS)
     if args.smoke:
         return catalog.fetch(f"{real}-smoke"), "smoke"
     if args.data == "synthetic":
@@ -139,16 +143,19 @@ def _warn(reason: str) -> None:
     print(NOT_THE_BOOKS.format(reason=reason), flush=True)
 
 
-def data_argument(slug: str, family: Family) -> Dict[str, Any]:
-    """Return the arguments of ``add_argument`` for --data."""
+def data_argument(
+    slug: str, family: Family, more: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """Return the arguments of ``add_argument`` for --data, which also takes `more`."""
     if slug == "__main__":
         families = [MOVIELENS, *FAMILY_OF.values()]
         return {"choices": sorted({name for f in families for name in f.names})}
     if not family.files:
         return {"choices": list(family.names)}
+    names = (*family.names, *more)
     return {
-        "type": partial(_name_or_file, family.names),
-        "metavar": f"{{{','.join(family.names)}}}|FILE",
+        "type": partial(_name_or_file, names),
+        "metavar": f"{{{','.join(names)}}}|FILE",
     }
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from chapters.runner.data import (
     FAMILY_OF,
@@ -18,29 +18,28 @@ from chapters.runner.data import (
 )
 from chapters.runner.failures import in_one_line
 from chapters.runner.run import Run
+from chapters.runner.settings import Settings, natural
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.devices import contexts, seed_everything, try_all_gpus
 from d2l_recsys.runtime.workers import worker
-from d2l_recsys.tools.command_line import (
-    Parser,
-    positive,
-    positive_number,
-    read_devices,
-)
+from d2l_recsys.tools.command_line import positive, read_devices
 from d2l_recsys.tools.curves import in_notebook
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show all defaults except None and False."""
+    """Show all defaults except None and those of flags."""
 
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
-        if action.default in (None, False, argparse.SUPPRESS):
+        if action.nargs == 0 or action.default in (None, argparse.SUPPRESS):
             return action.help
         return super()._get_help_string(action)
 
 
-class Options(Parser):
-    """The options of the script `slug`. An invalid option exits with code 2."""
+class Options(Settings):
+    """The options of the script `slug`. An invalid option exits with code 2.
+
+    With `movielens`, a script for CTR data also takes ``--data ml-100k``.
+    """
 
     def __init__(
         self,
@@ -48,6 +47,7 @@ class Options(Parser):
         epochs: Optional[int] = None,
         batch_size: Optional[int] = None,
         of_ratings: bool = False,
+        movielens: bool = False,
     ) -> None:
         super().__init__(
             prog=f"python -m chapters.{slug}",
@@ -57,7 +57,9 @@ class Options(Parser):
         self.slug, self.family = slug, FAMILY_OF.get(slug, MOVIELENS)
         self.batch_size, self.of_ratings = batch_size, of_ratings
         self._add_training_options(epochs)
-        self._add_data_options()
+        self._add_data_options((MOVIELENS.real,) if movielens else ())
+        if movielens:
+            self.add_movielens()
 
     def _add_training_options(self, epochs: Optional[int]) -> None:
         add = partial(self.add_argument, type=positive, metavar="N")
@@ -65,7 +67,7 @@ class Options(Parser):
         book = f" (default: {self.batch_size}" if self.batch_size else ""
         book += " for each 100,000 ratings" if self.of_ratings else ""
         add("--batch-size", help=f"examples per batch{book and book + ')'}")
-        add("--seed", type=_seed, default=0, help="seed of all random draws")
+        add("--seed", type=natural, default=0, help="seed of all random draws")
         self.add_argument(
             "--devices",
             type=_devices,
@@ -80,13 +82,13 @@ class Options(Parser):
                 "python -m d2l_recsys launch",
             )
 
-    def _add_data_options(self) -> None:
+    def _add_data_options(self, more: Sequence[str]) -> None:
         real = self.family.real
         self.add_argument(
             "--data",
             default="auto",
             help=f"auto: {real}, or synthetic data if it is not available",
-            **data_argument(self.slug, self.family),
+            **data_argument(self.slug, self.family, more),
         )
         self.add_argument(
             "--data-dir",
@@ -123,19 +125,6 @@ class Options(Parser):
             help="continue from the state in --checkpoint",
         )
 
-    def add_ctr_training(self, lr: float) -> None:
-        """Add the options --lr, by default `lr`, and --patience."""
-        self.add_argument(
-            "--lr", type=positive_number, default=lr, help="learning rate of Adam"
-        )
-        self.add_argument(
-            "--patience",
-            type=positive,
-            metavar="N",
-            help="hold out a tenth of the training data, stop when its log loss has "
-            "not improved for N epochs, and keep the best epoch",
-        )
-
     def parse(self) -> Run:
         """Parse the command line and find the data.
 
@@ -144,15 +133,19 @@ class Options(Parser):
 
         Sets the seeds. Exits if an option is invalid or the data is not available.
         """
-        given = shlex.split(os.environ.get("D2L_RECSYS_ARGS", ""))
-        args = self.parse_args(given if in_notebook() else None)
+        words = sys.argv[1:]
+        if in_notebook():
+            words = shlex.split(os.environ.get("D2L_RECSYS_ARGS", ""))
+        args = self.parse_args(words)
+        self.check_needs(args, words)
         if args.smoke and args.epochs:
             args.epochs = min(args.epochs, 2)
         args.devices = args.devices or try_all_gpus()
         if args.resume and not args.checkpoint:
             self.error("argument --resume: needs --checkpoint DIR")
-        if args.checkpoint and vars(args).get("patience"):
-            self.error("argument --checkpoint: cannot be used with --patience")
+        for name in ("patience", "validation"):
+            if args.checkpoint and vars(args).get(name):
+                self.error(f"argument --checkpoint: cannot be used with --{name}")
         if vars(args).get("kvstore") == "dist_sync":
             self._join()
         self.make_folder(args.out)
@@ -202,12 +195,6 @@ class Options(Parser):
             self.error(f"argument --kvstore: {error}")
         if worker.rank:  # all workers would print the same
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a non-negative integer")
-    return int(text)
 
 
 def _folder(text: str) -> Path:

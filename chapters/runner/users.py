@@ -6,21 +6,31 @@ import pandas as pd
 
 
 def check_users(
-    ids: Sequence[int], train: pd.DataFrame, excluded: pd.DataFrame, num_items: int
+    ids: Sequence[int],
+    train: pd.DataFrame,
+    excluded: pd.DataFrame,
+    num_items: int,
+    negatives: str = "uniform",
 ) -> None:
     """Check that each user with training ratings has an item that can be a negative.
 
     `excluded` holds the ratings whose items are never drawn. ``ids[u - 1]`` is the id
-    in the file of user `u`.
+    in the file of user `u`. By 'popularity', only items with training ratings are drawn
+    as `negatives`.
 
     Raises a ValueError that names the id. The data sets would name the index.
     """
+    where = ""
+    if negatives == "popularity":
+        rated = train["item_id"].unique()
+        excluded = excluded[excluded["item_id"].isin(rated)]
+        num_items, where = len(rated), " in the training data"
     counts = excluded["user_id"].value_counts()
     for user in train["user_id"].unique():
         if counts[user] == num_items:
             raise ValueError(
-                f"user {ids[user - 1]} has rated all {num_items} items, so no item is "
-                "left to be a negative: leave the user out of the file"
+                f"user {ids[user - 1]} has rated all {num_items} items{where}, so no "
+                "item is left to be a negative: leave the user out of the file"
             )
 
 

@@ -10,11 +10,20 @@ from d2l_recsys.data.ids import numbers, row_outside
 
 def users(data: pd.DataFrame) -> numpy.ndarray:
     """Return the users (n,); raise a ValueError that names a row without one."""
-    ids = _column(data, 0, "user id")
+    return _ids(data, 0, "user id")
+
+
+def items(data: pd.DataFrame) -> numpy.ndarray:
+    """Return the items (n,); raise a ValueError that names a row without one."""
+    return _ids(data, 1, "item id")
+
+
+def _ids(data: pd.DataFrame, place: int, what: str) -> numpy.ndarray:
+    ids = _column(data, place, what)
     if ids.dtype.kind == "f":
         row = int((ids != numpy.floor(ids)).argmax())
         raise ValueError(
-            f"row {row} of data: user id {ids[row]} is not an integer in the range of "
+            f"row {row} of data: {what} {ids[row]} is not an integer in the range of "
             "int64"
         )
     return ids

@@ -36,9 +36,8 @@ def single_items(
     for user, size in zip(test_items, sizes):
         if size != 1:
             raise ValueError(
-                f"user {user} (counted from 0) has {size} held-out items, but the "
-                "evaluation needs exactly one per user: split with "
-                "split_mode='seq-aware'"
+                f"user {user} (counted from 0) has {size} held-out items, but there "
+                "must be exactly one: evaluate_ranking takes several"
             )
     check_range(users, items, num_users, num_items, "test_input")
     return dict(zip(users.tolist(), items.tolist()))

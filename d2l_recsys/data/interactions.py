@@ -1,6 +1,6 @@
 """User-item interactions in one container, with memory linear in their number."""
 
-from typing import Collection, Mapping, Union
+from typing import Collection, Mapping, Tuple, Union
 
 import numpy
 
@@ -76,6 +76,18 @@ class Interactions:
     def keys(self) -> numpy.ndarray:
         """Return the sorted distinct values of ``user * num_items + item``."""
         return numpy.unique(self.users * self.num_items + self.items)
+
+    def places(self, users: numpy.ndarray) -> numpy.ndarray:
+        """Return the places in `items` of the items of `users` (B,), user by user."""
+        counts = self.counts[users]
+        starts = numpy.cumsum(counts) - counts
+        within = numpy.arange(counts.sum()) - numpy.repeat(starts, counts)
+        return numpy.repeat(self.offsets[users], counts) + within
+
+    def cells(self, users: numpy.ndarray) -> Tuple[numpy.ndarray, numpy.ndarray]:
+        """Return rows and columns of the items of `users` in a matrix (B, items)."""
+        rows = numpy.repeat(numpy.arange(len(users)), self.counts[users])
+        return rows, self.items[self.places(users)]
 
 
 def num_users_of(

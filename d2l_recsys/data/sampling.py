@@ -1,4 +1,4 @@
-"""Negative sampling: draw items that a user has not interacted with, uniformly."""
+"""Negative sampling: draw items that a user has not interacted with."""
 
 import os
 from typing import Optional, Union
@@ -11,14 +11,34 @@ from d2l_recsys.data.sizes import generator
 Candidates = Union[Interactions, UserItems]
 
 
+def item_weights(
+    negatives: str, items: numpy.ndarray, num_items: int
+) -> Optional[numpy.ndarray]:
+    """Return the `weights` of a sampler: None for 'uniform', else the items' counts.
+
+    Raises ValueError unless `negatives` is 'uniform' or 'popularity'.
+    """
+    if negatives not in ("uniform", "popularity"):
+        raise ValueError(
+            f"negatives must be 'uniform' or 'popularity', not {negatives!r}"
+        )
+    if negatives == "uniform":
+        return None
+    return numpy.bincount(items, minlength=num_items)
+
+
 class NegativeSampler:
-    """Draw negative items for users, each allowed item with the same probability.
+    """Draw negative items for users, with probabilities proportional to `weights`.
 
     A user's `seen` items and `held_out` items (if given) are excluded; all others are
-    allowed. A draw takes one random number r and finds the r-th allowed item. There are
-    i minus the number of smaller excluded items before item i, so one binary search
-    among the excluded items is enough. No draw is rejected, and memory is linear in the
-    number of interactions.
+    allowed. By default, they are equally likely. `weights` are integers (num_items,).
+
+    Imagine each item as an interval as long as its weight, in a row of all items. A
+    draw takes one random number r and finds the r-th place of those that belong to
+    allowed items: r plus the lengths of the excluded items before it. One binary search
+    among the excluded items finds their number, and with `weights`, another one finds
+    the item at that place. No draw is rejected, and memory is linear in the number of
+    interactions.
     """
 
     def __init__(
@@ -28,6 +48,7 @@ class NegativeSampler:
         num_items: int,
         held_out: Optional[Candidates] = None,
         seed: int = 0,
+        weights: Optional[numpy.ndarray] = None,
     ) -> None:
         keys = Interactions.of(seen, num_users, num_items).keys()
         if held_out is not None:
@@ -36,12 +57,19 @@ class NegativeSampler:
         users, items = numpy.divmod(keys, num_items)
         counts = numpy.bincount(users, minlength=num_users)
         self._first = numpy.cumsum(counts) - counts
-        # The number of allowed items before each excluded one. An offset of
-        # num_items + 1 per user keeps the users apart, so one search serves them all.
-        place = numpy.arange(len(keys)) - self._first[users]
-        self._step = num_items + 1
-        self._preceding = users * self._step + items - place
-        self.allowed = num_items - counts
+        self._ends = self._skipped = None
+        starts, total, skipped = items, num_items, numpy.arange(len(keys) + 1)
+        if weights is not None:
+            self._ends = numpy.cumsum(weights, dtype="int64")
+            starts, total = (self._ends - weights)[items], int(self._ends[-1])
+            self._skipped = skipped = numpy.append(0, numpy.cumsum(weights[items]))
+        # The number of allowed places before each excluded item. An offset of total + 1
+        # per user keeps the users apart, so one search serves them all.
+        place = skipped[:-1] - skipped[self._first][users]
+        self._step = total + 1
+        self._preceding = users * self._step + starts - place
+        self.allowed = total - (skipped[self._first + counts] - skipped[self._first])
+        self._last_id = num_items - 1
         self.seed, self._rng = seed, generator(seed)
         self._process = os.getpid()
 
@@ -55,15 +83,16 @@ class NegativeSampler:
 
     def largest_id(self) -> numpy.ndarray:
         """Return the largest id that can be drawn, shape (1,)."""
-        return numpy.array([self._step - 2])
+        return numpy.array([self._last_id])
 
     def check(self, users: numpy.ndarray) -> None:
         """Raise a ValueError that names the first user for whom no item is allowed."""
         empty = numpy.flatnonzero(self.allowed[users] < 1)
         if len(empty):
+            every = "every item" if self._ends is None else "every item with a weight"
             raise ValueError(
                 f"user {numpy.ravel(users)[empty[0]]} (counted from 0) has interacted "
-                "with every item: no negative item can be drawn. Leave out this user's "
+                f"with {every}: no negative item can be drawn. Leave out this user's "
                 "rows."
             )
 
@@ -80,4 +109,7 @@ class NegativeSampler:
         order = numpy.argsort(flat)
         smaller[order] = numpy.searchsorted(self._preceding, flat[order], side="right")
         smaller = smaller.reshape(key.shape)
-        return (drawn + smaller - self._first[users]).astype("int32")
+        if self._ends is None or self._skipped is None:
+            return (drawn + smaller - self._first[users]).astype("int32")
+        place = drawn + self._skipped[smaller] - self._skipped[self._first[users]]
+        return numpy.searchsorted(self._ends, place, side="right").astype("int32")

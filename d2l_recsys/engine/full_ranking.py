@@ -1,21 +1,23 @@
 """Score all items for many users, to rank held-out items and to recommend."""
 
-from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.data.ids import numbers, single_items
+from d2l_recsys.data.ids import check_range, flat, numbers
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
 from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.id_check import check_inputs
+from d2l_recsys.engine.metrics import HeldOutRanks
 from d2l_recsys.engine.predict import forward
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
 PAIRS = 2**16  # user-item pairs scored at a time
+_Cells = Tuple[numpy.ndarray, numpy.ndarray]  # rows and columns
 
 
 def scores_of_all_items(
@@ -102,59 +104,118 @@ def as_sequences(net: gluon.Block, seq: Any, num_users: int) -> Optional[numpy.n
 
 def rank_held_out(
     net: gluon.Block,
-    test_input: Mapping[int, Sequence[int]],
+    test_input: Candidates,
     seq: Optional[np.ndarray],
     candidates: Candidates,
     sizes: Tuple[int, int],
     devices: Optional[Sequence[mx.Context]] = None,
     pairs: int = PAIRS,
-) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """Rank each user's held-out item among the items that the user has not seen.
+) -> HeldOutRanks:
+    """Rank each user's held-out items among the items that the user has not seen.
 
     The arguments are those of ``evaluate_ranking``; `sizes` are the numbers of users
-    and items. For each user of `test_input`, returns the rank, from 1, and the number
-    of ranked items. Ties count against the held-out item. With several workers, each
-    worker scores its share of the users, and all return the same result.
+    and items. Ties count against held-out items. With several workers, each worker
+    scores its share of the users, and all return the same result.
 
     Raises ValueError if there is no user, or if a held-out item was seen in training.
     The message names the user.
     """
-    held_out = single_items(test_input, *sizes)
+    held_out = _held_out(test_input, *sizes)
     seen = Interactions.of(candidates, *sizes)
-    for user, item in held_out.items():
-        if item in seen.of_user(user):
-            raise ValueError(
-                f"item {item} of user {user} is held out, but was also seen in "
-                "training: the training and test sets must not overlap"
-            )
-    if not held_out:
-        raise ValueError("test_input is empty: there is nothing to rank")
-    users, items = (numpy.array(list(x)) for x in (held_out, held_out.values()))
-    ranks, ranked = result = numpy.zeros((2, len(users)), dtype="float32")
-    todo = numpy.arange(worker.rank, len(users), worker.num_workers)
+    users = numpy.flatnonzero(held_out.counts)
+    above = numpy.zeros(len(held_out), dtype="float32")
+    ranked = numpy.zeros(held_out.num_users, dtype="float32")
+    todo = users[worker.rank :: worker.num_workers]
     devices = devices_of(net, devices)
     for chunk, scores in scores_of_all_items(
-        net, users[todo], seq, seen.num_items, devices, pairs
+        net, todo, seq, seen.num_items, devices, pairs
     ):
-        now, todo = todo[: len(chunk)], todo[len(chunk) :]
-        own_score = numpy.take_along_axis(scores, items[now, None], axis=1)
-        unseen = numpy.ones(scores.shape, dtype=bool)
-        unseen[seen_cells(seen, chunk)] = False
-        ranks[now] = (unseen & (scores >= own_score)).sum(axis=1)
-        ranked[now] = unseen.sum(axis=1)
-    ranks, ranked = worker.merge(result).astype("int64")
-    return ranks, ranked
+        known = _distinct_cells(seen, chunk)
+        _check_disjoint(chunk, held_out.cells(chunk), known, seen.num_items)
+        above[held_out.places(chunk)] = _rivals_above(scores, known, held_out, chunk)
+        counts = numpy.bincount(known[0], minlength=len(chunk))
+        ranked[chunk] = seen.num_items - counts
+    above, ranked = worker.merge(above), worker.merge(ranked)
+    # Sort the items of each user by the number of rivals above them.
+    above = above[numpy.lexsort((above, held_out.users))].astype("int64")
+    starts, counts = held_out.offsets[users], held_out.counts[users]
+    place = numpy.arange(len(above)) - numpy.repeat(starts, counts)
+    return HeldOutRanks(above + place + 1, starts, ranked[users].astype("int64"))
 
 
-def seen_cells(
-    seen: Interactions, users: numpy.ndarray
-) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """Return the cells of a (B, items) matrix that `users` (B,) have seen."""
-    counts = seen.counts[users]
-    rows = numpy.repeat(numpy.arange(len(users)), counts)
-    starts = numpy.cumsum(counts) - counts
-    within = numpy.arange(len(rows)) - numpy.repeat(starts, counts)
-    return rows, seen.items[numpy.repeat(seen.offsets[users], counts) + within]
+def _held_out(test_input: Candidates, num_users: int, num_items: int) -> Interactions:
+    """Return the held-out items; check that each user has some, and none twice."""
+    if not isinstance(test_input, Interactions):
+        users, items, sizes = flat(test_input, "test_input")
+        for user, size in zip(test_input, sizes):
+            if not size:
+                raise ValueError(
+                    f"user {user} (counted from 0) has no held-out item: leave the "
+                    "user out of test_input"
+                )
+        check_range(users, items, num_users, num_items, "test_input")
+        test_input = Interactions(users, items, num_users, num_items)
+    if not len(test_input):
+        raise ValueError("test_input is empty: there is nothing to rank")
+    keys, counts = numpy.unique(
+        test_input.users * num_items + test_input.items, return_counts=True
+    )
+    if counts.max() > 1:
+        user, item = divmod(int(keys[counts.argmax()]), num_items)
+        raise ValueError(
+            f"item {item} of user {user} (both counted from 0) is held out twice"
+        )
+    return test_input
+
+
+def _distinct_cells(seen: Interactions, users: numpy.ndarray) -> _Cells:
+    """Return the distinct cells of a matrix (B, items) that `users` (B,) have seen."""
+    rows, items = seen.cells(users)
+    rows, items = numpy.divmod(
+        numpy.unique(rows * seen.num_items + items), seen.num_items
+    )
+    return rows, items
+
+
+def _check_disjoint(
+    users: numpy.ndarray, held_out: _Cells, known: _Cells, num_items: int
+) -> None:
+    """Raise a ValueError that names a user and an item in both sets of cells."""
+    first, second = (rows * num_items + items for rows, items in (held_out, known))
+    both = numpy.intersect1d(first, second, assume_unique=True)
+    if len(both):
+        row, item = divmod(int(both[0]), num_items)
+        raise ValueError(
+            f"item {item} of user {users[row]} is held out, but was also seen in "
+            "training: the training and test sets must not overlap"
+        )
+
+
+def _rivals_above(
+    scores: numpy.ndarray, known: _Cells, held_out: Interactions, users: numpy.ndarray
+) -> numpy.ndarray:
+    """Count the rivals that score as high as a held-out item, or higher.
+
+    `scores` (B, items) are those of `users` (B,). Rivals are all items but the `known`
+    cells and the held-out ones. Returns one number for each held-out item of `users`.
+    """
+    rows, items = held_out.cells(users)
+    own = scores[rows, items]
+    place = numpy.arange(len(rows)) - numpy.searchsorted(rows, rows)
+    excluded = [(r, scores[r, i]) for r, i in ((rows, items), known)]
+    above = numpy.empty(len(rows), dtype="int64")
+    for turn in range(place.max() + 1):  # one held-out item of each user at a time
+        now = place == turn
+        limits = numpy.full(len(users), numpy.inf, dtype=scores.dtype)
+        limits[rows[now]] = own[now]
+        # With one held-out item per user, no copy is needed.
+        part = scores if now.all() else scores[rows[now]]
+        counts = numpy.count_nonzero(part >= own[now, None], axis=1)
+        for owners, values in excluded:
+            high = owners[values >= limits[owners]]
+            counts -= numpy.bincount(high, minlength=len(users))[rows[now]]
+        above[now] = counts
+    return above
 
 
 def recommend(

@@ -6,6 +6,7 @@ from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.neumf import PRDataset
 from d2l_recsys.runtime.backend import gluon
+from d2l_recsys.seqrec import SeqDataset
 
 SEEN = {0: [1, 3, 4], 1: [0], 2: [0, 1, 2, 3, 4, 6, 7], 3: []}
 HELD_OUT = {0: [0], 1: [7], 2: [], 3: [2]}
@@ -30,6 +31,33 @@ def test_uniform_over_exactly_what_is_allowed(held_out):
         # One seed in a million would fail, and the seed is fixed.
         if len(permitted) > 1:
             assert stats.chisquare(counts[permitted]).pvalue > 1e-6
+
+
+POPULAR = numpy.array([9, 4, 1, 0, 7, 2, 0, 30])  # two items that are never drawn
+
+
+@pytest.mark.parametrize("held_out", [None, HELD_OUT])
+def test_by_weight_among_exactly_what_is_allowed(held_out):
+    sampler = NegativeSampler(SEEN, 4, ITEMS, held_out, seed=1, weights=POPULAR)
+    draws = 8000
+    users = numpy.arange(4).repeat(draws).reshape(-1, 4)
+    items = sampler.sample(users)
+    for user in SEEN:
+        expected = numpy.zeros(ITEMS)
+        expected[allowed(user, held_out)] = POPULAR[allowed(user, held_out)]
+        expected *= draws / expected.sum()
+        counts = numpy.bincount(items[users == user], minlength=ITEMS)
+        drawn = expected > 0
+        assert counts[drawn].sum() == draws
+        if drawn.sum() > 1:
+            assert stats.chisquare(counts[drawn], expected[drawn]).pvalue > 1e-6
+
+
+def test_equal_weights_draw_as_without():
+    users = numpy.arange(4).repeat(100)
+    plain = NegativeSampler(SEEN, 4, ITEMS, HELD_OUT, seed=3)
+    weighted = NegativeSampler(SEEN, 4, ITEMS, HELD_OUT, 3, numpy.ones(ITEMS, int))
+    assert numpy.array_equal(weighted.sample(users), plain.sample(users))
 
 
 def test_mixed_users_and_any_shape():
@@ -104,6 +132,28 @@ class TestPRDataset:
         every = numpy.arange(500)
         assert 0 not in book[every][2]  # item 0 is held out for user 0
         assert 0 in strict[every][2]
+
+    @pytest.mark.parametrize("sequences", [False, True])
+    def test_popularity_is_the_count_in_training(self, sequences):
+        seen = {0: [1, 2, 3], 1: [2, 3], 2: [3, 4]}
+        users, items = [0, 0, 0, 1, 1, 2, 2], [1, 2, 3, 2, 3, 3, 4]
+        if sequences:
+            data = SeqDataset(users, items, 2, 3, 6, seen, negatives="popularity")
+        else:
+            data = PRDataset(users, items, seen, 6, negatives="popularity")
+        rows = numpy.flatnonzero(data.columns[0] == 2).repeat(6000)
+        drawn = numpy.bincount(data[rows][-1], minlength=6)
+        assert drawn[[0, 3, 4, 5]].sum() == 0  # never rated, or rated by the user
+        total = drawn.sum()
+        expected = [total / 3, total * 2 / 3]
+        assert stats.chisquare(drawn[1:3], expected).pvalue > 1e-6
+        with pytest.raises(ValueError, match="'uniform' or 'popularity', not 'rare'"):
+            PRDataset(users, items, seen, 6, negatives="rare")
+
+    def test_by_popularity_a_user_of_every_rated_item_is_named(self):
+        seen = {0: [1, 2], 1: [1]}
+        with pytest.raises(ValueError, match=r"user 0 .* every item with a weight"):
+            PRDataset([0, 0, 1], [1, 2, 1], seen, 9, negatives="popularity")
 
     def test_a_user_with_nothing_left_is_named(self):
         full = {**SEEN, 2: range(ITEMS)}

@@ -36,7 +36,7 @@ TAKE = {
         lambda n: Caser(3, 5, n),
         lambda n: SeqDataset([0, 0], [1, 2], 2, 1, n, {0: [1, 2]}),
     ],
-    "num_hidden": [lambda n: AutoRec(n, 5)],
+    "num_hidden[0]": [lambda n: AutoRec(n, 5), lambda n: AutoRec([n], 5)],
     "nums_hiddens[1]": [lambda n: NeuMF(3, 5, 7, [4, n])],
     "mlp_dims[0]": [lambda n: DeepFM([2, 3], 2, [n])],
     "field_dims[1]": [lambda n: FM([2, n], 2), lambda n: DeepFM([2, n], 2, [])],
@@ -90,7 +90,7 @@ def test_sizes_of_fields():
 
 @pytest.mark.parametrize("sizes", [4, None, "44"])
 def test_layers_that_are_no_list(sizes):
-    with pytest.raises(ValueError, match="nums_hiddens must be a list"):
+    with pytest.raises(ValueError, match="nums_hiddens"):
         NeuMF(2, 5, 7, sizes)
     with pytest.raises(ValueError, match="mlp_dims must be a list"):
         DeepFM([2], 2, sizes)
@@ -102,6 +102,7 @@ def test_dropout(rate):
         ("dropout", lambda r: AutoRec(2, 5, r)),
         ("drop_ratio", lambda r: Caser(2, 5, 7, drop_ratio=r)),
         ("drop_rate", lambda r: DeepFM([2], 2, [3], r)),
+        ("dropout", lambda r: NeuMF(2, 5, 7, [3], dropout=r)),
     ):
         with pytest.raises(ValueError, match=f"{name} must be at least 0 and below 1"):
             take(rate)

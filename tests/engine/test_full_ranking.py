@@ -92,11 +92,35 @@ class TestEvaluateRanking:
         )
         expected = by_brute_force(table.astype("float32"), case[1], case[0], 5)
         sizes, rest = (self.num_users, self.num_items), (devices, pairs)
-        ranks, ranked = rank_held_out(
-            Fixed(table), case[1], None, case[0], sizes, *rest
-        )
-        result = hit_rate(ranks, 5), auc(ranks, ranked)
-        assert result == pytest.approx(expected)
+        ranks = rank_held_out(Fixed(table), case[1], None, case[0], sizes, *rest)
+        assert (hit_rate(ranks, 5), auc(ranks)) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("levels", [10**6, 3])
+    @pytest.mark.parametrize("pairs", [100, 10**6])
+    def test_several_held_out_items(self, case, levels, pairs):
+        rng = numpy.random.default_rng(levels)
+        table = rng.integers(0, levels, (self.num_users, self.num_items))
+        seen = {user: [*items, *items[:2]] for user, items in case[0].items()}
+        test = {
+            user: rng.permutation([i for i in range(40) if i not in seen[user]])
+            for user in (8, 1, 3)
+        }
+        test = {
+            user: items[:size] for (user, items), size in zip(test.items(), (5, 1, 2))
+        }
+        sizes = self.num_users, self.num_items
+        ranks = rank_held_out(Fixed(table), test, None, seen, sizes, None, pairs)
+        expected = []
+        for user in sorted(test):
+            held_out, rivals = {*test[user].tolist()}, {*range(40)} - {*seen[user]}
+            above = sorted(
+                sum(table[user, j] >= table[user, i] for j in rivals - held_out)
+                for i in held_out
+            )
+            expected += [1 + place + n for place, n in enumerate(above)]
+        assert ranks.ranks.tolist() == expected
+        assert ranks.counts.tolist() == [1, 2, 5]
+        assert ranks.ranked.tolist() == [40 - len({*seen[u]}) for u in sorted(test)]
 
     def test_further_metrics_on_request(self, case):
         table = numpy.random.default_rng(1).normal(
@@ -116,8 +140,10 @@ class TestEvaluateRanking:
     def test_errors_name_the_user(self, case):
         seen, _ = case
         table = numpy.zeros((self.num_users, self.num_items))
-        with pytest.raises(ValueError, match=r"user 0 .* has 2 held-out items"):
-            self.evaluate(table, (seen, {0: [1, 2]}))
+        with pytest.raises(ValueError, match=r"item 1 of user 0 .* is held out twice"):
+            self.evaluate(table, ({}, {0: [1, 2, 1]}))
+        with pytest.raises(ValueError, match=r"user 0 .* has no held-out item"):
+            self.evaluate(table, (seen, {0: []}))
         with pytest.raises(
             ValueError,
             match="item 7 of user 1 is held out, but was",

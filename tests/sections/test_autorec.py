@@ -4,7 +4,7 @@ from contextlib import redirect_stdout
 import numpy
 import pytest
 
-from d2l_recsys.autorec import AutoRec, evaluator
+from d2l_recsys.autorec import ACTIVATIONS, AutoRec, evaluator
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.movielens import (
@@ -44,6 +44,53 @@ def trained(net, devices=CPU, epochs=3, batch_size=7, weight=2):
             inter_mat=np.array(HELD_OUT),
         )
     return history, out.getvalue()
+
+
+def test_several_hidden_layers_are_mirrored():
+    net = AutoRec([9, 4], 12, 0.0, "tanh", "relu")
+    net.initialize(mx.init.Normal(0.5))
+    weights = [p.data().asnumpy() for p in net.collect_params().values()]
+    shapes = [weight.shape for weight in weights[::2]]
+    assert shapes == [(9, 12), (4, 9), (9, 4), (12, 9)]
+    h = MATRIX
+    for layer in range(4):
+        h = h @ weights[2 * layer].T + weights[2 * layer + 1]
+        h = numpy.tanh(h) if layer < 3 else numpy.maximum(h, 0)
+    # float32: sums of at most 12 terms of size 1 to 5
+    assert net(np.array(MATRIX)).asnumpy() == pytest.approx(h, abs=1e-4)
+
+
+def test_one_hidden_layer_in_a_list_is_the_books_shape():
+    for hidden in (8, [8]):
+        net = AutoRec(hidden, 12)
+        names = list(net._collect_params_with_prefix())
+        assert names == [
+            "encoder.weight",
+            "encoder.bias",
+            "decoder.weight",
+            "decoder.bias",
+        ]
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_every_activation_works_at_both_ends(activation):
+    net = AutoRec(4, 12, 0.0, activation, activation)
+    net.initialize()
+    net.hybridize()
+    assert numpy.isfinite(net(np.array(MATRIX)).asnumpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], 12), "at least one hidden layer"),
+        ((4, 12, 0, "gelu"), "unknown activation 'gelu': choose from relu, "),
+        ((4, 12, 0, "relu", "none"), "unknown activation 'none': choose from relu, "),
+    ],
+)
+def test_wrong_layers(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AutoRec(*arguments)
 
 
 def test_is_the_formula():

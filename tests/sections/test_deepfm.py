@@ -35,7 +35,7 @@ def by_hand(net, x):
 
 
 class TestModel:
-    @pytest.mark.parametrize("mlp_dims", [(8, 4), (5,), ()])
+    @pytest.mark.parametrize("mlp_dims", [(8, 4), (5,)])
     def test_is_a_factorization_machine_and_a_network(self, mlp_dims):
         net, fm = made(mlp_dims=mlp_dims), FM(DIMS, 6)
         fm.initialize()
@@ -53,6 +53,25 @@ class TestModel:
         zero(last.weight, last.bias)
         whole = net(np.array(x)).asnumpy()[:, 0]
         assert whole == pytest.approx(machine, abs=1e-5)
+
+    def test_each_part_alone(self):
+        x = clicks(9)[0]
+        net, fm = made(mlp_dims=[]), FM(DIMS, 6)
+        fm.initialize()
+        assert list(parameters(net)) == list(parameters(fm))
+        for name, value in parameters(net).items():
+            fm._collect_params_with_prefix()[name].set_data(np.array(value[0]))
+        assert numpy.array_equal(net(np.array(x)).asnumpy(), fm(np.array(x)).asnumpy())
+        deep = DeepFM(DIMS, 6, [8, 4], fm=False)
+        deep.initialize(mx.init.Normal(0.5))
+        names = {name.split(".")[0] for name in parameters(deep)}
+        assert names == {"embedding", "mlp"}
+        assert deep(np.array(x)).shape == (9, 1)
+        # float32: a few units in the last place
+        found = deep(np.array(x)).asnumpy()[:, 0]
+        assert found == pytest.approx(by_hand(deep, x), abs=1e-5)
+        with pytest.raises(ValueError, match="leave out both parts"):
+            DeepFM(DIMS, 6, [], fm=False)
 
     def test_dropout_follows_each_layer(self):
         net = made(drop_rate=0.4, mlp_dims=(8, 4))

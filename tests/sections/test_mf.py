@@ -36,6 +36,17 @@ def test_is_the_formula(net):
     assert net(ids(3), ids(2)).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("hybridize", [False, True])
+def test_without_biases_it_is_the_product(hybridize):
+    net = MF(4, 5, 6, biases=False)
+    net.initialize(mx.init.Normal(1))
+    if hybridize:
+        net.hybridize()
+    assert list(net._collect_params_with_prefix()) == ["P.weight", "Q.weight"]
+    p, q = (block.weight.data().asnumpy() for block in (net.P, net.Q))
+    assert net(ids(3), ids(2)).item() == pytest.approx(p[3] @ q[2], rel=1e-6)
+
+
 def data_of_all_cells(size=20):
     users, items = (a.ravel().astype("int32") for a in numpy.indices((size, size)))
     stars = numpy.where((users + items) % 2 == 0, 5, 1).astype("float32")

@@ -15,7 +15,7 @@ from d2l_recsys.neumf import (
     train_ranking,
 )
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
-from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.runtime.backend import autograd, gluon, mx, np
 from d2l_recsys.seqrec import Caser, SeqDataset
 
 CPU, TWO = [mx.cpu()], [mx.cpu(0), mx.cpu(1)]
@@ -50,6 +50,14 @@ class TestHitAndAuc:
             hit_and_auc([1, 2, 3], [1, 2], 1)
 
 
+def test_the_first_editions_name_of_the_layers():
+    net = NeuMF(3, 4, 5, mlp_layers=[6, 2])
+    assert [layer._units for layer in net.mlp] == [6, 2]
+    for layers in ({}, {"nums_hiddens": [6, 2], "mlp_layers": [6, 2]}):
+        with pytest.raises(ValueError, match="once: as nums_hiddens or as mlp_layers"):
+            NeuMF(3, 4, 5, **layers)
+
+
 def test_neumf_is_the_formula():
     mx.random.seed(0)
     net = NeuMF(3, 4, 5, [6, 2])
@@ -69,6 +77,30 @@ def test_neumf_is_the_formula():
         x = numpy.maximum(array(layer.weight) @ x + array(layer.bias), 0)
     h = array(net.prediction_layer.weight)[0]
     assert score == pytest.approx(h @ numpy.r_[p * q, x], rel=1e-5)
+
+
+def test_dropout_follows_each_layer_of_the_mlp_and_renames_nothing():
+    nets = []
+    for dropout in (0.0, 0.5):
+        mx.random.seed(0)
+        nets.append(NeuMF(3, 4, 5, [200, 100], gmf=False, dropout=dropout))
+        nets[-1].initialize(mx.init.Normal(1))
+    plain, dropped = nets
+    names = [list(net._collect_params_with_prefix()) for net in nets]
+    assert names[0] == names[1]
+    ids = [np.array([x], dtype="int32") for x in (1, 4)]
+    assert dropped(*ids).item() == plain(*ids).item()  # in training only
+    calls = []
+    for block in (*dropped.mlp, dropped.dropout):
+        block.register_forward_hook(lambda block, *_: calls.append(block))
+    with autograd.record():
+        assert dropped(*ids).item() != plain(*ids).item()
+    assert calls == [
+        dropped.mlp[0],
+        dropped.dropout,
+        dropped.mlp[1],
+        dropped.dropout,
+    ]
 
 
 def test_nothing_is_left_of_the_model():

@@ -194,9 +194,13 @@ def test_no_length():
         Caser(4, 3, ITEMS, L=0)
 
 
-def test_a_user_goes_with_many_items():
-    net = Caser(4, 3, ITEMS, L=2)
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("branches", [{}, {"d": 0, "d_prime": 0}])
+def test_a_user_goes_with_many_items(branches, hybridize):
+    net = Caser(4, 3, ITEMS, L=2, **branches)
     net.initialize(mx.init.Normal(1))
+    if hybridize:
+        net.hybridize()
     user, seq = np.array([1], dtype="int32"), np.array([[4, 5]], dtype="int32")
     items = np.arange(ITEMS, dtype="int32")
     singles = [net(user, seq, items[k : k + 1]).item() for k in range(ITEMS)]
