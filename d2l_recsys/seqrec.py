@@ -113,13 +113,13 @@ class SeqDataset(WithNegatives):
     `num_items`. `test_seq`, int32 (num_users, L), holds the latest items of each user.
 
     `user_ids` and `item_ids` (n,) are sorted by time for each user. `candidates`,
-    `test_items` and `negatives` determine the negatives as in
+    `test_items`, `negatives` and `num_neg` determine the negatives as in
     :class:`d2l_recsys.neumf.PRDataset`.
 
-    Raises ValueError if L is below 1, if a user has no history or no negative item
-    left, or for an unknown name of `negatives`. Section: ``seqrec``. Differs from the
-    book: short histories neither crash nor contain their target in the input (E38), ids
-    are integers (E39), and `test_seq` is a NumPy array.
+    Raises ValueError if L or `num_neg` is below 1, if a user has no history or no
+    negative item left, or for an unknown name of `negatives`. Section: ``seqrec``.
+    Differs from the book: short histories neither crash nor contain their target in the
+    input (E38), ids are integers (E39), and `test_seq` is a NumPy array.
     """
 
     def __init__(
@@ -133,7 +133,9 @@ class SeqDataset(WithNegatives):
         test_items: Optional[Candidates] = None,
         seed: int = 0,
         negatives: str = "uniform",
+        num_neg: int = 1,
     ) -> None:
+        super().__init__(num_neg)
         if L < 1:
             raise ValueError(f"L must be at least 1, not {L}")
         history = Interactions(user_ids, item_ids, num_users, num_items)
