@@ -4,6 +4,7 @@ from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.engine.layers import Model
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predictions
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
@@ -13,7 +14,7 @@ from d2l_recsys.runtime.workers import worker
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")  # those of Gluon
 
 
-class AutoRec(nn.HybridBlock):
+class AutoRec(Model):
     """An autoencoder of rows of the rating matrix: ``W sigmoid(V r + mu) + b``.
 
     The book's model is item-based: a row holds the ratings of one item by all

@@ -139,7 +139,8 @@ class SeqDataset(WithNegatives):
         if L < 1:
             raise ValueError(f"L must be at least 1, not {L}")
         history = Interactions(user_ids, item_ids, num_users, num_items)
-        self.seq_users, windows, self.test_seq = _windows(history, L)
+        self.seq_users, windows = _windows(history, L)
+        self.test_seq = history.latest(L)
         self.seq_items, self.seq_tgt = windows[:, :L], windows[:, L:]
         weights = item_weights(negatives, history.items, num_items)
         self.sampler = NegativeSampler(
@@ -149,8 +150,8 @@ class SeqDataset(WithNegatives):
         self.sampler.check(self.seq_users)
 
 
-def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
-    """Return users (n,), windows (n, L + 1) and latest items (num_users, L)."""
+def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Return users (n,) and their windows (n, L + 1)."""
     counts = history.counts
     empty = numpy.flatnonzero(counts == 0)
     if len(empty):
@@ -163,10 +164,9 @@ def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
     padded = numpy.full(size, history.num_items, dtype="int32")
     padded[numpy.arange(len(history)) + L * (history.users + 1)] = history.items
     end = history.offsets[1:] + L * numpy.arange(1, history.num_users + 1)
-    test_seq = padded[end[:, None] + numpy.arange(-L, 0)]
     number = numpy.maximum(counts - L, 1)
     users = numpy.repeat(numpy.arange(history.num_users, dtype="int32"), number)
     nth = numpy.arange(len(users)) - numpy.repeat(numpy.cumsum(number) - number, number)
     last = end[users] - 1 - nth  # the position of each window's target
     windows = numpy.lib.stride_tricks.sliding_window_view(padded, L + 1)
-    return users, windows[last - L], test_seq
+    return users, windows[last - L]
