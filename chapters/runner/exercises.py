@@ -3,13 +3,15 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence
+from typing import Any, List, Mapping, Sequence, Tuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from chapters.runner import results
+from chapters.runner.data import DATA_TITLES
 from chapters.runner.experiments import run_all
+from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
 
@@ -83,10 +85,27 @@ class Exercises:
         """
         if self.smoke:
             settings = dict([*settings.items()][:2])
-        options = shlex.split(common) + ["--smoke"] * self.smoke
+        options = ["--smoke"] * self.smoke
         if self.args.data_dir:
             options += ["--data-dir", str(self.args.data_dir.resolve())]
+        options += shlex.split(common)
         return run_all(slug, settings, self.seeds, options, self.out / "rows")
+
+    def find(self, name: str) -> Tuple[Path, str]:
+        """Return the folder of a data set, and its name as an option of the scripts.
+
+        If it is not found and cannot be downloaded, print so, and return the synthetic
+        data set of the same family.
+        """
+        real = name if name in ("ml-100k", "ctr") else "ctr"
+        if self.smoke:
+            return fetch(f"{real}-smoke"), "synthetic"
+        try:
+            return fetch(name, self.args.data_dir), name
+        except DatasetUnavailable:
+            title = DATA_TITLES[name]
+            print(f"{title} was not found. Synthetic data is used instead.\n")
+            return fetch(f"{real}-synthetic"), "synthetic"
 
     def save(self, name: str, figure: Figure) -> Figure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
