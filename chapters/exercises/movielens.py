@@ -93,10 +93,10 @@ print(
 # %% [markdown]
 # **Answer.** GroupLens, a research group of the University of Minnesota, has run the
 # site since 1997. New users rate movies from lists until the site knows enough to
-# recommend, so the ratings depend on what it showed. The times agree: most users gave all
-# ratings on one day, a few each minute. So a timestamp tells when they rated a movie,
-# not when they saw it. The times do not tell which lists users saw, or which movies
-# they passed over.
+# recommend, so the ratings depend on what it showed. The times agree: most users gave
+# all ratings within a day, often several in a minute. So a timestamp tells when they
+# rated a movie, not when they saw it. The times do not tell which lists users saw, or
+# which movies they passed over.
 
 # %% [markdown]
 # ## subgroups
