@@ -144,6 +144,11 @@ def linear(vectors):
     return pairwise(mx.nd, vectors)
 
 
+def milliseconds(way, vectors):
+    """Return the shortest of seven times."""
+    return 1000 * min(repeat(lambda: way(vectors).asnumpy(), number=1, repeat=7))
+
+
 # %%
 ways = {"double loop": double_loop, "all products": all_products, "linear": linear}
 number_of_fields = (5, 10) if exercises.smoke else (5, 10, 20, 40, 80)
@@ -153,12 +158,7 @@ for n in number_of_fields:
     vectors = np.random.normal(size=(256, n, 20))
     results = [way(vectors).asnumpy() for way in ways.values()]
     apart = max(abs(other - results[0]).max() for other in results)
-    times.append(
-        [
-            1000 * min(repeat(lambda: way(vectors).asnumpy(), number=1, repeat=7))
-            for way in ways.values()
-        ]
-    )
+    times.append([milliseconds(way, vectors) for way in ways.values()])
     size = abs(results[0]).mean()
     lines.append([n, *(f"{x:.2f}" for x in times[-1]), f"{apart / size:.0e}"])
 print_table(lines)
