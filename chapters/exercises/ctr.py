@@ -12,6 +12,7 @@ from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS
 
 exercises = Exercises()
+tests = ["test_log_loss", "test_auc"]
 
 
 def shared(parts, part):
@@ -96,7 +97,7 @@ rows = exercises.grid(
     settings,
     f"--data {found} --factors 0 --patience 5 --lr 0.001 --batch-size 256",
 )
-compare(rows, "bins", "valid_log_loss", ["test_log_loss", "test_auc"], book=20)
+compare(rows, "bins", "valid_log_loss", tests, book=20)
 
 # %% [markdown]
 # **Answer.** TODO
@@ -125,7 +126,7 @@ for name in ("criteo", "avazu"):
     common = f"--data {found} --patience 5 --lr 0.001 --batch-size 256"
     rows = exercises.grid("fm", settings, common)
     print("\nA factorization machine:\n")
-    compare(rows, "threshold", "valid_log_loss", ["test_log_loss", "test_auc"], book=4)
+    compare(rows, "threshold", "valid_log_loss", tests, book=4)
     print()
 
 # %% [markdown]

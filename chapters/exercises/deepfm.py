@@ -9,6 +9,7 @@ from chapters.runner.ctr_data import load_ctr
 from chapters.runner.exercises import Exercises, compare, draw, table
 
 exercises = Exercises()
+tests = ["test_log_loss", "test_auc"]
 small_steps = "--lr 0.001 --batch-size 256"
 
 # %% [markdown]
@@ -23,7 +24,6 @@ small_steps = "--lr 0.001 --batch-size 256"
 shapes = ("30,20,10", "10,20,30", "10,30,10", "20,20,20", "10", "100,100")
 settings = {x.replace(",", "-"): f"--mlp {x}" for x in shapes}
 rows = exercises.grid("deepfm", settings, "--data synthetic --patience 5")
-tests = ["test_log_loss", "test_auc"]
 compare(rows, "layers", "valid_log_loss", tests, book="30-20-10")
 figure = draw(rows, "DeepFM on synthetic data", "layers", "valid_log_loss")
 exercises.save("deepfm-mlp", figure)
@@ -96,7 +96,7 @@ print(f"\nThere are {len(parts.test)} test rows.")
 settings = {"both": "", "MLP alone": "--without fm", "FM alone": "--without mlp"}
 for steps in ("", small_steps):
     rows = exercises.grid("deepfm", settings, f"--data synthetic --patience 5 {steps}")
-    compare(rows, "parts", "valid_log_loss", ["test_log_loss", "test_auc"], book="both")
+    compare(rows, "parts", "valid_log_loss", tests, book="both")
     print()
 
 # %%
@@ -104,7 +104,6 @@ for name in ("criteo", "avazu"):
     found = exercises.find(name)[1]
     common = f"--data {found} --patience 5 {small_steps}"
     rows = exercises.grid("deepfm", settings, common)
-    tests = ["test_log_loss", "test_auc"]
     compare(rows, f"parts, {found}", "valid_log_loss", tests, book="both")
     print()
 
