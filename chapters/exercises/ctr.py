@@ -48,7 +48,7 @@ print_table(lines)
 # %% [markdown]
 # ## ctr-numeric
 #
-# *Newest edition; 60 s.*
+# *Newest edition; 25 s.*
 #
 # Give fields of numbers a path of their own, one that lets nothing leak from the test
 # rows. What do the numbers contribute?
@@ -105,7 +105,7 @@ compare(rows, "bins", "valid_log_loss", tests, book=20)
 # %% [markdown]
 # ## ctr-threshold
 #
-# *Newest edition's catalogue; 100 s.*
+# *Newest edition's catalogue; 45 s.*
 #
 # Values that occur fewer than four times share an index. What if the threshold is 1, 10
 # or 50?

@@ -15,7 +15,7 @@ small_steps = "--lr 0.001 --batch-size 256"
 # %% [markdown]
 # ## deepfm-mlp
 #
-# *First, classic and newest edition; 150 s.*
+# *First, classic and newest edition; 80 s.*
 #
 # Change the MLP: the number of its layers, their sizes, and the dropout. How does
 # DeepFM get better or worse?
@@ -50,7 +50,7 @@ for name in ("criteo", "avazu"):
 # %% [markdown]
 # ## deepfm-criteo
 #
-# *First, classic and newest edition; 60 s.*
+# *First, classic and newest edition; 30 s.*
 #
 # Train DeepFM on Criteo's data. Is it better than a factorization machine?
 
@@ -78,12 +78,17 @@ table(pd.concat(rows), "model", ["train_loss", "valid_log_loss", "epoch"])
 parts = load_ctr(folder, found)
 rate, clicks = float(parts.train.labels.mean()), float(parts.test.labels.mean())
 loss = -clicks * numpy.log(rate) - (1 - clicks) * numpy.log(1 - rate)
-constant = {"setting": "constant", "test_log_loss": loss, "test_auc": 0.5}
+constant = {**chosen[0].iloc[0], "setting": "constant", **dict(zip(tests, (loss, 0.5)))}
 table(pd.concat([pd.DataFrame([constant]), *chosen]), "model", tests)
 print(f"\nThere are {len(parts.test)} test rows.")
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** Not on this sample. The book's steps make DeepFM look much better than FM,
+# with a validation log loss of 0.477 ± 0.003 against 0.534 ± 0.036, but only because
+# they are too large for FM, which learns no more than a constant. With small steps, no
+# difference between the three models can be seen: the differences are below three
+# standard errors over the seeds, and with so few test rows an AUC has a standard error
+# of 0.03. This does not show what DeepFM is worth on all 46 million rows.
 
 # %% [markdown]
 # ## deepfm-branches
