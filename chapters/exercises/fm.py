@@ -108,11 +108,17 @@ exercises.save("fm-factors", figure)
 for name in ("criteo", "avazu"):
     found = exercises.find(name)[1]
     rows = exercises.grid("fm", factors, f"--data {found} --patience 5 {small_steps}")
-    compare(rows, "factors", "valid_log_loss", tests, book=20)
+    compare(rows, f"factors, {found}", "valid_log_loss", tests, book=20)
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** Not the same pattern: matrix factorization gets better up to 30 factors,
+# while here four are enough. On the synthetic data with small steps, four factors lower
+# the validation log loss of the linear model by 0.188 ± 0.025, and no difference between
+# 4 or 8 factors and the book's 20 can be seen. With the book's steps, more factors do
+# harm: 8 are better than 20 by 0.035 ± 0.005, so it is the large steps that make them
+# overfit. On Criteo's and Avazu's samples, no effect of the factors can be seen. This
+# does not show how many factors millions of rows could use.
 
 # %% [markdown]
 # ## fm-timing
