@@ -15,7 +15,8 @@ from chapters.runner.ctr_data import load_ctr
 from d2l_recsys.data import catalog
 from d2l_recsys.data.synthetic_ctr import write_ctr
 from d2l_recsys.deepfm import DeepFM
-from d2l_recsys.engine.clicks import accuracy, kept_epoch, log_loss, roc_auc
+from d2l_recsys.engine.clicks import accuracy, log_loss, roc_auc
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.devices import seed_everything

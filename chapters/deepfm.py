@@ -10,7 +10,7 @@ from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.engine.clicks import kept_epoch
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import train_ch13
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.tools.curves import Curves

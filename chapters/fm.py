@@ -11,7 +11,7 @@
 from chapters.runner.ctr_data import load_ctr, load_movielens
 from chapters.runner.options import Options
 from d2l_recsys.engine.adam import make_trainer
-from d2l_recsys.engine.clicks import kept_epoch
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx

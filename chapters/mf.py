@@ -7,8 +7,10 @@
 
 # %%
 from chapters.runner.options import Options
+from chapters.runner.validation import split_loader
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
 from d2l_recsys.movielens import read_data_ml100k, split_and_load_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
@@ -23,6 +25,7 @@ options.add_argument(
 )
 options.add_training(factors=30, lr=0.002, wd=1e-5)
 options.add_biases()
+options.add_validation()
 run = options.parse()
 
 # %% [markdown]
@@ -44,15 +47,17 @@ num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
     name=run.data_set,
     duplicates=args.duplicates,
 )
+labels, valid_iter = {"train_loss": "train loss", "test_rmse": "test RMSE"}, None
+if args.validation:
+    labels["valid_rmse"] = "validation RMSE"
+    train_iter, valid_iter = split_loader(train_iter, args.split, run.seed)
 net = MF(args.factors, num_users, num_items, biases=args.biases)
 net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = gluon.loss.L2Loss(weight=2)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
-curves = Curves(
-    num_epochs, {"train_loss": "train loss", "test_rmse": "test RMSE"}, ylim=(0, 2)
-)
+curves = Curves(num_epochs, labels, ylim=(0, 2))
 history = train_recsys_rating(
     net,
     train_iter,
@@ -64,6 +69,7 @@ history = train_recsys_rating(
     evaluator,
     on_epoch=curves,
     checkpoint=run.checkpoint("main"),
+    valid_iter=valid_iter,
 )
 
 # %% [markdown]
@@ -75,9 +81,8 @@ baseline = BiasBaseline.fit(users, items, ratings, num_users, num_items)
 users, items, ratings = test_iter.dataset.arrays
 error = baseline.predict(users, items) - ratings
 baseline_rmse = float((error**2).mean() ** 0.5)
-run.save(
-    {"test_rmse": history[-1]["test_rmse"], "biases_alone": baseline_rmse}, history
-)
+test_rmse = kept_epoch(history)["test_rmse"]
+run.save({"test_rmse": test_rmse, "biases_alone": baseline_rmse}, history)
 print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 
 # %%

@@ -6,7 +6,7 @@ from d2l_recsys.engine import clicks
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.layers import sum_over_fields
 from d2l_recsys.engine.loop import Outputs, Step, fit
-from d2l_recsys.engine.snapshot import best_epoch
+from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
 
@@ -71,19 +71,20 @@ def train_ch13(
     during training, and test_acc, test_log_loss and test_auc after it. The third line
     prints the last two. `test_iter` may be None. `devices` defaults to the net's.
 
-    With `patience`, training ends when the log loss on `valid_iter` has not improved
-    for that many epochs. Then the parameters of the best epoch are restored, and its
-    metrics are printed. The history also holds valid_acc, valid_log_loss and valid_auc.
+    With `valid_iter`, the net ends with the parameters of the epoch with the lowest log
+    loss on it, and the metrics of this epoch are printed. The history also holds
+    valid_acc, valid_log_loss and valid_auc. With `patience`, training ends when the log
+    loss has not improved for that many epochs.
     Logits above ``threshold(outputs of the epoch)``, which is 0, predict a click.
 
-    Raises ValueError if a label is not 0 or 1, if `patience` is below 1, if only one of
-    `patience` and `valid_iter` is given, or if `patience` is used with `checkpoint`,
-    which does not store the parameters of the best epoch.
+    Raises ValueError if a label is not 0 or 1, if `patience` is below 1 or given
+    without `valid_iter`, or if `valid_iter` is used with `checkpoint`, which does not
+    store the parameters of the best epoch.
 
     Differs from the book: accuracy is computed from logits (E45), any number and size
     of batches works (E47, E48), the history is returned. Section: ``fm``, ``deepfm``.
     """
-    best = best_epoch(net, patience, valid_iter, checkpoint)
+    check_validation(valid_iter, patience, checkpoint)
     step = Step(net, loss, devices, _losses)
 
     def evaluate(_: Dict[str, float], outputs: Outputs) -> Dict[str, float]:
@@ -95,15 +96,9 @@ def train_ch13(
                 metrics.update({f"{part}_{name}": found[name] for name in found})
         return metrics
 
-    def after_epoch(history: History) -> bool:
-        if on_epoch is not None:
-            on_epoch(history)
-        return best is not None and best(history)
-
-    hooks = after_epoch, checkpoint
-    history = fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
-    if best is not None:
-        best.restore()
+    labels = {"train_loss": "loss", "train_acc": "train acc", "test_acc": "test acc"}
+    hooks = on_epoch, checkpoint, patience
+    history = fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)
     clicks.print_log_loss(history)
     return history
 
@@ -111,9 +106,3 @@ def train_ch13(
 def _losses(F, net, loss, x, y):
     logits = net(x)
     return loss(logits, y), logits, y
-
-
-def _line(history: History) -> str:
-    shown = clicks.kept_epoch(history)
-    line = f"loss {shown['train_loss']:.3f}, train acc {shown['train_acc']:.3f}"
-    return line + (f", test acc {shown['test_acc']:.3f}" if "test_acc" in shown else "")

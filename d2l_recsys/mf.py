@@ -9,6 +9,7 @@ from d2l_recsys.engine.layers import RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predict
+from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
@@ -68,7 +69,7 @@ def evaluator(
 def train_recsys_rating(
     net: gluon.Block,
     train_iter: Iterable,
-    test_iter: Iterable,
+    test_iter: Optional[Iterable],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     num_epochs: int,
@@ -77,14 +78,19 @@ def train_recsys_rating(
     inter_mat: Optional[np.ndarray] = None,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    valid_iter: Any = None,
 ) -> History:
     """Train a rating model, print the book's two lines and return the history.
 
     A training batch is [users (B,), items (B,), ratings (B,)], and the test RMSE is
-    ``evaluator(net, test_iter, devices)``. To train an autoencoder, pass the held-out
-    ratings as `inter_mat`. Then a batch is a matrix (B, n) of ratings, 0 if missing. It
-    is both input and label. The test RMSE is ``evaluator(net, test_iter, inter_mat,
-    devices)``.
+    ``evaluator(net, test_iter, devices)``. Of an autoencoder, a batch is a matrix
+    (B, n) of ratings, 0 if missing. It is both input and label. Pass the held-out
+    ratings as `inter_mat`. The test RMSE is ``evaluator(net, test_iter, inter_mat,
+    devices)``. Without `test_iter`, there is no test RMSE.
+
+    With `valid_iter`, of an autoencoder a second `inter_mat`, the net ends with the
+    parameters of the epoch with the lowest RMSE on it, and the metrics of this epoch
+    are printed.
 
     The printed loss is the mean over the ratings of the last epoch. The printed speed
     is in examples (rows of batches) per second of training. `devices` defaults to the
@@ -94,31 +100,28 @@ def train_recsys_rating(
     an autoencoder are rows, not cells (E14), batches may have any size (E34, E35), and
     the history is returned. Section: ``mf``.
     """
-    step = Step(net, loss, devices, _losses if inter_mat is None else _losses_of_rows)
+    check_validation(valid_iter, checkpoint=checkpoint)
+    step = Step(net, loss, devices, _losses)
+    tests = {"test_rmse": [test_iter], "valid_rmse": [valid_iter]}
+    if inter_mat is not None:
+        tests = {n: [test_iter, m] for n, m in zip(tests, (inter_mat, valid_iter))}
+    tests = {name: x for name, x in tests.items() if not any(a is None for a in x)}
 
     def evaluate(entry: Dict[str, float], outputs: Outputs) -> Dict[str, float]:
-        if inter_mat is None:
-            return {"test_rmse": evaluator(net, test_iter, step.devices)}
-        return {
-            "train_loss": entry["train_loss"] / mean_output(outputs),
-            "test_rmse": evaluator(net, test_iter, inter_mat, step.devices),
-        }
+        metrics = {n: evaluator(net, *x, step.devices) for n, x in tests.items()}
+        if outputs:  # the shares of rated cells, which an autoencoder's loss ignores
+            metrics["train_loss"] = entry["train_loss"] / mean_output(outputs)
+        return metrics
 
+    labels = {"train_loss": "train loss", "test_rmse": "test RMSE"}
     hooks = on_epoch, checkpoint
-    return fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
+    return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)
 
 
 def _losses(F, net, loss, *batch):
     *ids, ratings = batch
-    return loss(net(*ids), ratings)
-
-
-def _losses_of_rows(F, net, loss, rows):
+    if ids:
+        return loss(net(*ids), ratings)
     # L2Loss averages over all cells of a row, but only rated cells have an error.
-    return loss(net(rows), rows), F.np.mean((rows != 0).astype("float32"), axis=1)
-
-
-def _line(history: History) -> str:
-    return "train loss {train_loss:.3f}, test RMSE {test_rmse:.3f}".format(
-        **history[-1]
-    )
+    rated = F.np.mean((ratings != 0).astype("float32"), axis=1)
+    return loss(net(ratings), ratings), rated

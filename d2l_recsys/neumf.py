@@ -12,18 +12,21 @@ from d2l_recsys.engine.layers import JoinedDense, RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
 from d2l_recsys.engine.pairs import pair_losses
+from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 
 class NeuMF(RankingModel):
     """Neural matrix factorization: ``h . [p_u * q_i ; mlp([u_u ; v_i])]``.
 
-    `nums_hiddens` are the layer sizes of the MLP. ``nums_hiddens=[]`` leaves out the
-    MLP branch (GMF alone), ``gmf=False`` the other one (MLP alone). Each layer of the
-    MLP is followed by dropout with rate `dropout`. Returns raw scores.
+    `nums_hiddens` are the layer sizes of the MLP; `mlp_layers` is the first edition's
+    name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone),
+    ``gmf=False`` the other one (MLP alone). Each layer of the MLP is followed by
+    dropout with rate `dropout`. Returns raw scores.
 
     He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
-    from the book's classic edition: no sigmoid, with which BPR hardly trains (E20).
+    from the book's later editions: scores have the shape of `item_id`, not (B, 1). From
+    the classic one also: no sigmoid, with which BPR hardly trains (E20).
     """
 
     def __init__(
@@ -31,16 +34,24 @@ class NeuMF(RankingModel):
         num_factors: int,
         num_users: int,
         num_items: int,
-        nums_hiddens: Sequence[int],
+        nums_hiddens: Optional[Sequence[int]] = None,
         gmf: bool = True,
         dropout: float = 0.0,
+        *,
+        mlp_layers: Optional[Sequence[int]] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (nums_hiddens is None) == (mlp_layers is None):
+            raise ValueError(
+                "pass the sizes of the MLP's layers once: as nums_hiddens or as "
+                "mlp_layers, its name in the first edition"
+            )
+        nums_hiddens = list((nums_hiddens or []) if mlp_layers is None else mlp_layers)
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
         self.num_users, self.num_items = num_users, num_items
-        self.gmf, self.nums_hiddens = gmf, list(nums_hiddens)
+        self.gmf, self.nums_hiddens = gmf, nums_hiddens
         sizes = [num_factors] * gmf + self.nums_hiddens[-1:]  # outputs of the branches
         if gmf:
             self.P = nn.Embedding(num_users, num_factors)
@@ -161,7 +172,7 @@ def evaluate_ranking(
 def train_ranking(
     net: gluon.Block,
     train_iter: Iterable,
-    test_iter: Mapping[int, Sequence[int]],
+    test_iter: Optional[Mapping[int, Sequence[int]]],
     loss: gluon.loss.Loss,
     trainer: gluon.Trainer,
     test_seq_iter: Optional[np.ndarray],
@@ -174,14 +185,20 @@ def train_ranking(
     eval_step: int = 1,
     on_epoch: Optional[Callable[[History], None]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    valid: Optional[Tuple] = None,
 ) -> History:
     """Train a ranking model, print the book's two lines and return the history.
 
     A training batch is [users (B,), [sequences (B, L),] items (B,), negatives (B,)].
-    `test_iter` and `test_seq_iter` are `test_input` and `seq` of the `evaluator`, which
-    is called after the first epoch, every `eval_step` epochs and the last. The printed
-    loss is the mean over the last epoch's pairs. The speed is pairs per second of
-    training. After each epoch, `checkpoint` saves it and ``on_epoch(history)`` is run.
+    `test_iter`, `test_seq_iter` and `candidates` are the second to fourth arguments of
+    the `evaluator`, which is called after the first epoch, every `eval_step` epochs and
+    the last. Without `test_iter`, there is no test. With `valid`, these arguments for a
+    validation set, the net ends with the parameters of the epoch with the highest AUC
+    on it, and the metrics of this epoch are printed.
+
+    The printed loss is the mean over the last epoch's pairs. The speed is pairs per
+    second of training. After each epoch, `checkpoint` saves it and
+    ``on_epoch(history)`` is run.
 
     Differs from the book: the printed loss does not sum running sums (E32), the speed
     is that of training alone (E31), the last epoch is always evaluated (E33), batches
@@ -189,20 +206,27 @@ def train_ranking(
     """
     if eval_step < 1:
         raise ValueError(f"eval_step must be at least 1, not {eval_step}")
+    check_validation(valid, checkpoint=checkpoint)
     check_sizes(net, num_users, num_items)
     step = Step(net, loss, devices, pair_losses)
+    sizes = num_users, num_items
+    tests = {"test": (test_iter, test_seq_iter, candidates), "valid": valid}
 
     def evaluate(entry: Dict[str, float], _: Outputs) -> Dict[str, float]:
+        metrics: Dict[str, float] = {}
         if entry["epoch"] % eval_step and entry["epoch"] not in (1, num_epochs):
-            return {}
-        test = test_iter, test_seq_iter, candidates, num_users, num_items
-        scores = evaluator(net, *test, step.devices)
-        return {"test_hit_rate": float(scores[0]), "test_auc": float(scores[1])}
+            return metrics
+        for name, test in tests.items():
+            if test is not None and test[0] is not None:
+                hit_rate, auc, *_ = evaluator(net, *test, *sizes, step.devices)
+                metrics[f"{name}_hit_rate"] = float(hit_rate)
+                metrics[f"{name}_auc"] = float(auc)
+        return metrics
 
+    labels = {
+        "train_loss": "train loss",
+        "test_hit_rate": "test hit rate",
+        "test_auc": "test AUC",
+    }
     hooks = on_epoch, checkpoint
-    return fit(step, train_iter, trainer, num_epochs, evaluate, _line, *hooks)
-
-
-def _line(history: History) -> str:
-    line = "train loss {train_loss:.3f}, test hit rate {test_hit_rate:.3f}"
-    return (line + ", test AUC {test_auc:.3f}").format(**history[-1])
+    return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)

@@ -118,8 +118,8 @@ class SeqDataset(WithNegatives):
 
     Raises ValueError if L is below 1, if a user has no history or no negative item
     left, or for an unknown name of `negatives`. Section: ``seqrec``. Differs from the
-    book: short histories neither crash nor contain their target in the input (E38), and
-    ids are integers (E39).
+    book: short histories neither crash nor contain their target in the input (E38), ids
+    are integers (E39), and `test_seq` is a NumPy array.
     """
 
     def __init__(

@@ -143,8 +143,9 @@ class Options(Settings):
         args.devices = args.devices or try_all_gpus()
         if args.resume and not args.checkpoint:
             self.error("argument --resume: needs --checkpoint DIR")
-        if args.checkpoint and vars(args).get("patience"):
-            self.error("argument --checkpoint: cannot be used with --patience")
+        for name in ("patience", "validation"):
+            if args.checkpoint and vars(args).get(name):
+                self.error(f"argument --checkpoint: cannot be used with --{name}")
         if vars(args).get("kvstore") == "dist_sync":
             self._join()
         self.make_folder(args.out)

@@ -116,6 +116,15 @@ class Settings(Parser):
             "training ratings",
         )
 
+    def add_validation(self) -> None:
+        """Add --validation."""
+        self.add_argument(
+            "--validation",
+            action="store_true",
+            help="also hold out a part of the training data; keep the epoch that is "
+            "best on it",
+        )
+
     def add_vocabulary(self) -> None:
         """Add --min-count and --bins."""
         self.add_argument(

@@ -25,6 +25,8 @@ class BatchLoader:
     of the next epoch. If `shuffle` is true, each epoch has a new random order, from a
     generator seeded with `seed`.
 
+    Differs from the book: its training loaders use 'rollover' (E48).
+
     Raises ValueError if the batch size is below 1, `last_batch` is unknown, the lengths
     of the arrays differ, or there are no rows.
     """

@@ -10,6 +10,7 @@ import numpy
 from d2l_recsys.engine.checkpoint import History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.predict import predict
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.workers import worker
 
@@ -126,24 +127,12 @@ def check_clicks(labels: numpy.ndarray) -> None:
         )
 
 
-def kept_epoch(history: History) -> Dict[str, float]:
-    """Return the epoch whose parameters the net has after ``train_ch13``.
-
-    This is the last epoch or, with `patience`, the best one in validation.
-    """
-    if "valid_log_loss" not in history[-1]:
-        return history[-1]
-    return min(history, key=lambda epoch: epoch["valid_log_loss"])
-
-
 def print_log_loss(history: History) -> None:
     """Print log loss and AUC of the epoch that was kept, if there are any."""
-    shown, kept = kept_epoch(history), ""
-    if "valid_log_loss" in shown:
-        kept = f" (epoch {shown['epoch']} of {len(history)}, the best in validation)"
+    shown = kept_epoch(history)
     part = "test" if "test_acc" in shown else "valid"
     if f"{part}_log_loss" in shown:
         print(
             f"{part} log loss {shown[f'{part}_log_loss']:.3f}, "
-            f"{part} AUC {shown[f'{part}_auc']:.3f}{kept}"
+            f"{part} AUC {shown[f'{part}_auc']:.3f}"
         )

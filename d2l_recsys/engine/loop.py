@@ -18,7 +18,13 @@ from d2l_recsys.engine.gradients import (
     forget_gradients,
 )
 from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
-from d2l_recsys.engine.snapshot import check_finite, undo_on_divergence
+from d2l_recsys.engine.snapshot import (
+    BestEpoch,
+    check_finite,
+    kept_epoch,
+    undo_on_divergence,
+    which_epoch,
+)
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
 from d2l_recsys.runtime.devices import devices_of, split_and_load
 from d2l_recsys.runtime.workers import worker
@@ -121,11 +127,12 @@ def fit(
     trainer: gluon.Trainer,
     num_epochs: int,
     evaluate: Callable[[Dict[str, float], Outputs], Dict[str, float]],
-    line: Optional[Callable[[History], str]] = None,
+    labels: Optional[Dict[str, str]] = None,
     on_epoch: Optional[Callable[[History], Optional[bool]]] = None,
     checkpoint: Optional[Checkpoint] = None,
+    patience: Optional[int] = None,
 ) -> History:
-    """Train, print the section's `line` and the speed, return one dict per epoch.
+    """Train, print the section's two lines, and return one dict per epoch.
 
     ``evaluate(entry, outputs)`` returns metrics by name; those it leaves out keep their
     value of the epoch before. `outputs` are those of the epoch's steps. `entry` holds
@@ -133,7 +140,14 @@ def fit(
     * epoch, from 1; seconds and examples_per_sec, of training only;
     * train_loss, the mean loss per row of the epoch.
 
+    The first line has the metrics in `labels`, {metric: its name}, the second the
+    speed. Without `labels`, nothing is printed.
+
     ``on_epoch(history)`` is called after each epoch. Training ends if it returns True.
+    If the metrics include one of validation data (see ``snapshot.kept_epoch``), the net
+    ends with the parameters of the best epoch, and training ends if it has not improved
+    for `patience` epochs.
+
     With `checkpoint`, the start and each epoch are saved, and training continues from
     the checkpoint that was found. The optimizer must then start with the same learning
     rate and other settings as before; a value changed during training is restored.
@@ -155,7 +169,7 @@ def fit(
     """
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
-    net = step.net
+    net, best = step.net, BestEpoch(step.net, patience)
     check_trainer(net, trainer)
     step.check(train_iter)
     worker.broadcast(net)
@@ -177,11 +191,15 @@ def fit(
             if checkpoint is not None:
                 checkpoint.save(net, trainer, train_iter, history, seed)
             stop = on_epoch is not None and bool(on_epoch(history))
+            stop = best(history) or stop
     except KeyboardInterrupt as interrupt:
         vars(interrupt)["history"] = history
         raise
-    if line is not None:
-        print(line(history))
+    best.restore()
+    if labels:
+        kept = kept_epoch(history)
+        figures = [f"{labels[key]} {kept[key]:.3f}" for key in labels if key in kept]
+        print(", ".join(figures) + which_epoch(history))
         print(f"{examples_per_sec(history):.1f} examples/sec on {step.devices}")
     return history
 

@@ -2,7 +2,7 @@
 
 import math
 from contextlib import contextmanager
-from typing import Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy
 
@@ -68,27 +68,55 @@ def undo_on_divergence(
         ) from None
 
 
-class BestEpoch:
-    """Keep the parameters of the epoch with the lowest `key`: pass it as ``on_epoch``.
+# The metric that chooses the best epoch is the first of these that there is.
+_CHOSEN_BY: Dict[str, Callable] = {
+    "valid_log_loss": min,
+    "valid_rmse": min,
+    "valid_auc": max,
+}
 
-    Training ends when `key` has not improved for `patience` epochs. Raises ValueError
-    if `patience` is below 1.
+
+def kept_epoch(history: History) -> Dict[str, float]:
+    """Return the epoch whose parameters the net has after training.
+
+    This is the best one in validation, or the last epoch if there was no validation.
+    The measure is the log loss, the RMSE or, of a ranking model, the AUC, which varies
+    less than the hit rate.
+    """
+    for key, best in _CHOSEN_BY.items():
+        if key in history[-1]:
+            return best(history, key=lambda epoch: epoch[key])
+    return history[-1]
+
+
+def which_epoch(history: History) -> str:
+    """Return words on the epoch that was kept in validation; else an empty text."""
+    kept = kept_epoch(history)
+    if not {*_CHOSEN_BY} & {*kept}:
+        return ""
+    return f" (epoch {kept['epoch']} of {len(history)}, the best in validation)"
+
+
+class BestEpoch:
+    """Keep the parameters of the best epoch in validation.
+
+    Raises ValueError if `patience` is below 1.
     """
 
-    def __init__(self, net: gluon.Block, key: str, patience: int) -> None:
-        if patience < 1:
+    def __init__(self, net: gluon.Block, patience: Optional[int] = None) -> None:
+        if patience is not None and patience < 1:
             raise ValueError(f"patience must be at least 1, not {patience}")
-        self.net, self.key, self.patience = net, key, patience
-        self.epoch, self.lowest = 0, math.inf
+        self.net, self.patience = net, math.inf if patience is None else patience
         self._snapshot: Optional[Snapshot] = None
 
     def __call__(self, history: History) -> bool:
-        """Check the newest epoch, and return whether to stop."""
-        epoch, value = len(history), history[-1][self.key]
-        if value < self.lowest:
-            self.epoch, self.lowest = epoch, value
+        """Check the newest epoch; return whether the last `patience` were no better."""
+        if not which_epoch(history):
+            return False
+        kept = kept_epoch(history)
+        if kept is history[-1]:
             self._snapshot = Snapshot(self.net)
-        return epoch - self.epoch >= self.patience
+        return len(history) - kept["epoch"] >= self.patience
 
     def restore(self) -> None:
         """Restore the parameters of the best epoch."""
@@ -96,21 +124,19 @@ class BestEpoch:
             self._snapshot.restore()
 
 
-def best_epoch(
-    net: gluon.Block,
-    patience: Optional[int],
-    valid_iter: Optional[Iterable],
-    checkpoint: Optional[Checkpoint],
-) -> Optional[BestEpoch]:
-    """Return early stopping for ``train_ch13``, or None without `patience`.
-
-    Raises ValueError if the arguments do not fit together.
-    """
-    if patience is not None and checkpoint is not None:
-        raise ValueError("patience= and checkpoint= cannot be used together")
-    if (patience is None) != (valid_iter is None):
+def check_validation(
+    valid_iter: Any,
+    patience: Optional[int] = None,
+    checkpoint: Optional[Checkpoint] = None,
+) -> None:
+    """Raise ValueError if the arguments of a training function do not fit together."""
+    if valid_iter is not None and checkpoint is not None:
         raise ValueError(
-            "patience= and valid_iter= belong together: the best epoch is chosen on "
-            "rows that are used neither for training nor for testing"
+            "valid_iter= and checkpoint= cannot be used together: a checkpoint does "
+            "not store the parameters of the best epoch"
         )
-    return BestEpoch(net, "valid_log_loss", patience) if patience is not None else None
+    if patience is not None and valid_iter is None:
+        raise ValueError(
+            "patience= needs valid_iter=: the best epoch is chosen on rows that are "
+            "used neither for training nor for testing"
+        )

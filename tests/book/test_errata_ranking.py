@@ -1,4 +1,6 @@
-"""Errata of the pairwise losses, their evaluation and their loop: E18, E19, E27-E33."""
+"""Errata of the pairwise losses, their evaluation and their loop: E18, E19, E27-E33,
+E59, E61.
+"""
 
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -6,6 +8,7 @@ from unittest.mock import MagicMock
 import numpy
 import pytest
 from d2l import mxnet as d2l
+from scipy.stats import norm
 
 from d2l_recsys.engine import loop, metrics
 from d2l_recsys.engine.batching import BatchLoader
@@ -75,6 +78,43 @@ class TestLosses:
         zeros = np.zeros((1,)), np.zeros((1,))
         assert d2l.HingeLossbRec()(*zeros, 2).item() == 2  # train_ranking passes none
         assert HingeLossbRec(margin=2)(*zeros).item() == 2
+
+    def test_e59_a_prior_is_subtracted(self):
+        # The score of the positive item minus that of the negative one is theta[0].
+        theta, variance = numpy.array([0.7, -0.4, 1.1]), 0.25
+        posterior = [
+            -BPRLoss()(np.array([t[0]]), np.zeros((1,))).item()
+            + norm.logpdf(t, scale=variance**0.5).sum()
+            for t in (theta, 10 * theta)
+        ]
+        squares = [(t**2).sum() / (2 * variance) for t in (theta, 10 * theta)]
+        fit = [numpy.log(1 / (1 + numpy.exp(-t[0]))) for t in (theta, 10 * theta)]
+        grown = posterior[1] - posterior[0]
+        assert grown == pytest.approx(fit[1] - fit[0] - (squares[1] - squares[0]))
+        assert grown < 0 < fit[1] - fit[0] + (squares[1] - squares[0])  # the slides'
+
+    def test_e61_the_covariance_is_the_inverse(self):
+        theta, rate = numpy.array([0.7, -0.4, 1.1]), 5.0  # rate is the book's lambda
+
+        def log_prior(variance):
+            at_zero = norm.logpdf(0 * theta, scale=variance**0.5)
+            return (norm.logpdf(theta, scale=variance**0.5) - at_zero).sum()
+
+        objective = -rate * (theta**2).sum()
+        assert log_prior(1 / (2 * rate)) == pytest.approx(objective)
+        assert log_prior(rate) == pytest.approx(objective / (2 * rate**2))  # the text's
+        # Weight decay shrinks parameters by the gradient of wd / 2 of their squares.
+        net = nn.Dense(1, use_bias=False, in_units=3)
+        net.initialize()
+        net.weight.set_data(np.array([theta]))
+        settings = {"learning_rate": 0.1, "wd": 2 * rate}
+        trainer = gluon.Trainer(net.collect_params(), "sgd", settings)
+        with autograd.record():
+            loss = (net(np.zeros((1, 3)))).sum()
+        loss.backward()
+        trainer.step(1)
+        by_objective = theta - 0.1 * 2 * rate * theta
+        assert net.weight.data().asnumpy()[0] == pytest.approx(by_objective, abs=1e-6)
 
 
 class Table(nn.Block):

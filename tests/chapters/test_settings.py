@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 
+import numpy
 import pandas as pd
 import pytest
 
@@ -215,3 +216,64 @@ def test_by_popularity_a_user_of_all_rated_items_is_named(frame):
         ValueError, match="user 7 has rated all 2 items in the training"
     ):
         check_users([7, 8], train, everything, 3, "popularity")
+
+
+@pytest.mark.parametrize(
+    ("slug", "words", "metric", "best"),
+    [
+        ("mf", "", "valid_rmse", min),
+        ("mf", "--split random", "valid_rmse", min),
+        ("autorec", "", "valid_rmse", min),
+        ("autorec", "--by user", "valid_rmse", min),
+        ("neumf", "", "valid_auc", max),
+        ("seqrec", "", "valid_auc", max),
+    ],
+)
+def test_validation(run, slug, words, metric, best):
+    names, record = run(slug, "--validation", "--epochs", "2", *words.split())
+    kept = best(record["history"], key=lambda epoch: epoch[metric])
+    for name in {*kept} & {*record["metrics"]}:
+        assert record["metrics"][name] == kept[name]
+    assert not any("strict" in name for name in record["metrics"])
+    if slug in ("neumf", "seqrec"):
+        train, valid, test = (
+            {(u, i) for u, items in inter.items() for i in items}
+            for inter in (names["candidates"], names["valid_iter"], names["test_iter"])
+        )
+        assert train | valid == {
+            (u, i) for u, items in names["known"].items() for i in items
+        }
+    elif slug == "mf":
+        train, valid, test = (
+            {*zip(*(x.tolist() for x in loader.dataset.arrays[:2]))}
+            for loader in (names["train_iter"], names["valid_iter"], names["test_iter"])
+        )
+    else:
+        train, valid, test = (
+            {*zip(*(x.tolist() for x in numpy.nonzero(matrix.asnumpy())))}
+            for matrix in (names[f"{x}_inter_mat"] for x in ("train", "valid", "test"))
+        )
+    assert not train & valid
+    assert not (train | valid) & test
+    rows, users = len(train | valid | test), names["num_users"]
+    if slug == "autorec" or words:  # a tenth of each
+        assert len(valid) == pytest.approx(len(train | valid) / 10, rel=0.2)
+    else:
+        assert (len(valid), len(test)) == (users, users)
+    assert rows == len(names["data" if slug == "mf" else "df"])
+
+
+def test_frames_and_loaders_are_split_alike(run):
+    """So AutoRec and MF can be compared on the same validation rows."""
+    of_mf, _ = run("mf", "--validation", "--split", "random")
+    users, items, stars = of_mf["valid_iter"].dataset.arrays
+    of_autorec, _ = run("autorec", "--validation")
+    matrix = of_autorec["valid_inter_mat"].asnumpy()
+    assert (matrix[items, users] == stars).all()
+    assert len(stars) == (matrix > 0).sum()
+
+
+def test_validation_and_checkpoints(run, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        run("mf", "--validation", "--checkpoint", str(tmp_path / "state"))
+    assert "--checkpoint: cannot be used with --validation" in capsys.readouterr().err

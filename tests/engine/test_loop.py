@@ -6,7 +6,6 @@ import pytest
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.loop import Step, examples_per_sec, fit
-from d2l_recsys.engine.snapshot import BestEpoch
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 X = numpy.arange(7, dtype="float32").reshape(7, 1)
@@ -193,45 +192,6 @@ def test_the_evaluation_gets_the_outputs_of_every_row_once(devices, hybridize):
     step = Step(net, gluon.loss.L2Loss(), devices, with_outputs)
     for epoch in fit(step, BatchLoader((X, Y), 3), trainer, 2, evaluate):
         assert epoch["seen"] == numpy.hstack([X, Y]).tolist()
-
-
-class TestBestEpoch:
-    @pytest.mark.parametrize(
-        ("values", "patience", "best", "epochs"),
-        [
-            ([3, 2, 1, 2, 3, 0], 2, 3, 5),
-            ([3, 2, 1, 2, 3, 0], 3, 6, 6),
-            ([1, 1, 1, 1], 1, 1, 2),  # equal is not lower
-            ([1, 2, 0, 5], 1, 1, 2),
-            ([numpy.nan, 2, 1], 2, 3, 3),
-        ],
-    )
-    @pytest.mark.parametrize("devices", [[mx.cpu()], [mx.cpu(0), mx.cpu(1)]])
-    def test_gives_its_parameters_back(self, values, patience, best, epochs, devices):
-        mx.random.seed(0)
-        net = nn.HybridSequential()
-        net.add(nn.Dense(1, in_units=1))
-        net.initialize(ctx=devices)
-        loss = gluon.loss.L2Loss()
-        trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
-        keeper, after = BestEpoch(net, "test", patience), []
-
-        def evaluate(entry, _):
-            after.append(parameters(net))
-            return {"test": values[entry["epoch"] - 1]}
-
-        step, loader = Step(net, loss, devices, losses), BatchLoader((X, Y), 3)
-        history = fit(step, loader, trainer, len(values), evaluate, on_epoch=keeper)
-        assert (keeper.epoch, len(history)) == (best, epochs)
-        keeper.restore()
-        for parameter in net.collect_params().values():
-            first, last = parameter.list_data()[0], parameter.list_data()[-1]
-            assert numpy.array_equal(first.asnumpy(), last.asnumpy())
-        assert numpy.array_equal(parameters(net), after[best - 1])
-
-    def test_patience_below_one(self):
-        with pytest.raises(ValueError, match="patience must be at least 1, not 0"):
-            BestEpoch(nn.Dense(1), "test", 0)
 
 
 def net_of_one():

@@ -50,6 +50,14 @@ class TestHitAndAuc:
             hit_and_auc([1, 2, 3], [1, 2], 1)
 
 
+def test_the_first_editions_name_of_the_layers():
+    net = NeuMF(3, 4, 5, mlp_layers=[6, 2])
+    assert [layer._units for layer in net.mlp] == [6, 2]
+    for layers in ({}, {"nums_hiddens": [6, 2], "mlp_layers": [6, 2]}):
+        with pytest.raises(ValueError, match="once: as nums_hiddens or as mlp_layers"):
+            NeuMF(3, 4, 5, **layers)
+
+
 def test_neumf_is_the_formula():
     mx.random.seed(0)
     net = NeuMF(3, 4, 5, [6, 2])

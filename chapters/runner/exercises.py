@@ -1,0 +1,193 @@
+"""What the notebooks of ``chapters/exercises`` use: options, grids, tables, figures."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any, List, Mapping, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from chapters.runner import results
+from chapters.runner.experiments import run_all
+from d2l_recsys.tools.command_line import Parser, positive
+from d2l_recsys.tools.curves import in_notebook, new_figure
+
+NAMES = {
+    "setting": "",
+    "train_loss": "train loss",
+    "test_rmse": "test RMSE",
+    "valid_rmse": "validation RMSE",
+    "test_hit_rate": "test hit rate",
+    "valid_hit_rate": "validation hit rate",
+    "test_auc": "test AUC",
+    "valid_auc": "validation AUC",
+    "test_log_loss": "test log loss",
+    "valid_log_loss": "validation log loss",
+    "epoch": "epoch",
+    "seconds": "seconds",
+}
+
+
+def parser() -> Parser:
+    """Return the options of ``python -m chapters.exercises``, without its commands."""
+    found = Parser(prog="python -m chapters.exercises")
+    found.add_argument(
+        "--seeds",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="train with the seeds 0 to N-1 (default: 2)",
+    )
+    found.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder to search first for the data, as of the scripts",
+    )
+    found.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder for results and figures (default: results)",
+    )
+    found.add_argument(
+        "--smoke",
+        action="store_true",
+        help="use tiny data, two settings, one seed and two epochs",
+    )
+    return found
+
+
+class Exercises:
+    """The exercises of one section, with the options of the command line.
+
+    In a notebook, the options come from the environment variable D2L_RECSYS_ARGS, as
+    those of the scripts do.
+    """
+
+    def __init__(self) -> None:
+        given = shlex.split(os.environ.get("D2L_RECSYS_ARGS", ""))
+        self.args, _ = parser().parse_known_args(given if in_notebook() else None)
+        self.out = self.args.out / "exercises"
+        self.smoke = self.args.smoke
+        self.seeds = range(1 if self.smoke else self.args.seeds)
+
+    def grid(
+        self, slug: str, settings: Mapping[Any, str], common: str = ""
+    ) -> pd.DataFrame:
+        """Train with each of the settings, {label: options}, and with each seed.
+
+        Returns a frame: see :func:`chapters.runner.experiments.run_all`.
+        """
+        if self.smoke:
+            settings = dict([*settings.items()][:2])
+        options = shlex.split(common) + ["--smoke"] * self.smoke
+        if self.args.data_dir:
+            options += ["--data-dir", str(self.args.data_dir.resolve())]
+        return run_all(slug, settings, self.seeds, options, self.out / "rows")
+
+    def save(self, name: str, figure: Figure) -> Figure:
+        """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        results.write(self.out / f"{name}.png", results.as_png(figure))
+        return figure
+
+
+def compare(
+    rows: pd.DataFrame,
+    title: str,
+    valid: str,
+    test: Sequence[str],
+    book: Any = None,
+    more: Sequence[str] = ("train_loss",),
+) -> Any:
+    """Print a table of settings, and return the best one in validation.
+
+    The columns are the setting, called `title`, the metrics `more`, the metric that
+    chooses, `valid`, and its difference from that of the setting `book` with the same
+    seed. The mean over the seeds chooses. Below the table, the `test` metrics of the
+    chosen setting, and of no other, are printed.
+    """
+    if book in {*rows["setting"]}:
+        reference = rows[rows["setting"] == book].set_index("seed")[valid]
+        rows = rows.assign(difference=rows[valid] - rows["seed"].map(reference))
+        NAMES["difference"] = f"difference from {book}"
+    means = rows.groupby("setting", sort=False)[valid].mean()
+    best = (
+        means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
+    )
+    columns = [
+        *more,
+        valid,
+        *(x for x in ("difference", "epoch", "seconds") if x in rows),
+    ]
+    table(rows, title, columns, best)
+    chosen = rows[rows["setting"] == best]
+    figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
+    print(f"\nChosen in validation: {best}, with {figures}.")
+    return best
+
+
+def table(
+    rows: pd.DataFrame, title: str, columns: Sequence[str], bold: Any = None
+) -> None:
+    """Print a Markdown table: for each setting, means ± deviations over the seeds.
+
+    The first column is the setting, called `title`. The row of the setting `bold` is
+    printed in bold.
+    """
+    lines: List[List[str]] = [[title, *(NAMES.get(x, x) for x in columns)]]
+    for setting, group in rows.groupby("setting", sort=False):
+        mark = "**" if setting == bold else ""
+        cells = [_spread(group[x], x) for x in columns]
+        lines.append([f"{mark}{x}{mark}" for x in (setting, *cells)])
+    print_table(lines)
+    other = sorted({*rows.get("data", [])} - {"ml-100k", "ctr"})
+    if other:
+        print(f"\nThe data is not the book's: {', '.join(other)}.")
+
+
+def print_table(lines: Sequence[Sequence[Any]]) -> None:
+    """Print lines of cells as a Markdown table. The first line is the head."""
+    head, *rest = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    rule = f"|:--|{'--:|' * (len(lines[0]) - 1)}"
+    print(*(head, rule, *rest), sep="\n")
+
+
+def draw(
+    rows: pd.DataFrame, title: str, label: str, metric: str, log: bool = False
+) -> Figure:
+    """Draw the `metric` of each run over its setting, which is called `label`.
+
+    Numbers lie on a scale, a logarithmic one if `log`; other settings side by side.
+    """
+    figure, axes = new_figure(title, label, NAMES.get(metric, metric))
+    settings = [*dict.fromkeys(rows["setting"])]
+    numbers = all(isinstance(x, (int, float)) for x in settings)
+    places = dict(zip(settings, settings if numbers else range(len(settings))))
+    runs = [run for _, run in rows.groupby("seed")]
+    means = rows.groupby("setting", sort=False)[[metric]].mean().reset_index()
+    for group, style in [*((run, "o-") for run in runs), (means, "s-")]:
+        one = group is not means
+        look = {"color": "0.6", "linewidth": 1} if one else {"linewidth": 2}
+        label_of = "mean" if not one else "one seed" if group is runs[0] else None
+        at = group["setting"].map(places)
+        axes.plot(at, group[metric], style, markersize=4, label=label_of, **look)
+    if log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    turn = 0 if numbers or max(map(len, map(str, settings))) < 9 else 20
+    axes.set_xticks([*places.values()], [*map(str, settings)], rotation=turn)
+    axes.legend()
+    return figure
+
+
+def _spread(values: pd.Series, metric: str) -> str:
+    digits = 1 if metric in ("seconds", "epoch") else 3
+    sign = "+" if metric == "difference" else ""
+    text = f"{values.mean():{sign}.{digits}f}"
+    if metric == "seconds" or len(values) < 2:
+        return text
+    return f"{text} ± {values.std():.{digits}f}"

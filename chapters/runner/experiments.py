@@ -1,0 +1,114 @@
+"""Run a script with many settings and several seeds.
+
+The trainings run in processes of their own, one for each core. Finished ones are kept,
+so an interrupted experiment goes on where it stopped.
+"""
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import shlex
+import signal
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+import pandas as pd
+from tqdm import tqdm
+
+import d2l_recsys
+from chapters.__main__ import run_section
+from chapters.runner import results
+from d2l_recsys.engine.snapshot import kept_epoch
+
+Row = Dict[str, Any]
+Training = Tuple[str, List[str]]  # the slug of a script, and its arguments
+
+
+class ExperimentFailed(Exception):
+    """A training of an experiment failed. The message holds what it printed."""
+
+
+def run_all(
+    slug: str,
+    settings: Mapping[Any, str],
+    seeds: Sequence[int],
+    common: Sequence[str],
+    folder: Path,
+) -> pd.DataFrame:
+    """Run the script of `slug` with each setting and each seed.
+
+    `settings` maps labels to options, as they stand on the command line. `common` are
+    the options of all runs. The results are kept in `folder`.
+
+    Returns a frame with a row for each run: setting (the label), seed, data (what it
+    was trained on), the losses and metrics of the epoch that was kept, epoch (its
+    number), and seconds of training.
+
+    Raises ExperimentFailed if a run fails.
+    """
+    trainings = [
+        (slug, [*shlex.split(options), "--seed", str(seed), *common])
+        for options in settings.values()
+        for seed in seeds
+    ]
+    labels = [label for label in settings for _ in seeds]
+    files = [folder / f"{_key(training)}.json" for training in trainings]
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [i for i, path in enumerate(files) if not path.is_file()]
+    for i, row in _rows_of([trainings[i] for i in missing], slug):
+        results.write(files[missing[i]], results.as_json(row))
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    return pd.DataFrame([{"setting": x, **row} for x, row in zip(labels, rows)])
+
+
+def _key(training: Training) -> str:
+    """Return a name for the result of a training."""
+    source = os.environ.get("D2L_RECSYS_DATA", "")
+    text = json.dumps([d2l_recsys.__version__, source, *training])
+    return hashlib.sha1(text.encode()).hexdigest()[:16]
+
+
+def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]:
+    """Yield the place and the row of each training, in the order in which they end."""
+    if not trainings:
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
+    pool = ProcessPoolExecutor(
+        min(os.cpu_count() or 1, len(trainings)),
+        multiprocessing.get_context("spawn"),  # MXNet does not survive a fork
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        places = {pool.submit(_train, *x): i for i, x in enumerate(trainings)}
+        bar = tqdm(as_completed(places), title, len(places), leave=False, disable=None)
+        for done in bar:
+            yield places[done], done.result()
+    finally:
+        for process in multiprocessing.active_children():
+            process.terminate()  # those that still train after an error or Ctrl-C
+        pool.shutdown()
+
+
+def _train(slug: str, arguments: List[str]) -> Row:
+    """Run a script in this process, without its output; return its row."""
+    printed = io.StringIO()
+    with TemporaryDirectory() as out, redirect_stdout(printed), redirect_stderr(
+        printed
+    ):
+        try:
+            record, _ = run_section(slug, [*arguments, "--out", out], Path(out))
+        except (Exception, SystemExit) as error:
+            command = f"python -m chapters.{slug} {shlex.join(arguments)}"
+            raise ExperimentFailed(
+                f"{command}: {error}\n{printed.getvalue()}"
+            ) from None
+    history = record["history"]
+    row = {**kept_epoch(history), **record["metrics"], "data": record["data"]}
+    row["seconds"] = sum(epoch["seconds"] for epoch in history)
+    return {**row, "seed": record["settings"]["seed"]}
