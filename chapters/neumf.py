@@ -21,6 +21,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
 from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
 TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
@@ -82,7 +83,7 @@ lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 
 def train(name, test_items, on_epoch=None, eval_step=1):
     """Train the model; never draw `test_items` as negatives, if they are given."""
-    mx.random.seed(run.seed)
+    seed_everything(run.seed)
     train_set = PRDataset(
         users_train,
         items_train,

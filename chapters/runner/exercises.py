@@ -1,15 +1,22 @@
 """What the notebooks of ``chapters/exercises`` use: options, grids, tables, figures."""
 
+import io
 import os
+import runpy
 import shlex
+import sys
+from argparse import Namespace
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence
+from tempfile import TemporaryDirectory
+from typing import Any, Dict, List, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from chapters.runner import results
-from chapters.runner.experiments import run_all
+from chapters.runner.data import MOVIELENS, find_data
+from chapters.runner.experiments import LOWEST, run_all
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
 
@@ -83,10 +90,37 @@ class Exercises:
         """
         if self.smoke:
             settings = dict([*settings.items()][:2])
-        options = shlex.split(common) + ["--smoke"] * self.smoke
+        options = [*shlex.split(common), *self._common]
+        return run_all(slug, settings, self.seeds, options, self.out / "rows")
+
+    def script(self, slug: str, options: str = "") -> Dict[str, Any]:
+        """Run a script in this process, and return its variables; print nothing."""
+        before, given = sys.argv, os.environ.get("D2L_RECSYS_ARGS")
+        with TemporaryDirectory() as out, redirect_stdout(io.StringIO()):
+            words = [*shlex.split(options), *self._common, "--out", out]
+            sys.argv = [slug, *words]
+            os.environ["D2L_RECSYS_ARGS"] = shlex.join(words)  # in a notebook
+            try:
+                return runpy.run_module(f"chapters.{slug}", run_name="__main__")
+            finally:
+                sys.argv = before
+                del os.environ["D2L_RECSYS_ARGS"]
+                os.environ.update({"D2L_RECSYS_ARGS": given} if given else {})
+
+    @property
+    def movielens(self) -> Path:
+        """The folder of MovieLens 100K, or of synthetic data as the scripts use it."""
+        given = Namespace(data="auto", data_dir=self.args.data_dir, smoke=self.smoke)
+        with redirect_stdout(io.StringIO()):
+            return find_data(given, MOVIELENS)[0]
+
+    @property
+    def _common(self) -> List[str]:
+        """The options of all scripts."""
+        options = ["--smoke"] * self.smoke
         if self.args.data_dir:
             options += ["--data-dir", str(self.args.data_dir.resolve())]
-        return run_all(slug, settings, self.seeds, options, self.out / "rows")
+        return options
 
     def save(self, name: str, figure: Figure) -> Figure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
@@ -115,9 +149,7 @@ def compare(
         rows = rows.assign(difference=rows[valid] - rows["seed"].map(reference))
         NAMES["difference"] = f"difference from {book}"
     means = rows.groupby("setting", sort=False)[valid].mean()
-    best = (
-        means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
-    )
+    best = means.idxmin() if valid in LOWEST else means.idxmax()
     columns = [
         *more,
         valid,

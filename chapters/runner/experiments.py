@@ -25,6 +25,7 @@ from chapters.__main__ import run_section
 from chapters.runner import results
 from d2l_recsys.engine.snapshot import kept_epoch
 
+LOWEST = {f"{part}_{x}" for part in ("valid", "test") for x in ("rmse", "log_loss")}
 Row = Dict[str, Any]
 Training = Tuple[str, List[str]]  # the slug of a script, and its arguments
 
@@ -47,7 +48,8 @@ def run_all(
 
     Returns a frame with a row for each run: setting (the label), seed, data (what it
     was trained on), the losses and metrics of the epoch that was kept, epoch (its
-    number), and seconds of training.
+    number), for each test metric the best of all epochs, as best_test_..., and seconds
+    of training.
 
     Raises ExperimentFailed if a run fails.
     """
@@ -110,5 +112,8 @@ def _train(slug: str, arguments: List[str]) -> Row:
             ) from None
     history = record["history"]
     row = {**kept_epoch(history), **record["metrics"], "data": record["data"]}
+    for name in [x for x in row if x.startswith("test_") and x in history[-1]]:
+        best = min if name in LOWEST else max
+        row[f"best_{name}"] = best(epoch[name] for epoch in history)
     row["seconds"] = sum(epoch["seconds"] for epoch in history)
     return {**row, "seed": record["settings"]["seed"]}

@@ -34,7 +34,7 @@ def print_recommendations(
 
 
 def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
-    titles = _titles(run.folder, data.attrs["item_ids"])
+    titles = titles_of(run.folder, data.attrs["item_ids"])
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     seen = candidates.get(user, [])
     user_id = data.attrs["user_ids"][user]
@@ -47,7 +47,7 @@ def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
         print(f"    {score:7.3f}  {titles[item]}")
 
 
-def _titles(folder: Path, item_ids: Sequence[int]) -> List[str]:
+def titles_of(folder: Path, item_ids: Sequence[int]) -> List[str]:
     """Return the titles of the items, or "item ID" if the data has no titles."""
     try:
         titles = read_movies(folder)["title"].to_dict()
