@@ -92,7 +92,7 @@ def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]
 
 @lru_cache(maxsize=None)
 def _pool() -> ProcessPoolExecutor:
-    """Return a process for each core. They serve all grids, since MXNet starts slowly."""
+    """Return a process for each core, for all grids, because MXNet starts slowly."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return ProcessPoolExecutor(
         os.cpu_count(),
