@@ -8,9 +8,11 @@
 # over the indices $i$ of the row.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.ctr_data import load_ctr, load_movielens
 from chapters.runner.options import Options
 from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.mf import train_recsys_rating
@@ -66,12 +68,13 @@ else:
 curves = Curves(
     run.epochs,
     {"train_loss": "train loss", **labels},
-    ylim=(0, 2 if of_ratings else 1),
+    ylim=(0.8, 2) if of_ratings else (0, 1),
+    book=run.printed(labels),
 )
 
 
 def train(name, num_factors, on_epoch=None):
-    """Train a factorization machine; return its history."""
+    """Train a factorization machine; return it and its history."""
     seed_everything(run.seed)
     train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
     net = FM(parts.train.field_dims, num_factors)
@@ -81,7 +84,7 @@ def train(name, num_factors, on_epoch=None):
     lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
     trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
     if of_ratings:
-        return train_recsys_rating(
+        history = train_recsys_rating(
             net,
             train_iter,
             test_iter,
@@ -92,8 +95,9 @@ def train(name, num_factors, on_epoch=None):
             on_epoch=on_epoch,
             checkpoint=run.checkpoint(name),
         )
+        return net, history
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    return train_ch13(
+    history = train_ch13(
         net,
         train_iter,
         test_iter,
@@ -106,9 +110,10 @@ def train(name, num_factors, on_epoch=None):
         on_epoch,
         run.checkpoint(name),
     )
+    return net, history
 
 
-history = train("main", args.factors, curves)
+net, history = train("main", args.factors, curves)
 last = kept_epoch(history)
 metrics = {name: last[name] for name in names}
 run.save(metrics, history)
@@ -119,11 +124,22 @@ run.save_figure(figure)
 figure
 
 # %% [markdown]
+# Can the probabilities be trusted? Among the rows for which the model predicts a click
+# with a probability of about 20%, a fifth should be clicks. After many epochs, the
+# model is too sure of itself: the points lie off the diagonal.
+
+# %%
+if not of_ratings:
+    logits, clicks = predict(net, parts.loaders(run.batch_size, run.seed)[1], devices)
+    title = f"FM on {run.data_title}"
+    run.draw("calibration", pictures.reliability, logits, clicks, title)
+
+# %% [markdown]
 # Do the pairs help? Without factors, the model is logistic regression, or linear
 # regression if the labels are ratings.
 
 # %%
 print("without factors:")
-linear = train("without-factors", 0)
+_, linear = train("without-factors", 0)
 name = names[-1].replace("test_", "") + "_without_factors"
 run.save({**metrics, name: kept_epoch(linear)[names[-1]]}, history)

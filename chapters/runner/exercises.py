@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from chapters.runner import results
 from chapters.runner.data import DATA_TITLES
@@ -19,6 +18,7 @@ from chapters.runner.experiments import LOWEST, run_all
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
+from d2l_recsys.tools.figures import StyledFigure
 
 NAMES = {
     "setting": "",
@@ -131,10 +131,10 @@ class Exercises:
             print(f"{title} was not found. Synthetic data is used instead.\n")
             return fetch(f"{real}-synthetic"), "synthetic"
 
-    def save(self, name: str, figure: Figure) -> Figure:
+    def save(self, name: str, figure: StyledFigure) -> StyledFigure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
         self.out.mkdir(parents=True, exist_ok=True)
-        results.write(self.out / f"{name}.png", results.as_png(figure))
+        results.write(self.out / f"{name}.png", figure.picture())
         return figure
 
 
@@ -199,7 +199,7 @@ def print_table(lines: Sequence[Sequence[Any]]) -> None:
 
 def draw(
     rows: pd.DataFrame, title: str, label: str, metric: str, log: bool = False
-) -> Figure:
+) -> StyledFigure:
     """Draw the `metric` of each run over its setting, which is called `label`.
 
     Numbers lie on a scale, a logarithmic one if `log`; other settings side by side.

@@ -13,7 +13,7 @@ import numpy
 from matplotlib.figure import Figure
 
 from chapters.runner import results
-from chapters.runner.printed import printed_figures
+from chapters.runner.printed import correct_figures, printed_figures, words
 from d2l_recsys.tools.curves import new_figure
 
 ROOT = Path(__file__).parents[2]
@@ -100,10 +100,7 @@ def _means(metrics: List[str], records: List[Record]) -> str:
 
 def _words(metric: str) -> str:
     """Return the name of a metric as it is written in the tables."""
-    text = metric.replace("examples_per_sec", "examples/s")
-    text = text.replace("rating_20_30", "rating of user 20 for item 30")
-    text = text.replace("strict_", "").replace("_", " ").replace("test ", "")
-    return text.replace("rmse", "RMSE").replace("auc", "AUC").replace("acc", "accuracy")
+    return words(metric).replace("strict ", "").replace("test ", "")
 
 
 def _speed(records: List[Record]) -> float:
