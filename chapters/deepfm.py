@@ -89,9 +89,9 @@ figure
 # ## Which Epoch Is the Best?
 #
 # Accuracy and AUC ask only for the order of the rows, log loss for the probabilities,
-# too. Its best epoch comes early. After it, the model repeats the training rows with
-# growing certainty, and is punished for each row where it is wrong. `--patience` keeps
-# the epoch that is best on validation rows.
+# too. Its best epoch comes early. After it, the order of the rows changes little, but
+# the model becomes too sure of itself, and pays for each row where it is wrong.
+# `--patience` keeps the epoch that is best on validation rows.
 
 # %%
 title = f"DeepFM on {run.data_title}, test set"

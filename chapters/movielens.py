@@ -30,7 +30,7 @@ print(data.head(5))
 
 # %%
 figure = histogram(
-    data["rating"], f"Distribution of Ratings in {run.data_title}", "Rating"
+    data["rating"], f"Distribution of Ratings in {run.data_title}", "rating"
 )
 run.save_figure(figure)
 figure
@@ -40,7 +40,7 @@ figure
 # their numbers of ratings, one corner is almost full, and most of the rest is empty.
 
 # %%
-title = f"Where the Ratings Are in {run.data_title}"
+title = f"Sparsity of {run.data_title}"
 run.draw("sparsity", pictures.sparsity, data, num_users, num_items, title)
 
 # %% [markdown]

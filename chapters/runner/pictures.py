@@ -1,5 +1,6 @@
 """Pictures that explain a section, one for each, drawn by its script."""
 
+import re
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
@@ -7,6 +8,7 @@ import numpy
 import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from chapters.runner.recommendations import titles_of
 from d2l_recsys.data.movies import read_movies
@@ -86,11 +88,11 @@ def embedding_map(
     genres = _genres(folder, [item_ids[item] for item in chosen])
     for colour, genre in zip(("0.75", "C0", "k", "C1", "C3", "C4", "C2"), [*genres]):
         of_genre = points[genres[genre]]
-        axes.scatter(*of_genre.T, s=18, color=colour, label=genre)
+        axes.scatter(*of_genre.T, s=16, color=colour, alpha=0.7, label=genre)
     titles = titles_of(folder, [item_ids[item] for item in chosen])
     for place in _outermost(points):
         _name(axes, points, place, titles[place])
-    axes.margins(0.12)
+    axes.margins(0.1)
     if len(genres) > 1:
         legend_below(figure, 4)
     return figure
@@ -114,7 +116,12 @@ def _outermost(points: numpy.ndarray, number: int = 8) -> List[int]:
     angles = numpy.arange(number) * 2 * numpy.pi / number
     scaled = points / points.std(axis=0)
     reach = scaled @ numpy.stack([numpy.cos(angles), numpy.sin(angles)])
-    return sorted({*reach.argmax(axis=0).tolist()})
+    chosen: List[int] = []
+    for place in reach.argmax(axis=0).tolist():
+        # One title above the other needs this distance.
+        if all(abs(scaled[place, 1] - scaled[other, 1]) > 0.25 for other in chosen):
+            chosen.append(place)
+    return chosen
 
 
 def _name(axes, points: numpy.ndarray, place: int, title: str) -> None:
@@ -128,6 +135,7 @@ def _name(axes, points: numpy.ndarray, place: int, title: str) -> None:
         ha="left" if right else "right",
         va="center",
         fontsize=9,
+        path_effects=[withStroke(linewidth=3, foreground="white")],
     )
 
 
@@ -135,7 +143,9 @@ def gradients(losses: Sequence[Tuple[str, gluon.loss.Loss, str]]) -> StyledFigur
     """Draw how strongly each (label, loss, line style) pulls two scores apart."""
     distances = numpy.linspace(-3, 3, 601, dtype="float32")
     figure, axes = new_figure(
-        "Pull of the losses on a pair", "positive score - negative score", "-gradient"
+        "Pull of the losses on a pair",
+        "positive score - negative score",
+        "pull (-gradient)",
     )
     for label, loss, line in losses:
         positive = np.array(distances)
@@ -235,7 +245,7 @@ def reliability(
 
 
 def overfitting(history: History, title: str) -> StyledFigure:
-    """Draw the test log loss and the test AUC over the epochs, with the best of each."""
+    """Draw the test log loss and AUC over the epochs, with the best of each."""
     figure, panels = new_panels(2, size=(5, 4.6), sharex=True)
     epochs = [entry["epoch"] for entry in history]
     for axes, key, name, best_of in (
@@ -244,12 +254,13 @@ def overfitting(history: History, title: str) -> StyledFigure:
     ):
         values = numpy.array([entry[key] for entry in history], dtype="float64")
         axes.plot(epochs, values, color="C0")
-        best = int(best_of(values))
-        word = "lowest" if best_of is numpy.nanargmin else "highest"
-        label = f"{word}: {values[best]:.3f} in epoch {epochs[best]}"
-        axes.plot(epochs[best], values[best], "o", color="C1", ms=8, label=label)
         axes.set_ylabel(name)
-        axes.legend(loc="best")
+        if not numpy.isnan(values).all():  # without clicks, there is no AUC
+            best = int(best_of(values))
+            word = "lowest" if best_of is numpy.nanargmin else "highest"
+            label = f"{word}: {values[best]:.3f} in epoch {epochs[best]}"
+            axes.plot(epochs[best], values[best], "o", color="C1", ms=8, label=label)
+            axes.legend(loc="best")
         marker_for_one_point(axes)
     panels[0].set_title(title)
     panels[1].set_xlabel("epoch")
@@ -257,4 +268,6 @@ def overfitting(history: History, title: str) -> StyledFigure:
 
 
 def _short(title: str, length: int = 26) -> str:
+    """Return a title without the year, and not longer than `length`."""
+    title = re.sub(r" \(\d{4}\)$", "", title)
     return title if len(title) <= length else f"{title[: length - 1].rstrip()}…"

@@ -83,7 +83,7 @@ class Run:
         results.write(self.out / f"{self.slug}.json", results.as_json(record))
 
     def printed(self, metrics: Iterable[str]) -> Dict[str, Dict[str, float]]:
-        """Return the book's figures of these test metrics, to be drawn by ``Curves``."""
+        """Return the book's figures of the test metrics, to be drawn by ``Curves``."""
         tests = [metric for metric in metrics if metric.startswith("test_")]
         return correct_figures(self.slug, tests, self.data_name)
 

@@ -55,7 +55,9 @@ class Curves:
         self.num_epochs, self.labels, self.ylim = num_epochs, labels, ylim
         self.book = book or {}
         self.history: History = []
-        self.live, self.output, self.bar = in_notebook(), None, None
+        self.live = in_notebook()
+        self.output: Any = None  # of the notebook
+        self.bar: Any = None
         if not self.live and sys.stderr.isatty():
             self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Callable, Iterable, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 import pandas as pd
 from matplotlib import rc_params_from_file
@@ -120,15 +120,21 @@ def new_panels(
 
 
 @styled
-def legend_below(figure: Figure, columns: int = 2) -> None:
-    """Add a legend of all lines, bars and areas below the axes, where it hides none."""
-    entries = {}
+def legend_below(figure: Figure, columns: Optional[int] = None) -> None:
+    """Add a legend of all lines, bars and areas below the axes, where it hides none.
+
+    It has two columns if they fit, or one.
+    """
+    entries: Dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         entries.update(zip(labels, handles))
     if entries:
-        place = {"loc": "outside lower center", "ncols": columns}
-        figure.legend([*entries.values()], [*entries], **place)
+        labels, half = [*entries], (len(entries) + 1) // 2
+        letters = max(map(len, labels[:half])) + max(map(len, labels[half:] or [""]))
+        fit = letters < 11 * figure.get_figwidth()
+        place = {"loc": "outside lower center", "ncols": columns or (2 if fit else 1)}
+        figure.legend([*entries.values()], labels, **place)
 
 
 def marker_for_one_point(axes: Axes) -> None:
