@@ -1,5 +1,7 @@
 """The pictures that explain a section, and the book's values in figures."""
 
+import re
+
 import numpy
 import pandas as pd
 import pytest
@@ -113,7 +115,7 @@ def test_data_without_titles_is_drawn(slug, tmp_path, smoke_data):
     assert (result.returncode, result.stderr) == (0, "")
     name = {"mf": "map", "seqrec": "window"}[slug]
     text = (tmp_path / f"{slug}-{name}.svg").read_text()
-    assert ">item 1" in text or ">item 2" in text
+    assert re.search(r">item \d+<", text)
 
 
 def test_a_picture_that_fails_is_a_warning(tmp_path, smoke_data):
