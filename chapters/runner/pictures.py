@@ -8,7 +8,6 @@ import numpy
 import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from chapters.runner.recommendations import titles_of
 from d2l_recsys.data.movies import read_movies
@@ -135,7 +134,7 @@ def _name(axes, points: numpy.ndarray, place: int, title: str) -> None:
         ha="left" if right else "right",
         va="center",
         fontsize=9,
-        path_effects=[withStroke(linewidth=3, foreground="white")],
+        bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "edgecolor": "none"},
     )
 
 

@@ -15,6 +15,7 @@ from matplotlib import rc_params_from_file
 from matplotlib import style as styles
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 STYLE = rc_params_from_file(
     Path(__file__).with_name("d2l_recsys.mplstyle"), use_default_template=False
@@ -65,6 +66,10 @@ class StyledFigure(Figure):
         file = BytesIO()
         metadata = {"Date": None} if format == "svg" else None
         with style():
+            if isinstance(self.get_layout_engine(), ConstrainedLayoutEngine):
+                # Each layout differs slightly from the last, so there is only one.
+                self.draw_without_rendering()
+                self.set_layout_engine("none")
             self.savefig(file, format=format, dpi=DPI, metadata=metadata)
         return file.getvalue()
 

@@ -64,9 +64,8 @@ def test_mf_with_live_curves(drawn, tmp_path, monkeypatch, capsys):
     plot, line = notebook.cells[training].outputs
     assert line.text.startswith("train loss ")
     assert notebook.cells[final].outputs == []
-    assert (
-        base64.b64decode(plot.data["image/png"]) == (tmp_path / "mf.png").read_bytes()
-    )
+    saved = (tmp_path / "mf.png").read_bytes()
+    assert base64.b64decode(plot.data["image/png"]) == saved
     (last,) = notebook.cells[-1].outputs
     assert base64.b64decode(last.data["image/png"]).startswith(b"\x89PNG")
     # The kernel received the options of the command line.
