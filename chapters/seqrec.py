@@ -10,7 +10,6 @@ from chapters.runner.options import Options
 from chapters.runner.recommendations import (
     print_ranking_metrics,
     print_recommendations,
-    titles_of,
 )
 from chapters.runner.users import check_histories, check_users
 from chapters.runner.validation import split_validation
@@ -174,9 +173,9 @@ print_ranking_metrics(more, 50)
 if args.without != "both":
     last_items = test_seq_iter[0]
     vectors = net.Q.weight.data(devices[0]).asnumpy()[last_items]
-    titles = titles_of(run.folder, [item_ids[item] for item in last_items])
+    ids = [item_ids[item] for item in last_items]
     filters = args.without != "horizontal", args.without != "vertical"
-    run.draw("window", pictures.window, vectors, titles, *filters)
+    run.draw("window", pictures.window, vectors, run.folder, ids, *filters)
 
 # %% [markdown]
 # ## Recommendations

@@ -182,9 +182,14 @@ def held_out_ranks(ranks: HeldOutRanks, k: int = 50) -> StyledFigure:
 
 
 def window(
-    vectors: numpy.ndarray, titles: Sequence[str], horizontal: bool, vertical: bool
+    vectors: numpy.ndarray,
+    folder: Path,
+    item_ids: Sequence,
+    horizontal: bool = True,
+    vertical: bool = True,
 ) -> StyledFigure:
-    """Draw the embeddings (L, k) of a user's last items, and what a filter sees."""
+    """Draw the embeddings (L, k) of a user's last items, and what each filter sees."""
+    titles = titles_of(folder, item_ids)
     figure, axes = new_figure("What Caser sees of a user", "factor")
     figure.set_size_inches(6, 1.9 + 0.32 * len(titles))
     size = numpy.abs(vectors).max()

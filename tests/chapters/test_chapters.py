@@ -27,15 +27,8 @@ SLUGS = [
     "deepfm",
 ]
 # A second picture of a section, SLUG-NAME.
-PICTURES = [
-    "movielens-sparsity",
-    "mf-map",
-    "ranking-gradients",
-    "neumf-ranks",
-    "seqrec-window",
-    "fm-calibration",
-    "deepfm-overfitting",
-]
+PICTURES = ["movielens-sparsity", "mf-map", "ranking-gradients", "neumf-ranks"]
+PICTURES += ["seqrec-window", "fm-calibration", "deepfm-overfitting"]
 
 
 def chapter(*arguments, cwd=ROOT, **environment):
@@ -159,16 +152,6 @@ def test_two_devices(tmp_path):
     )
     assert "examples/sec on [cpu(0), cpu(1)]" in two
     assert figures(two)[0] == figures(one)[0]
-
-
-def test_equal_runs_draw_equal_files(tmp_path):
-    runs = tmp_path / "one", tmp_path / "two"
-    for out in runs:
-        assert chapter("chapters.mf", "--smoke", "--out", str(out)).returncode == 0
-    for name in ("mf.png", "mf.svg", "mf-map.png", "mf-map.svg"):
-        one, two = ((out / name).read_bytes() for out in runs)
-        assert one == two
-    assert "test RMSE" in (runs[0] / "mf.svg").read_text()  # not glyphs
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,13 @@ def test_a_picture_that_fails_is_a_warning(tmp_path, smoke_data):
     (line,) = result.stderr.splitlines()
     assert line.startswith("python -m chapters.mf: warning: no picture 'map': ")
     assert "u.item, line 1: 3 fields" in line
+
+
+def test_equal_runs_draw_equal_files(tmp_path):
+    runs = tmp_path / "one", tmp_path / "two"
+    for out in runs:
+        assert chapter("chapters.mf", "--smoke", "--out", str(out)).returncode == 0
+    for name in ("mf.png", "mf.svg", "mf-map.png", "mf-map.svg"):
+        one, two = ((out / name).read_bytes() for out in runs)
+        assert one == two
+    assert "test RMSE" in (runs[0] / "mf.svg").read_text()  # not glyphs
