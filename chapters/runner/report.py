@@ -222,7 +222,8 @@ def _curves(results: List[Result]) -> Figure:
             panel.plot(epochs, means, color=colours[label], label=label)
             if (slug, run) != ("mf", "random split"):  # which the book has not
                 book = correct_figures(slug, [metric], records[0]["data"])[metric]
-                draw_book(panel, book, colours[label])
+                narrow = {k.replace(", PyTorch", ",\nPyTorch"): book[k] for k in book}
+                draw_book(panel, narrow, colours[label])
         panel.set_title(title)
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
