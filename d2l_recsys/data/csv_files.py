@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from pathlib import Path
-from typing import List, NoReturn, Sequence, Union
+from typing import Any, List, NoReturn, Sequence, Union
 
 import pandas as pd
 
@@ -36,10 +36,11 @@ class CSVFile:
         self.separator = "\t" if b"\t" in first else ","
         self.names: List[str] = []
         try:
-            self.names = [n.strip() for n in next(filter(None, self._rows()), [])]
+            self.names = next(filter(None, self._rows()), [])
             sizes = {*map(len, self._rows())}
         except csv.Error:
             self._raise_fault()
+        self.names = [name.strip() for name in self.names]
         if not self.names:
             raise ValueError(f"{self.path}, line 1: the file is empty")
         if sizes - {0, len(self.names)}:
@@ -76,7 +77,7 @@ class CSVFile:
             count += bool(next(reader))
         return line
 
-    def _rows(self) -> "csv._reader":
+    def _rows(self) -> Any:
         text = io.TextIOWrapper(
             io.BytesIO(self._content), encoding=self._encoding, newline=""
         )

@@ -101,8 +101,8 @@ def read_own_ratings(
     if "rating" in found.columns:
         values = found.converted("rating", lambda value: _rating(value, scale))
         whole = all(value == int(value) for value in values)
-        values = numpy.array(values, dtype="int64" if whole else "float64")
-        data["rating"] = values[found.columns["rating"].codes]
+        ratings = numpy.array(values, dtype="int64" if whole else "float64")
+        data["rating"] = ratings[found.columns["rating"].codes]
     if "time" in found.columns:
         data["timestamp"] = _times(found)[found.columns["time"].codes]
     data = _without_duplicates(data, duplicates, found, ids)
@@ -120,11 +120,9 @@ def _check_options(duplicates: str, scale: Optional[Scale]) -> None:
         )
     if scale is None:
         return
-    limits = list(scale) if isinstance(scale, (tuple, list)) else []
-    if len(limits) != 2 or not (
-        all(isinstance(x, Real) and math.isfinite(x) for x in limits)
-        and limits[0] < limits[1]
-    ):
+    limits = [*map(_number, scale)] if isinstance(scale, (tuple, list)) else []
+    low, high = limits if len(limits) == 2 else (None, None)
+    if low is None or high is None or low >= high:
         raise ValueError(
             f"scale must be the lowest and the highest rating, as (1, 5), not {scale!r}"
         )
