@@ -17,6 +17,7 @@ from chapters.runner.data import (
     times_the_books,
 )
 from chapters.runner.failures import in_one_line
+from chapters.runner.own_data import add_own_ratings
 from chapters.runner.run import Run
 from chapters.runner.settings import Settings, natural
 from d2l_recsys.runtime.backend import mx
@@ -104,7 +105,7 @@ class Options(Settings):
                 help="the rating to keep if a user rated an item twice",
             )
             if self.slug != "__main__":
-                self.add_own_ratings()
+                add_own_ratings(self)
         self.add_argument(
             "--out",
             type=Path,

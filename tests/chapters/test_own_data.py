@@ -57,7 +57,7 @@ def test_ratings(run, tmp_path, slug, options, line):
 
 
 def test_columns_of_any_name_and_low_ratings(run):
-    names = "user=a item=b rating=c time=d".split()
+    names = ["user=a", "item=b", "rating=c", "time=d"]
     result = run(
         "neumf", "--columns", *names, "--min-rating", "5", header="d,c,b,a",
         fields="3210",
