@@ -37,7 +37,8 @@ def layout_for(
     paths = [data_path] if isinstance(data_path, (str, os.PathLike)) else data_path
     found = layout_of_header(paths[0], label) if len(paths) else None
     if found is None:
-        found = tabbed(num_feat, [x for x in numeric if not isinstance(x, str)])
+        found = tabbed(num_feat)
+        tabbed(num_feat, [x for x in numeric if x not in found.fields])  # checks them
     return found._replace(numeric=numeric_names(found.fields, numeric))
 
 
