@@ -33,7 +33,7 @@ exercises.save("neumf-factors", figure)
 # %% [markdown]
 # ## neumf-mlp
 #
-# *First, classic and newest edition; 1 min.*
+# *First, classic and newest edition; 50 s.*
 #
 # Change the depth and the width of the MLP. Does its shape matter?
 
@@ -53,7 +53,7 @@ compare(rows, "layers", "valid_auc", tests, book="10,10,10", more=shown)
 # %% [markdown]
 # ## neumf-optimizer
 #
-# *First, classic and newest edition; 3 min.*
+# *First, classic and newest edition; 2 min.*
 #
 # Try other optimizers, learning rates and weight decays. Which of them matters most?
 

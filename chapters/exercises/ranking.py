@@ -197,7 +197,7 @@ compare(rows, "negatives", "valid_auc", tests, book="uniform", more=shown)
 # %% [markdown]
 # ## validation-item
 #
-# *Newest edition; 1 min.*
+# *Newest edition; 30 s.*
 #
 # Write down a history whose held-out item is drawn as a negative. Then compare the
 # protocols: never draw held-out items; draw them like all unseen items; and choose the
@@ -233,7 +233,7 @@ table(pd.concat([runs, strict, leak, chosen]), "protocol", metrics)
 # %% [markdown]
 # ## margin
 #
-# *Newest edition's catalogue of problems; 20 s.*
+# *Newest edition's catalogue of problems; 15 s.*
 #
 # Take 200 random pairs of a rated and an unseen item. For how many is the hinge loss
 # zero if the margin is 0.5, 1, 2 or 4?
