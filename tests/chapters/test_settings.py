@@ -8,6 +8,7 @@ import numpy
 import pandas as pd
 import pytest
 
+from chapters.runner.experiments import run_all
 from chapters.runner.options import Options
 from chapters.runner.users import check_users
 
@@ -277,3 +278,10 @@ def test_validation_and_checkpoints(run, capsys, tmp_path):
     with pytest.raises(SystemExit):
         run("mf", "--validation", "--checkpoint", str(tmp_path / "state"))
     assert "--checkpoint: cannot be used with --validation" in capsys.readouterr().err
+
+
+def test_an_experiment_takes_all_options_of_a_script(tmp_path):
+    """Not only those that `python -m chapters` passes on: it drops this --data."""
+    options = ["--data", "ml-100k", "--factors", "0", "--smoke", "--epochs", "1"]
+    rows = run_all("fm", {"linear": ""}, [0], options, tmp_path)
+    assert "test_rmse" in rows  # else it was trained on clicks
