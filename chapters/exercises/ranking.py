@@ -205,10 +205,11 @@ compare(rows, "negatives", "valid_auc", tests, book="uniform", more=shown)
 
 # %%
 history, held_out, num_items = [0, 1, 2, 3, 4], 5, 8
+print(f"Of {num_items} items, a user has {history}; item {held_out} is held out.\n")
 for name, test_items in (("Newest edition", {0: [held_out]}), ("Strict", None)):
     data = PRDataset([0] * 5, history, {0: history}, num_items, test_items)
     negatives = data[numpy.arange(300) % 5][2]
-    times = ", ".join(f"item {x} {(negatives == x).sum()} times" for x in (5, 6, 7))
+    times = ", ".join(f"{(negatives == x).sum()} are item {x}" for x in (5, 6, 7))
     print(f"{name}: of 300 draws, {times}.\n")
 
 # %%

@@ -150,7 +150,7 @@ rows = exercises.grid("seqrec", settings, "--validation")
 compare(rows, "loss", "valid_auc", tests, book="BPR", more=["valid_hit_rate"])
 
 # %% [markdown]
-# **Answer.** In the AUC in validation, both margins are 0.003 behind BPR, which is at
-# most three standard errors of the difference, so no effect can be seen with three
-# seeds. The hit rate shows none either. Other margins were not tried, and the learning
-# rate is the one for BPR.
+# **Answer.** In the AUC in validation, both margins are 0.003 behind BPR, which is two
+# to three standard errors of the difference. With three seeds that is not enough: no
+# effect can be seen. The hit rate shows none either. Other margins were not tried, and
+# the learning rate is the one for BPR.
