@@ -18,6 +18,7 @@ from d2l_recsys.runtime.backend import mx, nn, np
 SEEN = Interactions([0, 0, 1, 2, 2], [3, 0, 1, 2, 3], 3, 4)
 RATINGS = numpy.array([5, 4, 3, 2, 1], dtype="float32")
 HISTORIES = Histories([7, 8, 9], ["a", "b", "c", "d"], SEEN, RATINGS)
+BY_ITEM = HISTORIES._replace(rows="item")
 LAYOUT = tabbed(2)
 VOCABULARY = Vocabulary(LAYOUT, {1: {"x": 0, "y": 1}, 2: {"z": 0}}, {1: 2, 2: 1})
 USERS, ITEMS = np.array([0, 2], dtype="int32"), np.array([3, 1], dtype="int32")
@@ -25,7 +26,7 @@ ROWS = np.array([[0, 3], [2, 4]], dtype="int32")
 WINDOWS = np.array([[4, 3], [2, 3]], dtype="int32")
 NETS = {
     "MF": (lambda: MF(2, 3, 4, biases=False), [USERS, ITEMS], HISTORIES),
-    "AutoRec": (lambda: AutoRec([6, 5], 3), [np.ones((4, 3))], HISTORIES),
+    "AutoRec": (lambda: AutoRec([6, 5], 3), [np.ones((4, 3))], BY_ITEM),
     "NeuMF": (lambda: NeuMF(2, 3, 4, mlp_layers=[3, 2]), [USERS, ITEMS], HISTORIES),
     "Caser": (lambda: Caser(2, 3, 4, L=2, d=0), [USERS, WINDOWS, ITEMS], HISTORIES),
     "FM": (lambda: FM(numpy.array([3, 2]), 4), [ROWS], VOCABULARY),
