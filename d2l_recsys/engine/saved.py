@@ -78,6 +78,9 @@ def save(
             f"{name} is not one of the models that can be saved, which are "
             f"{', '.join(MODELS)}: use net.save_parameters"
         )
+    named = trained_on._asdict()
+    if name == "AutoRec" and (not named.get("rows") or named.get("ratings") is None):
+        raise ModelError("AutoRec needs Histories(ratings=..., rows='item' or 'user')")
     files = {"model.params": _parameters(net)}
     record: Dict[str, Any] = {
         "format": _FORMAT,
@@ -88,11 +91,9 @@ def save(
     }
     if isinstance(trained_on, Histories):
         files["model.npz"] = _arrays(trained_on)
-        named = trained_on._asdict()
         record["histories"] = {k: named[k] for k in named if k not in _IN_ARRAYS}
     else:
-        layout = trained_on.layout._asdict()
-        record["vocabulary"] = {**trained_on._asdict(), "layout": layout}
+        record["vocabulary"] = {**named, "layout": trained_on.layout._asdict()}
     record["sha256"] = {k: _sha256(content) for k, content in files.items()}
     files["model.json"] = _as_json(record)
     folder.mkdir(parents=True, exist_ok=True)
