@@ -7,12 +7,13 @@
 
 # %%
 from chapters.runner.options import Options
+from chapters.runner.saving import save_recommender
 from chapters.runner.validation import split_loader
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
-from d2l_recsys.movielens import split_and_load_ml100k
+from d2l_recsys.movielens import split_and_load_ml100k, split_data_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.tools.curves import Curves
 
@@ -83,6 +84,13 @@ baseline_rmse = float((error**2).mean() ** 0.5)
 test_rmse = kept_epoch(history)["test_rmse"]
 run.save({"test_rmse": test_rmse, "biases_alone": baseline_rmse}, history)
 print(f"biases alone: test RMSE {baseline_rmse:.3f}")
+
+# %% [markdown]
+# The model is saved with the users' ratings, for `python -m d2l_recsys recommend`.
+
+# %%
+train_data, _ = split_data_ml100k(*ratings, args.split, seed=run.seed)
+save_recommender(run, net, train_data, ratings=True)
 
 # %%
 figure = curves.figure(f"MF on {run.data_title}, {args.split} split")

@@ -51,7 +51,16 @@ def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
 def titles_of(folder: Path, item_ids: Sequence[int]) -> List[str]:
     """Return the titles of the items, or "item ID" if the data has no titles."""
     try:
-        titles = read_movies(folder)["title"].to_dict()
+        titles = read_titles(folder, item_ids)
     except (FileNotFoundError, NotADirectoryError):
-        titles = {}
-    return [titles.get(item, f"item {item}") for item in item_ids]
+        titles = [None] * len(item_ids)
+    return [title or f"item {item}" for title, item in zip(titles, item_ids)]
+
+
+def read_titles(folder: Path, item_ids: Sequence[int]) -> List[Optional[str]]:
+    """Return the titles of the items, None for an item without a title.
+
+    Raises FileNotFoundError or NotADirectoryError if the data has no titles.
+    """
+    titles = read_movies(folder)["title"].to_dict()
+    return [titles.get(item) for item in item_ids]
