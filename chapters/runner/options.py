@@ -17,7 +17,7 @@ from chapters.runner.data import (
     times_the_books,
 )
 from chapters.runner.failures import in_one_line
-from chapters.runner.own_data import add_own_ratings
+from chapters.runner.own_data import add_own_clicks, add_own_ratings
 from chapters.runner.run import Run
 from chapters.runner.settings import Settings, natural
 from d2l_recsys.runtime.backend import mx
@@ -104,8 +104,9 @@ class Options(Settings):
                 default="error",
                 help="the rating to keep if a user rated an item twice",
             )
-            if self.slug != "__main__":
-                add_own_ratings(self)
+        if self.slug != "__main__":
+            add = add_own_ratings if self.family is MOVIELENS else add_own_clicks
+            add(self)
         self.add_argument(
             "--out",
             type=Path,

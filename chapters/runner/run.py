@@ -104,6 +104,8 @@ class Run:
         free = (*_FREE, "kvstore", "devices")
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
         data = fingerprint(self.folder)
+        if vars(self.args).get("test"):
+            data += f" {fingerprint(self.args.test)}"
         return {"section": self.slug, **settings, "data": data}
 
     def save(self, metrics: Dict[str, Any], history: Optional[History] = None) -> None:

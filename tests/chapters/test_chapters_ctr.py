@@ -137,8 +137,8 @@ def test_in_the_runner_a_section_that_does_not_know_the_data_uses_auto(tmp_path)
     ("content", "message"),
     [
         (
-            "1,a,b\n0,c,d\n",
-            r"own\.csv, line 1: there are no tabs; separate the",
+            "1 a b\n0 c d\n",
+            r"own\.csv, line 1: there are no tabs and no commas; separate the",
         ),
         ("1\ta\tb\n", "one row is not enough: training and test need at least one"),
     ],
