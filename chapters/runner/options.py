@@ -14,6 +14,7 @@ from chapters.runner.data import (
     FAMILY_OF,
     MOVIELENS,
     data_argument,
+    forget_warnings,
     times_the_books,
 )
 from chapters.runner.failures import in_one_line
@@ -153,6 +154,8 @@ class Options(Settings):
         if vars(args).get("kvstore") == "dist_sync":
             self._join()
         self.make_folder(args.out)
+        if sys.argv[0] != self.slug:  # python -m chapters runs several sections
+            forget_warnings()
         try:
             run = Run(self.slug, args, self.family)
             self._choose_batch(run)

@@ -58,7 +58,7 @@ def test_the_learning_rate_can_be_set(slug, own_file, tmp_path):
         options = ["--data", own_file, "--epochs", "9", "--out", tmp_path, "--lr", lr]
         assert chapter(f"chapters.{slug}", *map(str, options)).returncode == 0
         record = json.loads((tmp_path / f"{slug}.json").read_text())
-        assert record["settings"]["lr"] == str(float(lr))
+        assert record["settings"]["lr"] == float(lr)
         losses.append([epoch["test_log_loss"] for epoch in record["history"]])
     assert losses[0] == pytest.approx([losses[0][0]] * 9, abs=1e-6)  # nothing learned
     assert losses[1][-1] < losses[1][0] - 0.01
