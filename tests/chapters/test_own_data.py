@@ -3,12 +3,13 @@
 import json
 import random
 import re
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 
 import pytest
 from test_chapters import chapter
 
 from chapters.runner.ctr_data import load_ctr
+from chapters.runner.data import MOVIELENS, find_data, forget_warnings
 from chapters.runner.own_data import column, scale
 
 USERS = [f"reader {n}" for n in range(12)]
@@ -166,3 +167,13 @@ class TestClicks:
         match = "the columns are site, bought, ad, but those of .*own.csv are ad, bou"
         with pytest.raises(ValueError, match=match):
             load_ctr(train, "custom", test_file=test, label="bought")
+
+
+def test_a_warning_is_printed_once_for_all_sections_of_a_run(capsys, smoke_data):
+    args = Namespace(smoke=False, data="auto", data_dir=smoke_data)
+    forget_warnings()
+    for runs in (1, 2):
+        for _ in range(2):
+            find_data(args, MOVIELENS)
+        assert capsys.readouterr().out.count("NOT THE BOOK'S") == 1, runs
+        forget_warnings()
