@@ -29,18 +29,16 @@ figure = draw(rows, "DeepFM on synthetic data", "layers", "valid_log_loss")
 exercises.save("deepfm-mlp", figure)
 
 # %%
-settings = {x: f"--dropout {x}" for x in (0.1, 0.0, 0.3, 0.5)}
-rows = exercises.grid("deepfm", settings, "--data synthetic --patience 5")
+print("Dropout, with layers 30-20-10:\n")
+dropout = {x: f"--dropout {x}" for x in (0.1, 0.0, 0.3, 0.5)}
+rows = exercises.grid("deepfm", dropout, "--data synthetic --patience 5")
 compare(rows, "dropout", "valid_log_loss", tests, book=0.1)
 
 # %%
-for name in ("criteo", "avazu"):
-    found = exercises.find(name)[1]
-    common = f"--data {found} --patience 5 {small_steps}"
-    settings = {
-        x.replace(",", "-"): f"--mlp {x}" for x in ("30,20,10", "10", "100,100")
-    }
-    rows = exercises.grid("deepfm", settings, common)
+few = {x: settings[x] for x in ("30-20-10", "10", "100-100")}
+print("Small steps:\n")
+for found in ("synthetic", *(exercises.find(x)[1] for x in ("criteo", "avazu"))):
+    rows = exercises.grid("deepfm", few, f"--data {found} --patience 5 {small_steps}")
     compare(rows, f"layers, {found}", "valid_log_loss", tests, book="30-20-10")
     print()
 
@@ -99,9 +97,9 @@ print(f"\nThere are {len(parts.test)} test rows.")
 
 # %%
 settings = {"both": "", "MLP alone": "--without fm", "FM alone": "--without mlp"}
-for steps in ("", small_steps):
+for name, steps in {"book's steps": "", "small steps": small_steps}.items():
     rows = exercises.grid("deepfm", settings, f"--data synthetic --patience 5 {steps}")
-    compare(rows, "parts", "valid_log_loss", tests, book="both")
+    compare(rows, f"parts, {name}", "valid_log_loss", tests, book="both")
     print()
 
 # %%
@@ -113,4 +111,9 @@ for name in ("criteo", "avazu"):
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** On the synthetic data, FM alone is worse than both parts by 0.050 ± 0.005
+# in validation log loss, and with small steps by 0.087 ± 0.022. The MLP alone is as good
+# as both, as far as can be seen. This had to be: the clicks also depend on a product of
+# three traits, which no sum over pairs can express. On the samples of Criteo and Avazu,
+# no effect of either part can be seen. This does not show that the FM is of no use on
+# data where pairs matter most.
