@@ -80,14 +80,13 @@ rows = exercises.grid(
 compare(rows, "factors", "valid_log_loss", tests, book=20)
 
 # %% [markdown]
-# **Answer.** On the samples of Criteo and Avazu, both models are better than a constant,
-# but no use of the factors can be seen: with small steps, the validation log losses
+# **Answer.** On the samples of Criteo and Avazu, small steps matter and the factors do
+# not, as far as can be seen: with small steps, the validation log losses of both models
 # differ by 0.006 ± 0.004 and 0.000 ± 0.004. On MovieLens, 20 factors lower the log loss
-# of "at least four stars" by 0.018 ± 0.001. As a regression, the FM of users and items
-# comes near matrix factorization, and no difference between the two can be seen; the 22
-# further fields make it worse by 0.012 ± 0.005 after the same number of epochs. This
-# does not show that the fields are useless: with more weight decay or fewer epochs,
-# they may help.
+# of "at least four stars" by 0.018 ± 0.001. As a regression, FM with users and items is
+# about as good as matrix factorization; no difference can be seen. The 22 further
+# fields make it worse by 0.012 ± 0.005 after the same number of epochs, which does not
+# show that they are useless: with fewer epochs or more weight decay, they may help.
 
 # %% [markdown]
 # ## fm-factors
