@@ -121,9 +121,9 @@ for name in ("criteo", "avazu"):
 # **Answer.** Not the same pattern: matrix factorization gets better up to 30 factors,
 # while here four are enough. On the synthetic data with small steps, four factors lower
 # the validation log loss by 0.188 ± 0.025, and no difference between 4 or 8 factors and
-# the book's 20 can be seen. With the book's steps, 20 factors are worse than 8 by
-# 0.035 ± 0.005, so it is the size of the steps that punishes more factors. On Criteo's
-# and Avazu's samples, no effect of the factors can be seen. This does not show how many
+# the book's 20 can be seen. With the book's steps, 20 factors are worse than 8 by 0.035
+# ± 0.005, so it is the size of the steps that punishes more factors. On Criteo's and
+# Avazu's samples, no effect of the factors can be seen. This does not show how many
 # factors millions of rows could use.
 
 # %% [markdown]
