@@ -141,9 +141,9 @@ for name in ("criteo", "avazu"):
 
 # %% [markdown]
 # **Answer.** A threshold of 1 keeps eight times as many indices as one of 4, most of
-# them for values that occur once. On Avazu's sample, no training row then has the
-# shared index, so its vector is never trained, though 3.6% of the test entries get it.
-# With 50, a third of Criteo's entries share an index. The log loss hardly notices: no
-# difference from 4 can be seen for any threshold. This does not show that the threshold
-# has no effect on millions of rows, where also rare values occur often enough to be
-# learned.
+# them of values that occur fewer than four times. On Avazu's sample, no training row
+# then has the shared index, so its vector is never trained, though 3.6% of the test
+# entries get it. With 50, a third of Criteo's entries share an index. The log loss
+# hardly notices: no difference from 4 can be seen for any threshold. This does not show
+# that the threshold has no effect on millions of rows, where also rare values occur
+# often enough to be learned.
