@@ -144,6 +144,6 @@ for name in ("criteo", "avazu"):
 # them of values that occur fewer than four times. On Avazu's sample, no training row
 # then has the shared index, so its vector is never trained, though 3.6% of the test
 # entries get it. With 50, a third of Criteo's entries share an index. The log loss
-# hardly notices: no difference from 4 can be seen for any threshold. This does not show
+# hardly notices: no difference from 4 can be seen in validation. This does not show
 # that the threshold has no effect on millions of rows, where also rare values occur
 # often enough to be learned.
