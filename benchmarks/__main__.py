@@ -1,6 +1,6 @@
 """Compare the speed with the book's: ``python -m benchmarks [PART ...]``."""
 
-import sys
+import argparse
 from importlib import import_module
 
 PARTS = ["rating", "ranking", "ctr"]
@@ -8,10 +8,13 @@ PARTS = ["rating", "ranking", "ctr"]
 
 def main() -> None:
     """Run the parts named on the command line, or all parts, and print a table."""
-    parts = sys.argv[1:] or PARTS
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    choices = ", ".join(PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{choices}; or all")
+    parts = parser.parse_args().parts or PARTS
     for part in parts:
         if part not in PARTS:
-            sys.exit(f"unknown part {part!r}: choose from {', '.join(PARTS)}")
+            parser.error(f"unknown part {part!r}: choose from {choices}")
     print(f"{'':48} {'here':>9} {'the book':>9} {'ratio':>6}")
     for part in parts:
         for what, ours, theirs, remark in import_module(f"benchmarks.{part}").rows():

@@ -3,9 +3,9 @@
 They are in docs/results.md under "Click-through rates on other data".
 """
 
+import argparse
 import contextlib
 import io
-import sys
 import tempfile
 from pathlib import Path
 
@@ -109,7 +109,15 @@ def synthetic():
 
 def main():
     """Print the tables named on the command line, or all tables."""
-    for name in sys.argv[1:] or ["criteo", "avazu", "synthetic"]:
+    parser = argparse.ArgumentParser("python -m benchmarks.clicks", description=__doc__)
+    tables = ["criteo", "avazu", "synthetic"]
+    choices = ", ".join(tables)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{choices}; or all")
+    asked = parser.parse_args().tables or tables
+    for name in asked:
+        if name not in tables:
+            parser.error(f"unknown table {name!r}: choose from {choices}")
+    for name in asked:
         print(f"\n{name}\n| model | log loss | AUC | accuracy | epochs |")
         if name == "synthetic":
             synthetic()

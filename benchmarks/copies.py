@@ -6,6 +6,7 @@ scripts train a set of this size: with batches ten times as large, and a tenth o
 weight decay.
 """
 
+import argparse
 import contextlib
 import io
 
@@ -83,6 +84,9 @@ def ranking(parts, sizes, copies, seed):
 
 def main():
     """Print the table, with means and standard deviations over the seeds."""
+    argparse.ArgumentParser(
+        "python -m benchmarks.copies", description=__doc__
+    ).parse_args()
     data, *sizes = read_data_ml100k()
     parts = split_data_ml100k(data, *sizes, "seq-aware")
     print("| | RMSE of MF | hit rate of NeuMF | AUC of NeuMF |\n|:--|--:|--:|--:|")

@@ -4,6 +4,7 @@
 median over epochs of the examples per second that a script reports.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -32,6 +33,9 @@ def throughput(slug, launcher, options):
 
 def main():
     """Print a row for each section."""
+    argparse.ArgumentParser(
+        "python -m benchmarks.devices", description=__doc__
+    ).parse_args()
     print(f"| examples per second | {' | '.join(WAYS)} |\n|:--|{'--:|' * len(WAYS)}")
     for slug in SECTIONS:
         cells = [f"{throughput(slug, *way):,.0f}" for way in WAYS.values()]

@@ -5,6 +5,7 @@ prints the table in docs/results.md and draws docs/sizes.png. It takes about ten
 minutes, 12 GB of memory and 1 GB of disk space.
 """
 
+import argparse
 import contextlib
 import io
 import json
@@ -140,6 +141,12 @@ def train_neumf(train, test, sizes, scale):
 
 def main():
     """Measure every size, print the table and draw the figure."""
+    parser = argparse.ArgumentParser("python -m benchmarks.sizes", description=__doc__)
+    parser.add_argument("folder", nargs="?", help="measure only the data set in FOLDER")
+    folder = parser.parse_args().folder
+    if folder:
+        work_on(Path(folder))
+        return
     results = {}
     for name, size in SIZES.items():
         with tempfile.TemporaryDirectory() as place:
@@ -182,4 +189,4 @@ def _draw(results):
 
 
 if __name__ == "__main__":
-    work_on(Path(sys.argv[1])) if sys.argv[1:] else main()
+    main()

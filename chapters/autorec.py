@@ -6,6 +6,7 @@
 
 # %%
 from chapters.runner.options import Options
+from chapters.runner.saving import save_recommender
 from chapters.runner.validation import split_validation
 from d2l_recsys import mf
 from d2l_recsys.autorec import AutoRec, evaluator
@@ -47,7 +48,7 @@ devices, args = run.devices, run.args
 # %%
 df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
 train_data, test_data = split_data_ml100k(df, num_users, num_items, seed=run.seed)
-by_item, valid_inter_mat = args.by == "item", None
+by_item, valid_inter_mat, known_data = args.by == "item", None, train_data
 labels = {"train_loss": "train loss", "test_rmse": "test RMSE"}
 if args.validation:
     labels["valid_rmse"] = "validation RMSE"
@@ -92,6 +93,7 @@ history = train_recsys_rating(
 )
 metrics = {"test_rmse": kept_epoch(history)["test_rmse"]}
 run.save(metrics, history)
+save_recommender(run, net, known_data, ratings=True, rows=args.by)
 
 # %%
 figure = curves.figure(f"AutoRec on {run.data_title}, {args.by} based")

@@ -7,12 +7,17 @@
 
 # %%
 from chapters.runner.options import Options
+from chapters.runner.saving import save_recommender
 from chapters.runner.validation import split_loader
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
-from d2l_recsys.movielens import read_data_ml100k, split_and_load_ml100k
+from d2l_recsys.movielens import (
+    read_data_ml100k,
+    split_and_load_ml100k,
+    split_data_ml100k,
+)
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.tools.curves import Curves
 
@@ -85,6 +90,14 @@ test_rmse = kept_epoch(history)["test_rmse"]
 run.save({"test_rmse": test_rmse, "biases_alone": baseline_rmse}, history)
 print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 
+# %% [markdown]
+# The model is saved with the users' ratings, for `python -m d2l_recsys recommend`.
+
+# %%
+data, _, _ = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+train_data, _ = split_data_ml100k(data, num_users, num_items, args.split, seed=run.seed)
+save_recommender(run, net, train_data, ratings=True)
+
 # %%
 figure = curves.figure(f"MF on {run.data_title}, {args.split} split")
 run.save_figure(figure)
@@ -101,6 +114,5 @@ scores = net(
     np.array([user], dtype="int32", ctx=devices[0]),
     np.array([item], dtype="int32", ctx=devices[0]),
 )
-data, _, _ = read_data_ml100k(run.folder, args.duplicates, run.data_set)
 user_id, item_id = data.attrs["user_ids"][user], data.attrs["item_ids"][item]
 print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3f}")

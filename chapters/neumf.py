@@ -8,6 +8,7 @@
 # %%
 from chapters.runner.options import Options
 from chapters.runner.recommendations import print_recommendations
+from chapters.runner.saving import save_recommender
 from chapters.runner.users import check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
@@ -21,6 +22,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
 from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
 TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
@@ -65,7 +67,7 @@ users_test, items_test, ratings_test, test_iter = load_data_ml100k(
     test_data, num_users, num_items, feedback="implicit"
 )
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
-valid, known = None, candidates
+valid, known, known_data = None, candidates, train_data
 if args.validation:
     labels["valid_auc"] = "validation AUC"
     train_data, valid_data = split_validation(
@@ -82,7 +84,7 @@ lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 
 def train(name, test_items, on_epoch=None, eval_step=1):
     """Train the model; never draw `test_items` as negatives, if they are given."""
-    mx.random.seed(run.seed)
+    seed_everything(run.seed)
     train_set = PRDataset(
         users_train,
         items_train,
@@ -130,6 +132,7 @@ curves = Curves(num_epochs, labels, ylim=(0, 1))
 net, history = train("main", None if valid else test_iter, on_epoch=curves)
 metrics = {name: kept_epoch(history)[name] for name in labels}
 run.save(metrics, history)
+save_recommender(run, net, known_data)
 
 # %%
 figure = curves.figure(f"{TITLES[args.model]} on {run.data_title}")

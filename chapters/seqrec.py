@@ -7,6 +7,7 @@
 # %%
 from chapters.runner.options import Options
 from chapters.runner.recommendations import print_recommendations
+from chapters.runner.saving import save_recommender
 from chapters.runner.users import check_histories, check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
@@ -84,6 +85,7 @@ def sequences(users, items, candidates):
 
 train_seq_data = sequences(users_train, items_train, candidates)
 test_seq_iter, known, valid = train_seq_data.test_seq, candidates, None
+known_data = train_data
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 if args.validation:
     labels["valid_auc"] = "validation AUC"
@@ -145,6 +147,7 @@ history = train_ranking(
     valid=valid,
 )
 run.save({name: kept_epoch(history)[name] for name in labels}, history)
+save_recommender(run, net, known_data)
 
 # %%
 figure = curves.figure(f"Caser on {run.data_title}, L = {L}")

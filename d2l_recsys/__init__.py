@@ -44,6 +44,7 @@ _HOME_OF = {
     "SeqDataset": "seqrec",
     "evaluate_ranking": "neumf",
     "hit_and_auc": "neumf",
+    "load": "engine.saved",
     "recommend": "engine.full_ranking",
     "train_ranking": "neumf",
     "train_ch13": "fm",

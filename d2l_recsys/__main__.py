@@ -1,5 +1,6 @@
 """The package's commands: ``python -m d2l_recsys doctor`` and ``... launch``."""
 
+import os
 import sys
 
 from d2l_recsys.tools import doctor, launch
@@ -30,5 +31,17 @@ def main() -> int:
     return run(arguments)
 
 
+def main_for_a_pipe() -> int:
+    """Run :func:`main`; end quietly if nobody reads the output (``| head``)."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Discard what is left in the buffer, which would fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_for_a_pipe())

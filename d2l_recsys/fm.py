@@ -2,15 +2,16 @@
 
 from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
+from d2l_recsys.data.sizes import check_size, field_sizes
 from d2l_recsys.engine import clicks
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.layers import sum_over_fields
+from d2l_recsys.engine.layers import Model, sum_over_fields
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
 
-class FM(nn.HybridBlock):
+class FM(Model):
     """Factorization machine of order two: ``w0 + sum w_i + sum_(i<j) v_i . v_j``.
 
     The sums are over the indices of a row, one per field. `field_dims` (fields,) holds
@@ -27,7 +28,8 @@ class FM(nn.HybridBlock):
         self, field_dims: Sequence[int], num_factors: int, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        num_inputs = int(sum(field_dims))
+        num_inputs = sum(field_sizes(field_dims))
+        check_size(num_factors, "num_factors", 0)
         self.embedding = nn.Embedding(num_inputs, num_factors) if num_factors else None
         self.fc = nn.Embedding(num_inputs, 1)
         self.linear_layer = nn.Dense(1, in_units=1)

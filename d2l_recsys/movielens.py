@@ -8,8 +8,8 @@ import pandas as pd
 
 from d2l_recsys.data import frames, splits
 from d2l_recsys.data.catalog import DATASETS, fetch
-from d2l_recsys.data.ids import check_count
 from d2l_recsys.data.ratings import FORMATS, read_ratings
+from d2l_recsys.data.sizes import check_share, check_size
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.runtime.backend import np
 
@@ -107,8 +107,7 @@ def split_data_ml100k(
     seq-aware split keeps the columns (E06). The last two modes are an addition.
     Section: ``movielens``.
     """
-    if not len(data):
-        raise ValueError("data has no rows: there is nothing to split")
+    frames.check_frame(data)
     if split_mode == "seq-aware":
         if test_ratio != 0.1:
             raise ValueError(
@@ -116,8 +115,7 @@ def split_data_ml100k(
                 "rating per user: omit it, or use split_mode='random'"
             )
         return splits.last_of_each_user(data)
-    if not 0 < test_ratio < 1:
-        raise ValueError(f"test_ratio must be between 0 and 1, not {test_ratio}")
+    check_share(test_ratio, "test_ratio")
     if split_mode == "random":
         in_test = splits.draws(seed, len(data)) >= 1 - test_ratio
         return data[~in_test], data[in_test]
@@ -151,8 +149,8 @@ def load_data_ml100k(
     Differs from the book: users, items and scores are arrays, not lists.
     Section: ``movielens``.
     """
-    check_count(num_users, "num_users")
-    check_count(num_items, "num_items")
+    check_size(num_users, "num_users", 0)
+    check_size(num_items, "num_items", 0)
     if feedback == "explicit" and num_items * num_users >= 2**31:
         raise ValueError(
             f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "

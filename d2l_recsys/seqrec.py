@@ -6,6 +6,7 @@ import numpy
 
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
+from d2l_recsys.data.sizes import check_positive, check_rate, check_size
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
     HorizontalConv,
@@ -31,6 +32,8 @@ class Caser(RankingModel):
     can be left out (E37), and short sequences are padded (E38).
     """
 
+    takes = ("user_id", "seq", "item_id")
+
     def __init__(
         self,
         num_factors: int,
@@ -43,8 +46,11 @@ class Caser(RankingModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if L < 1:
-            raise ValueError(f"L must be at least 1, not {L}")
+        check_positive(num_factors=num_factors, num_users=num_users, L=L)
+        check_positive(num_items=num_items)
+        check_size(d, "d", 0)
+        check_size(d_prime, "d_prime", 0)
+        check_rate(drop_ratio, "drop_ratio")
         self.num_users, self.num_items = num_users, num_items
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
@@ -113,13 +119,13 @@ class SeqDataset(WithNegatives):
     `num_items`. `test_seq`, int32 (num_users, L), holds the latest items of each user.
 
     `user_ids` and `item_ids` (n,) are sorted by time for each user. `candidates`,
-    `test_items` and `negatives` determine the negatives as in
+    `test_items`, `negatives` and `num_neg` determine the negatives as in
     :class:`d2l_recsys.neumf.PRDataset`.
 
-    Raises ValueError if L is below 1, if a user has no history or no negative item
-    left, or for an unknown name of `negatives`. Section: ``seqrec``. Differs from the
-    book: short histories neither crash nor contain their target in the input (E38), ids
-    are integers (E39), and `test_seq` is a NumPy array.
+    Raises ValueError if L or `num_neg` is below 1, if a user has no history or no
+    negative item left, or for an unknown name of `negatives`. Section: ``seqrec``.
+    Differs from the book: short histories neither crash nor contain their target in the
+    input (E38), ids are integers (E39), and `test_seq` is a NumPy array.
     """
 
     def __init__(
@@ -133,11 +139,13 @@ class SeqDataset(WithNegatives):
         test_items: Optional[Candidates] = None,
         seed: int = 0,
         negatives: str = "uniform",
+        num_neg: int = 1,
     ) -> None:
-        if L < 1:
-            raise ValueError(f"L must be at least 1, not {L}")
+        super().__init__(num_neg)
+        check_positive(L=L, num_users=num_users, num_items=num_items)
         history = Interactions(user_ids, item_ids, num_users, num_items)
-        self.seq_users, windows, self.test_seq = _windows(history, L)
+        self.seq_users, windows = _windows(history, L)
+        self.test_seq = history.latest(L)
         self.seq_items, self.seq_tgt = windows[:, :L], windows[:, L:]
         weights = item_weights(negatives, history.items, num_items)
         self.sampler = NegativeSampler(
@@ -147,8 +155,8 @@ class SeqDataset(WithNegatives):
         self.sampler.check(self.seq_users)
 
 
-def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
-    """Return users (n,), windows (n, L + 1) and latest items (num_users, L)."""
+def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Return users (n,) and their windows (n, L + 1)."""
     counts = history.counts
     empty = numpy.flatnonzero(counts == 0)
     if len(empty):
@@ -161,10 +169,9 @@ def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
     padded = numpy.full(size, history.num_items, dtype="int32")
     padded[numpy.arange(len(history)) + L * (history.users + 1)] = history.items
     end = history.offsets[1:] + L * numpy.arange(1, history.num_users + 1)
-    test_seq = padded[end[:, None] + numpy.arange(-L, 0)]
     number = numpy.maximum(counts - L, 1)
     users = numpy.repeat(numpy.arange(history.num_users, dtype="int32"), number)
     nth = numpy.arange(len(users)) - numpy.repeat(numpy.cumsum(number) - number, number)
     last = end[users] - 1 - nth  # the position of each window's target
     windows = numpy.lib.stride_tricks.sliding_window_view(padded, L + 1)
-    return users, windows[last - L], test_seq
+    return users, windows[last - L]

@@ -54,9 +54,10 @@ def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
     """Return the folder of the data and its name; warn if it is not the book's data."""
     real, title = family.real, DATA_TITLES[family.real]
     if args.data == MOVIELENS.real and family is not MOVIELENS:
+        found = find_data(args, MOVIELENS)
         if not args.smoke:
             _warn(f"{DATA_TITLES[args.data]} instead of {title}, as requested.")
-        return find_data(args, MOVIELENS)
+        return found
     if args.smoke:
         return catalog.fetch(f"{real}-smoke"), "smoke"
     if args.data == "synthetic":

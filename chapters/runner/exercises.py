@@ -1,16 +1,21 @@
 """What the notebooks of ``chapters/exercises`` use: options, grids, tables, figures."""
 
+import io
 import os
+import runpy
 import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence, Tuple
+from tempfile import TemporaryDirectory
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from chapters.runner import results
 from chapters.runner.data import DATA_TITLES
-from chapters.runner.experiments import ExperimentFailed, run_all
+from chapters.runner.experiments import LOWEST, ExperimentFailed, run_all
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
@@ -85,11 +90,30 @@ class Exercises:
         """
         if self.smoke:
             settings = dict([*settings.items()][:2])
+        options = [*self._common, *shlex.split(common)]
+        return run_all(slug, settings, self.seeds, options, self.out / "rows")
+
+    def script(self, slug: str, options: str = "") -> Dict[str, Any]:
+        """Run a script in this process, and return its variables; print nothing."""
+        before, given = sys.argv, os.environ.get("D2L_RECSYS_ARGS")
+        with TemporaryDirectory() as out, redirect_stdout(io.StringIO()):
+            words = [*self._common, *shlex.split(options), "--out", out]
+            sys.argv = [slug, *words]
+            os.environ["D2L_RECSYS_ARGS"] = shlex.join(words)  # in a notebook
+            try:
+                return runpy.run_module(f"chapters.{slug}", run_name="__main__")
+            finally:
+                sys.argv = before
+                del os.environ["D2L_RECSYS_ARGS"]
+                os.environ.update({"D2L_RECSYS_ARGS": given} if given else {})
+
+    @property
+    def _common(self) -> List[str]:
+        """The options of all scripts."""
         options = ["--smoke"] * self.smoke
         if self.args.data_dir:
             options += ["--data-dir", str(self.args.data_dir.resolve())]
-        options += shlex.split(common)
-        return run_all(slug, settings, self.seeds, options, self.out / "rows")
+        return options
 
     def find(self, name: str) -> Tuple[Path, str]:
         """Return the folder of a data set, and its name as an option of the scripts.
@@ -138,9 +162,7 @@ def compare(
         rows = rows.assign(difference=rows[valid] - rows["seed"].map(reference))
         NAMES["difference"] = f"difference from {book}"
     means = rows.groupby("setting", sort=False)[valid].mean()
-    best = (
-        means.idxmin() if valid in ("valid_rmse", "valid_log_loss") else means.idxmax()
-    )
+    best = means.idxmin() if valid in LOWEST else means.idxmax()
     columns = [
         *more,
         valid,

@@ -13,6 +13,7 @@ import shlex
 import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
@@ -25,6 +26,7 @@ from chapters.__main__ import run_section
 from chapters.runner import results
 from d2l_recsys.engine.snapshot import kept_epoch
 
+LOWEST = {f"{part}_{x}" for part in ("valid", "test") for x in ("rmse", "log_loss")}
 Row = Dict[str, Any]
 Training = Tuple[str, List[str]]  # the slug of a script, and its arguments
 
@@ -47,7 +49,8 @@ def run_all(
 
     Returns a frame with a row for each run: setting (the label), seed, data (what it
     was trained on), the losses and metrics of the epoch that was kept, epoch (its
-    number), and seconds of training.
+    number), for each test metric the best of all epochs, as best_test_..., and seconds
+    of training.
 
     Raises ExperimentFailed if a run fails.
     """
@@ -75,24 +78,28 @@ def _key(training: Training) -> str:
 
 def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]:
     """Yield the place and the row of each training, in the order in which they end."""
-    if not trainings:
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
-    pool = ProcessPoolExecutor(
-        min(os.cpu_count() or 1, len(trainings)),
+    try:
+        places = {_pool().submit(_train, *x): i for i, x in enumerate(trainings)}
+        bar = tqdm(as_completed(places), title, len(places), leave=False, disable=None)
+        for done in bar:
+            yield places[done], done.result()
+    except BaseException:  # an error or Ctrl-C: end the trainings that still run
+        for process in multiprocessing.active_children():
+            process.terminate()
+        _pool.cache_clear()
+        raise
+
+
+@lru_cache(maxsize=None)
+def _pool() -> ProcessPoolExecutor:
+    """Return a process for each core, for all grids, because MXNet starts slowly."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return ProcessPoolExecutor(
+        os.cpu_count(),
         multiprocessing.get_context("spawn"),  # MXNet does not survive a fork
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
-    try:
-        places = {pool.submit(_train, *x): i for i, x in enumerate(trainings)}
-        bar = tqdm(as_completed(places), title, len(places), leave=False, disable=None)
-        for done in bar:
-            yield places[done], done.result()
-    finally:
-        for process in multiprocessing.active_children():
-            process.terminate()  # those that still train after an error or Ctrl-C
-        pool.shutdown()
 
 
 def _train(slug: str, arguments: List[str]) -> Row:
@@ -110,5 +117,8 @@ def _train(slug: str, arguments: List[str]) -> Row:
             ) from None
     history = record["history"]
     row = {**kept_epoch(history), **record["metrics"], "data": record["data"]}
+    for name in [x for x in row if x.startswith("test_") and x in history[-1]]:
+        best = min if name in LOWEST else max
+        row[f"best_{name}"] = best(epoch[name] for epoch in history)
     row["seconds"] = sum(epoch["seconds"] for epoch in history)
     return {**row, "seed": record["settings"]["seed"]}

@@ -34,7 +34,7 @@ def print_recommendations(
 
 
 def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
-    titles = _titles(run.folder, data.attrs["item_ids"])
+    titles = titles_of(run.folder, data.attrs["item_ids"])
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     seen = candidates.get(user, [])
     user_id = data.attrs["user_ids"][user]
@@ -47,10 +47,19 @@ def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
         print(f"    {score:7.3f}  {titles[item]}")
 
 
-def _titles(folder: Path, item_ids: Sequence[int]) -> List[str]:
+def titles_of(folder: Path, item_ids: Sequence[int]) -> List[str]:
     """Return the titles of the items, or "item ID" if the data has no titles."""
     try:
-        titles = read_movies(folder)["title"].to_dict()
+        titles = read_titles(folder, item_ids)
     except FileNotFoundError:
-        titles = {}
-    return [titles.get(item, f"item {item}") for item in map(int, item_ids)]
+        titles = [None] * len(item_ids)
+    return [title or f"item {item}" for title, item in zip(titles, item_ids)]
+
+
+def read_titles(folder: Path, item_ids: Sequence[int]) -> List[Optional[str]]:
+    """Return the titles of the items, None for an item without a title.
+
+    Raises FileNotFoundError if the data has no titles.
+    """
+    titles = read_movies(folder)["title"].to_dict()
+    return [titles.get(int(item)) for item in item_ids]

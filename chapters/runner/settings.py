@@ -46,13 +46,11 @@ class Settings(Parser):
         self.add_argument(
             "--lr", type=positive_number, default=lr, help="learning rate"
         )
-        more = ""
+        book = "(default: %(default)s"
         if self.of_ratings:
-            more = (
-                "; for more than 100,000 ratings, divided by their number in 100,000s"
-            )
+            book += "; without --batch-size, divided by the ratings in 100,000s"
         self.add_argument(
-            "--wd", type=not_negative, default=wd, help=f"weight decay{more}"
+            "--wd", type=not_negative, default=wd, help=f"weight decay {book})"
         )
         self.add_argument(
             "--optimizer", choices=OPTIMIZERS, default="adam", help="optimizer"

@@ -13,6 +13,7 @@ write to the cache deletes such leftovers once they are a day old.
 import os
 import shutil
 import tempfile
+import textwrap
 import time
 from functools import partial
 from pathlib import Path
@@ -287,7 +288,7 @@ def _download(name: str, source: Download) -> Path:
 
 
 def _download_advice(name: str, source: Download, error: Exception) -> str:
-    reason = str(error).splitlines()[0][:200]
+    reason = textwrap.shorten(str(error).splitlines()[0], 200, placeholder=" ...")
     own = f"{name}-synthetic"
     synthetic = own if own in DATASETS else _MOVIELENS_SUBSTITUTE
     return (

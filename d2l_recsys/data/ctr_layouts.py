@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, Optional, Sequence, Tuple
 
 from d2l_recsys.data.lines import shown
+from d2l_recsys.data.sizes import check_size
 
 _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
@@ -44,8 +45,7 @@ def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
     Raises ValueError if `num_feat` is below 1 or `numeric` names an unknown field.
     Section: ``ctr``.
     """
-    if num_feat < 1:
-        raise ValueError(f"num_feat must be at least 1, not {num_feat}")
+    check_size(num_feat, "num_feat")
     for number in numeric:
         if number not in range(1, num_feat + 1):
             raise ValueError(

@@ -1,5 +1,7 @@
 """Check the columns of a frame of ratings: user_id, item_id, rating, timestamp."""
 
+from typing import Any
+
 import numpy
 import pandas as pd
 
@@ -88,8 +90,19 @@ def times(data: pd.DataFrame) -> numpy.ndarray:
     return _column(data, 3, "timestamp")
 
 
+def check_frame(data: Any) -> None:
+    """Raise ValueError if `data` is not a frame with rows."""
+    if not isinstance(data, pd.DataFrame):
+        raise ValueError(
+            f"data must be a DataFrame of pandas, not of type {type(data).__name__}"
+        )
+    if not len(data):
+        raise ValueError("data has no rows: there is nothing to split or to load")
+
+
 def _column(data: pd.DataFrame, place: int, what: str) -> numpy.ndarray:
     """Return a column as numbers; raise a ValueError that names a row without one."""
+    check_frame(data)
     if data.shape[1] <= place:
         raise ValueError(
             f"data has {data.shape[1]} columns, but column {place + 1} must be the "

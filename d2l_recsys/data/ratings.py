@@ -229,7 +229,8 @@ def _without_duplicates(
         start = 2 if form.header else 1  # the line of row 0
         raise ValueError(
             f"{path}, line {start + row}: user {user} already rated item {item} on "
-            f"line {start + first}; duplicates='first' or 'last' keeps one of the two"
+            f"line {start + first}: keep one of the two with duplicates='first' or "
+            "'last' (of the scripts: --duplicates first or last)"
         )
     return data
 

@@ -1,16 +1,18 @@
 """Score all items for many users, to rank held-out items and to recommend."""
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.data.ids import flat
+from d2l_recsys.data.ids import check_range, flat, numbers
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.metrics import HeldOutRanks
 from d2l_recsys.engine.predict import forward
+from d2l_recsys.engine.rankers import History, ranker_of, ranker_of_new_user
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
@@ -40,9 +42,10 @@ def scores_of_all_items(
     has too few users or items.
     """
     users = numpy.asarray(users, dtype="int32")
-    check_sizes(net, users.max(initial=-1) + 1, num_items)
-    seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
-    size = max(1, pairs // num_items)
+    num_users = users.max(initial=-1) + 1
+    check_sizes(net, num_users, num_items)
+    seq = as_sequences(net, seq, num_users)
+    size = max(1, pairs // max(1, num_items))
     contexts = [users] if seq is None else [users, seq[users]]
     check_inputs(net, [*contexts, numpy.array([num_items - 1])])
     all_items = numpy.arange(num_items, dtype="int32")
@@ -69,6 +72,35 @@ def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
         known = getattr(net, f"num_{what}", number)
         if known < number:
             raise ValueError(f"the net has {known} {what}, but {number} are needed")
+
+
+def as_sequences(net: gluon.Block, seq: Any, num_users: int) -> Optional[numpy.ndarray]:
+    """Return `seq` as an array of integers (num_users or more, L), or None.
+
+    Raises ValueError if it is not, or if `net` needs sequences and there are none, or
+    the other way round.
+    """
+    takes = getattr(net, "takes", None)
+    if takes is not None and ("seq" in takes) != (seq is not None):
+        needs = "needs sequences" if seq is None else "takes no sequences"
+        raise ValueError(f"seq: {type(net).__name__} {needs}: {net.advice()}")
+    if seq is None:
+        return None
+    array = seq.asnumpy() if isinstance(seq, np.ndarray) else numpy.asarray(seq)
+    advice = "pass test_seq of a SeqDataset"
+    if array.ndim != 2:
+        raise ValueError(
+            f"seq must have shape (num_users, L), not {array.shape}: {advice}"
+        )
+    if len(array) < num_users:
+        raise ValueError(
+            f"seq has {len(array)} rows, but needs one for each of {num_users} users: "
+            f"{advice} with all of them"
+        )
+    ids = numbers(array.ravel(), "item", " of seq, flattened")
+    if ids.dtype.kind == "f":
+        raise ValueError(f"seq must hold integers, the ids of items: {advice}")
+    return ids.reshape(array.shape)
 
 
 def rank_held_out(
@@ -122,6 +154,7 @@ def _held_out(test_input: Candidates, num_users: int, num_items: int) -> Interac
                     f"user {user} (counted from 0) has no held-out item: leave the "
                     "user out of test_input"
                 )
+        check_range(users, items, num_users, num_items, "test_input")
         test_input = Interactions(users, items, num_users, num_items)
     if not len(test_input):
         raise ValueError("test_input is empty: there is nothing to rank")
@@ -188,26 +221,66 @@ def _rivals_above(
 
 def recommend(
     net: gluon.Block,
-    user: int,
+    user: Optional[int],
     n: int,
-    candidates: Candidates,
-    num_users: int,
-    num_items: int,
+    candidates: Optional[Candidates] = None,
+    num_users: Optional[int] = None,
+    num_items: Optional[int] = None,
     seq: Optional[np.ndarray] = None,
     devices: Optional[Sequence[mx.Context]] = None,
+    history: Optional[History] = None,
 ) -> List[Tuple[int, float]]:
     """Return the top `n` items that `user` has not seen, as (item, score) pairs.
 
     Among items with equal scores, the one with the lower id comes first. If there are
     fewer unseen items, the list is shorter. The other arguments are those of
-    ``evaluate_ranking``.
+    ``evaluate_ranking``. For a net from :func:`d2l_recsys.load`, they can be left out.
+
+    For a user who was not in the training, pass None as `user`, and the items as
+    `history`, the latest last. For MF and AutoRec, it may be {item: rating}; an item
+    without a rating counts as rated highest. See
+    :func:`d2l_recsys.engine.rankers.ranker_of_new_user` for what the models do with it.
+
+    Raises ValueError that names a user or an item that the net does not know, or if `n`
+    is below 1.
     """
-    seen = Interactions.of(candidates, num_users, num_items)
-    if not 0 <= user < num_users:
+    check_size(n, "n")
+    if history is not None:
+        if user is not None:
+            raise ValueError("pass a user or a history, and None for the other")
+        net, seen, seq = ranker_of_new_user(net, history)
+        user, devices = 0, None
+    elif candidates is None:
+        net, seen, seq = ranker_of(net)
+    else:
+        if num_users is None or num_items is None:
+            raise ValueError("candidates need num_users and num_items")
+        seen = Interactions.of(candidates, num_users, num_items)
+    num_users = seen.num_users if num_users is None else num_users
+    check_size(user, "user", 0)
+    if user >= num_users:
         raise ValueError(f"user {user} is not in 0..{num_users - 1}")
+    ((_, best),) = top_unseen(net, numpy.array([user]), n, seen, seq, devices)
+    return best
+
+
+def top_unseen(
+    net: gluon.Block,
+    users: numpy.ndarray,
+    n: int,
+    seen: Interactions,
+    seq: Optional[np.ndarray] = None,
+    devices: Optional[Sequence[mx.Context]] = None,
+) -> Iterator[Tuple[int, List[Tuple[int, float]]]]:
+    """Yield each of `users` with the top `n` items that the user has not seen.
+
+    The items are (item, score) pairs, ordered as those of :func:`recommend`.
+    """
     devices = devices_of(net, devices)
-    users = numpy.array([user])
-    ((_, scores),) = scores_of_all_items(net, users, seq, num_items, devices)
-    unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
-    best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
-    return [(int(item), float(scores[0, item])) for item in best]
+    for chunk, scores in scores_of_all_items(net, users, seq, seen.num_items, devices):
+        for user, row in zip(chunk.tolist(), scores):
+            unseen = numpy.ones(seen.num_items, dtype=bool)
+            unseen[seen.of_user(user)] = False
+            unseen = numpy.flatnonzero(unseen)
+            best = unseen[numpy.argsort(-row[unseen], kind="stable")[:n]]
+            yield user, [(int(item), float(row[item])) for item in best]

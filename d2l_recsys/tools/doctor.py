@@ -1,10 +1,10 @@
-"""Tell what of the chapter can work on this machine: ``python -m d2l_recsys doctor``.
+"""Check what works on this machine: ``python -m d2l_recsys doctor``.
 
-It looks at Python, NumPy, MXNet's wheel, CUDA's libraries, the driver, the GPUs and the
-data, and runs a kernel on each device. It works where none of these does.
+It checks Python, NumPy, MXNet's wheel, CUDA's libraries, the driver, the GPUs and the
+data, and runs a kernel on each device. It works even if none of these does.
 
-The exit code is 0 where what was asked for can work (MXNet on the CPU, unless an option
-says otherwise), 1 where it can't, 2 for a wrong option.
+The exit code is 0 if what was asked for works (MXNet on the CPU, unless an option says
+otherwise), 1 if not, and 2 for a wrong option.
 """
 
 import argparse
@@ -52,26 +52,26 @@ def main(arguments: List[str]) -> int:
             faults += mark == FAULT
             print(f"{mark:5}  {text}", flush=True)
     if faults:
-        print("What was asked for can't work here: see each FAULT above.")
+        print("What you asked for does not work here: see each FAULT above.")
     else:
-        print("What was asked for can work here.")
+        print("What you asked for works here.")
     return int(faults > 0)
 
 
 def _options(arguments):
     parser = Parser(
         prog="python -m d2l_recsys doctor",
-        description="What of the chapter can work on this machine.",
-        epilog="exit code: 0 if what was asked for can work, 1 if not",
+        description="Check what works on this machine.",
+        epilog="The exit code is 0 if what you asked for works, and 1 if not.",
     )
     parser.add_argument(
         "--devices",
         type=_devices,
         default="cpu",
-        help="what has to work: cpu (default), cpu:2, gpu, gpu:0,1",
+        help="devices that must work: cpu, cpu:2, gpu or gpu:0,1 (default: cpu)",
     )
     parser.add_argument(
-        "--data", choices=(*DATA, *LARGER), help="data that has to be here"
+        "--data", choices=(*DATA, *LARGER), help="data set that must be available"
     )
     return parser.parse_args(arguments)
 
@@ -111,8 +111,8 @@ def _look_at_order(wheels) -> Iterator[Finding]:
     if subprocess.run([sys.executable, "-c", look], check=False).returncode:
         yield (
             NOTE,
-            "import d2l_recsys before mxnet: with this Python and NumPy MXNet 1.9.1 "
-            "does not import by itself. Or put that line into the environment once: "
+            "import d2l_recsys before mxnet: with this Python and NumPy, MXNet 1.9.1 "
+            "cannot be imported by itself. Or add that line to the environment once: "
             f"echo import d2l_recsys > {sysconfig.get_path('purelib')}/d2l-recsys.pth",
         )
     else:
@@ -156,7 +156,7 @@ def _look_at_gpus(asked: List[int], wheels) -> Iterator[Finding]:
     except OSError as error:
         yield (
             FAULT if asked else NOTE,
-            f"no GPU, for NVIDIA's driver can't be asked ({error}): install it, or use "
+            f"no GPU: NVIDIA's driver does not answer ({error}): install it, or use "
             "--devices cpu",
         )
         return
@@ -181,7 +181,7 @@ def _look_at_gpu(number, gpu: cuda.Gpu, otherwise, wheels) -> Finding:
     card = f"gpu({number}) is {gpu.name}, compute capability {capability}"
     if not gpu.has_code:
         return otherwise, (
-            f"{card}: MXNet 1.9.1 has code for 5.0 to 8.9 only, and can't use it; "
+            f"{card}: MXNet 1.9.1 has code for 5.0 to 8.9 only and cannot use it; "
             "the CPU works: --devices cpu"
         )
     if cuda.WHEEL not in wheels:
@@ -229,7 +229,7 @@ def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
 
             folder = catalog.find(name)
         except (ImportError, OSError, ValueError) as error:
-            yield otherwise, f"data {name}: can't be looked for: {error}"
+            yield otherwise, f"data {name}: cannot be searched for: {error}"
             continue
         if folder:
             yield OK, f"data {name}: in {folder}"
@@ -240,8 +240,8 @@ def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
 def _origin(source):
     if hasattr(source, "url"):
         return (
-            "not here: a script downloads it when it first needs it, or set "
-            f"D2L_RECSYS_DATA to a folder that holds it, from {source.url}"
+            f"not here: scripts download it from {source.url} when they first need it, "
+            "or set D2L_RECSYS_DATA to a folder that holds it"
         )
     return (
         f"not here: get it from {source.origin} and set D2L_RECSYS_DATA to the folder "

@@ -172,7 +172,7 @@ def _options(arguments: List[str]) -> argparse.Namespace:
         prog="python -m d2l_recsys launch",
         usage="%(prog)s [-n N] [-s N] -- COMMAND [ARGUMENT ...]",
         description="Run COMMAND as several workers on this machine, with a parameter "
-        "server. Each line of their output starts with the rank.",
+        "server. Each output line starts with the rank of its worker.",
         epilog="The exit code is 0 if all processes succeed. Otherwise it is the exit "
         "code of the first process that fails, and all others are stopped. If COMMAND "
         "is `python`, the launcher's own interpreter is used.",

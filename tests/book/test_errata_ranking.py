@@ -211,7 +211,8 @@ class TestEvaluation:
             assert function(ranked, [4], 1) == (1, 1)  # the code does as it should
             assert function([7, 2, 4], [4], 1) == (0, 0)
         for rank, expected in ((1, 1), (2, 0.5), (3, 0)):
-            assert metrics.auc(numpy.array([rank]), numpy.array([3])) == expected
+            one_user = (numpy.array([x]) for x in (rank, 0, 3))
+            assert metrics.auc(metrics.HeldOutRanks(*one_user)) == expected
 
 
 ROWS, BATCH = 60, 6

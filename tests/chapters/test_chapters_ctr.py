@@ -105,7 +105,7 @@ def test_what_is_neither_a_name_nor_a_file():
     assert result.returncode == 2
     assert result.stderr == (
         "python -m chapters.fm: error: argument --data: 'netflix' is neither auto, "
-        "ctr, criteo, avazu, synthetic nor a file\n"
+        "ctr, criteo, avazu, synthetic, ml-100k nor a file\n"
     )
 
 

@@ -211,12 +211,12 @@ def test_defaults_are_shown(monkeypatch, capsys):
 
 def test_by_popularity_a_user_of_all_rated_items_is_named(frame):
     train = frame((1, 1, 5, 0), (1, 2, 5, 0), (2, 1, 5, 0))
-    everything = pd.concat([train, frame((2, 3, 5, 0))])
-    check_users([7, 8], train, everything, 3)
+    everything = pd.concat([train, frame((1, 3, 5, 0))])  # held out, rated only once
+    check_users([7, 8], train, everything, 4)
     with pytest.raises(
         ValueError, match="user 7 has rated all 2 items in the training"
     ):
-        check_users([7, 8], train, everything, 3, "popularity")
+        check_users([7, 8], train, everything, 4, "popularity")
 
 
 @pytest.mark.parametrize(

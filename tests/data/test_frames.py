@@ -166,11 +166,11 @@ class TestLoad:
     @pytest.mark.parametrize("size", [2**31, -1, 2.0, "2", None, True])
     def test_numbers_of_ids(self, frame, size):
         data = frame(*ROWS)
-        with pytest.raises(ValueError, match=r"num_users must be an integer .*2\^31"):
+        with pytest.raises(ValueError, match="num_users must be"):
             load_data_ml100k(data, size, 2, "implicit")
-        with pytest.raises(ValueError, match=r"num_items must be an integer .*2\^31"):
+        with pytest.raises(ValueError, match="num_items must be"):
             load_data_ml100k(data, 2, size, "implicit")
-        with pytest.raises(ValueError, match=r"num_items must be an integer .*2\^31"):
+        with pytest.raises(ValueError, match="num_items must be"):
             Interactions([0], [0], 2, size)
 
     @pytest.mark.parametrize("zero", [0, 0.0, -0.0, 1e-60])

@@ -40,8 +40,8 @@ def lines(result, code):
     """Return the lines of the report, which has to end with this exit code."""
     assert (result.returncode, result.stderr) == (code, "")
     *report, verdict = result.stdout.splitlines()
-    can = "can't" if code else "can"
-    assert verdict.startswith(f"What was asked for {can} work here")
+    works = "does not work" if code else "works"
+    assert verdict.startswith(f"What you asked for {works} here")
     assert any(line.startswith("FAULT") for line in report) == bool(code)
     return report
 
@@ -100,7 +100,7 @@ def test_an_archive_that_is_damaged_is_a_fault_where_it_is_asked_for(tmp_path):
     for asked, mark, code in (([], "note ", 0), (["--data", "ml-10m"], "FAULT", 1)):
         report = lines(consult(*asked, D2L_RECSYS_DATA=tmp_path), code)
         (line,) = [line for line in report if "ml-10m" in line]
-        assert line.startswith(f"{mark}  data ml-10m: can't be looked for: ")
+        assert line.startswith(f"{mark}  data ml-10m: cannot be searched for: ")
         assert "is not the published archive" in line
 
 
@@ -236,7 +236,7 @@ def gpus(driver, asked, shown):
 
 
 def test_gpus_that_mxnet_has_no_code_for(driver):
-    text = "MXNet 1.9.1 has code for 5.0 to 8.9 only, and can't use it; the CPU works"
+    text = "MXNet 1.9.1 has code for 5.0 to 8.9 only and cannot use it; the CPU works"
     code, (first, second) = gpus(driver, "cpu", "3790")
     assert code == 0
     assert first.startswith(f"note   gpu(0) is Stub 0, compute capability 3.7: {text}")
@@ -277,6 +277,22 @@ def test_a_driver_that_does_not_answer(driver):
     report = lines(consult("--devices", "gpu", **stub), 1)
     (fault,) = [line for line in report if line.startswith("FAULT")]
     assert fault == (
-        "FAULT  no GPU, for NVIDIA's driver can't be asked (libcuda.so.1: cuInit "
+        "FAULT  no GPU: NVIDIA's driver does not answer (libcuda.so.1: cuInit "
         "failed with CUDA error 999): install it, or use --devices cpu"
     )
+
+
+@pytest.mark.parametrize("command", ["doctor", "--help"])
+def test_nobody_reads_the_report_any_more(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "d2l_recsys", command],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
