@@ -184,7 +184,7 @@ exercises.save("fm-timing", figure)
 
 # %% [markdown]
 # **Answer.** The three ways agree up to the rounding of 32-bit numbers. From 5 to 80
-# fields, the linear sum takes only a few times as long, and all products at once take
-# about a hundred times as long; the loop is slower still, as it also pays for 3160
-# separate steps. The times depend on the machine, and do not show how fast training is,
-# which also looks up and updates vectors.
+# fields, the time of the linear sum grows by a small factor and that of all products at
+# once by more than fifty; the loop is slower still, as it also pays for 3160 separate
+# steps. The times depend on the machine, and do not show how fast training is, which
+# also looks up and updates vectors.
