@@ -6,10 +6,8 @@ import re
 from datetime import datetime
 from typing import NamedTuple, Optional, Sequence, Tuple
 
-from d2l_recsys.data.lines import shown
+from d2l_recsys.data.lines import NUMBER, shown
 from d2l_recsys.data.sizes import check_size
-
-_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class Layout(NamedTuple):
@@ -118,7 +116,7 @@ def check(name: str, value: str, layout: Layout) -> None:
     elif name == layout.hour:
         time_of(value)
     # float() alone would accept blanks, underscores and non-ASCII digits.
-    elif value and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
+    elif value and not (NUMBER.fullmatch(value) and math.isfinite(float(value))):
         raise ValueError(f"{name} {shown(value)} is not a number")
 
 

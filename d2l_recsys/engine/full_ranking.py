@@ -258,7 +258,7 @@ def recommend(
         seen = Interactions.of(candidates, num_users, num_items)
     num_users = seen.num_users if num_users is None else num_users
     check_size(user, "user", 0)
-    if user >= num_users:
+    if user is None or user >= num_users:
         raise ValueError(f"user {user} is not in 0..{num_users - 1}")
     ((_, best),) = top_unseen(net, numpy.array([user]), n, seen, seq, devices)
     return best
