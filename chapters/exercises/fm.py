@@ -2,6 +2,7 @@
 # # Exercises of Factorization Machines
 
 # %%
+from shlex import quote
 from timeit import repeat
 
 import numpy
@@ -55,7 +56,8 @@ for name in ("criteo", "avazu"):
 
 # %%
 folder, found = exercises.find("ml-100k")
-movielens = f"--data ml-100k --data-dir {folder} --batch-size 512 --lr 0.002"
+movielens = f"--data ml-100k --data-dir {quote(str(folder))}"
+movielens += " --batch-size 512 --lr 0.002"
 more = "user,item,age,gender,occupation,genres,year"
 settings = {
     "linear": "--factors 0",
