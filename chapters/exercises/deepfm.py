@@ -29,23 +29,28 @@ figure = draw(rows, "DeepFM on synthetic data", "layers", "valid_log_loss")
 exercises.save("deepfm-mlp", figure)
 
 # %%
-settings = {x: f"--dropout {x}" for x in (0.1, 0.0, 0.3, 0.5)}
-rows = exercises.grid("deepfm", settings, "--data synthetic --patience 5")
+print("Dropout, with layers 30-20-10:\n")
+dropout = {x: f"--dropout {x}" for x in (0.0, 0.1, 0.3, 0.5)}
+rows = exercises.grid("deepfm", dropout, "--data synthetic --patience 5")
 compare(rows, "dropout", "valid_log_loss", tests, book=0.1)
 
 # %%
-for name in ("criteo", "avazu"):
-    found = exercises.find(name)[1]
-    common = f"--data {found} --patience 5 {small_steps}"
-    settings = {
-        x.replace(",", "-"): f"--mlp {x}" for x in ("30,20,10", "10", "100,100")
-    }
-    rows = exercises.grid("deepfm", settings, common)
+few = {x: settings[x] for x in ("30-20-10", "10", "100-100")}
+print("Small steps:\n")
+for found in ("synthetic", *(exercises.find(x)[1] for x in ("criteo", "avazu"))):
+    rows = exercises.grid("deepfm", few, f"--data {found} --patience 5 {small_steps}")
     compare(rows, f"layers, {found}", "valid_log_loss", tests, book="30-20-10")
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** On the synthetic data, a larger MLP is better: with the book's steps, a
+# single layer of 10 units is worse than 30-20-10 by 0.032 ± 0.003 in validation log
+# loss, and 100-100 is better by 0.026 ± 0.014, just over three standard errors. Between
+# the shapes of three layers, no difference can be seen, and dropout changes little.
+# With small steps, 30-20-10 gains 0.062 ± 0.014, more than any of this. On Criteo's
+# sample, no effect can be seen, and on Avazu's, 100-100 is worse by 0.003 ± 0.001. This
+# does not show which MLP would be best for millions of rows, or with steps chosen for
+# each.
 
 # %% [markdown]
 # ## deepfm-criteo
@@ -99,9 +104,9 @@ print(f"\nThere are {len(parts.test)} test rows.")
 
 # %%
 settings = {"both": "", "MLP alone": "--without fm", "FM alone": "--without mlp"}
-for steps in ("", small_steps):
+for name, steps in {"book's steps": "", "small steps": small_steps}.items():
     rows = exercises.grid("deepfm", settings, f"--data synthetic --patience 5 {steps}")
-    compare(rows, "parts", "valid_log_loss", tests, book="both")
+    compare(rows, f"parts, {name}", "valid_log_loss", tests, book="both")
     print()
 
 # %%
@@ -113,4 +118,9 @@ for name in ("criteo", "avazu"):
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** On the synthetic data, FM alone is worse than both parts by 0.050 ± 0.005
+# in validation log loss, and with small steps by 0.087 ± 0.022. No difference between
+# the MLP alone and both parts can be seen. The data is made so: the clicks also depend
+# on a product of three traits, which no sum over pairs can express. On the samples of
+# Criteo and Avazu, no effect of either part can be seen. This does not show what the FM
+# is worth on data where only pairs matter.

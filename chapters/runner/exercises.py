@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from chapters.runner import results
 from chapters.runner.data import DATA_TITLES
-from chapters.runner.experiments import LOWEST, run_all
+from chapters.runner.experiments import LOWEST, ExperimentFailed, run_all
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
@@ -120,6 +120,8 @@ class Exercises:
 
         If it is not found and cannot be downloaded, print so, and return the synthetic
         data set of the same family.
+
+        Raises ExperimentFailed if --data-dir is no folder, or an archive is damaged.
         """
         real = name if name in ("ml-100k", "ctr") else "ctr"
         if self.smoke:
@@ -130,6 +132,8 @@ class Exercises:
             title = DATA_TITLES[name]
             print(f"{title} was not found. Synthetic data is used instead.\n")
             return fetch(f"{real}-synthetic"), "synthetic"
+        except ValueError as error:
+            raise ExperimentFailed(f"{name}: {error}") from None
 
     def save(self, name: str, figure: Figure) -> Figure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
