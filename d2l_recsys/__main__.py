@@ -1,5 +1,7 @@
 """The package's commands, such as ``python -m d2l_recsys doctor``."""
 
+import io
+import os
 import sys
 from importlib import import_module
 
@@ -28,7 +30,16 @@ def main() -> int:
         )
         return 2
     # MXNet, which the other commands need, may be what the doctor is asked about.
-    return import_module(f"d2l_recsys.tools.{name}").main(arguments)
+    run = import_module(f"d2l_recsys.tools.{name}").main
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # titles, in a terminal of ASCII
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 if __name__ == "__main__":

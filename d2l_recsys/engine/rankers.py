@@ -1,5 +1,6 @@
 """Loaded models as models that score all items for a user, known or new."""
 
+from numbers import Integral, Real
 from typing import Any, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
@@ -162,7 +163,7 @@ def _checked(
         raise ValueError("the history is empty: it needs at least one item")
     counts = numpy.bincount(data.seen.items, minlength=data.seen.num_items)
     for item in items:
-        if item not in range(len(counts)):
+        if not isinstance(item, Integral) or item not in range(len(counts)):
             raise ValueError(
                 f"history: item {item} is not in 0..{len(counts) - 1}, the items of "
                 "the training data"
@@ -183,7 +184,7 @@ def _checked(
         return numpy.array(items), None
     lowest, highest = float(data.ratings.min()), float(data.ratings.max())
     for item, rating in given.items():
-        if not lowest <= rating <= highest:
+        if not isinstance(rating, Real) or not lowest <= rating <= highest:
             raise ValueError(
                 f"history: rating {rating} of item {data.item_ids[item]} is not in "
                 f"{lowest:g}..{highest:g}, the ratings of the training data"
