@@ -1,7 +1,17 @@
 """Loaded models as models that score all items for a user, known or new."""
 
 from numbers import Integral, Real
-from typing import Any, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy
 
@@ -155,10 +165,10 @@ def _hidden(net: gluon.Block, data: Histories) -> numpy.ndarray:
 
 
 def _checked(
-    history: History, data: Histories
+    history: Any, data: Histories
 ) -> Tuple[numpy.ndarray, Optional[numpy.ndarray]]:
     """Return the items (n,) of a history, and ratings (n,) if the net needs them."""
-    items = list(history)
+    items: List[Any] = list(history)
     if not items:
         raise ValueError("the history is empty: it needs at least one item")
     counts = numpy.bincount(data.seen.items, minlength=data.seen.num_items)
@@ -175,14 +185,14 @@ def _checked(
             )
         if items.count(item) > 1:
             raise ValueError(f"history: item {data.item_ids[item]} is there twice")
-    given = history if isinstance(history, Mapping) else {}
+    given: Dict[Any, Any] = dict(history) if isinstance(history, Mapping) else {}
     if data.ratings is None:
         if given:
             raise ValueError(
                 "history: this model was trained without ratings: pass items alone"
             )
         return numpy.array(items), None
-    lowest, highest = float(data.ratings.min()), float(data.ratings.max())
+    lowest, highest = data.ratings.min().item(), data.ratings.max().item()
     for item, rating in given.items():
         if not isinstance(rating, Real) or not lowest <= rating <= highest:
             raise ValueError(
