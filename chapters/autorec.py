@@ -16,7 +16,6 @@ from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
-    read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.runtime.backend import gluon, mx
@@ -46,7 +45,7 @@ devices, args = run.devices, run.args
 # makes no difference to Adam (E16).
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+df, num_users, num_items = run.read_ratings()
 train_data, test_data = split_data_ml100k(df, num_users, num_items, seed=run.seed)
 by_item, valid_inter_mat, known_data = args.by == "item", None, train_data
 labels = {"train_loss": "train loss", "test_rmse": "test RMSE"}

@@ -16,12 +16,12 @@ from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
-    read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
 from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
 TITLES = {"neumf": "NeuMF", "gmf": "GMF alone", "mlp": "MLP alone"}
@@ -35,6 +35,7 @@ options.add_argument(
 options.add_training(factors=10, lr=0.01, wd=1e-5)
 options.add_mlp("10,10,10", dropout=0.0)
 options.add_ranking()
+options.add_min_rating()
 options.add_validation()
 for option in ("--mlp", "--dropout"):
     options.need(option, "--model neumf or mlp", lambda args: args.model != "gmf")
@@ -56,7 +57,7 @@ devices, args = run.devices, run.args
 # strict protocol makes sense, so the model is trained once.
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+df, num_users, num_items = run.read_ratings()
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
 check_users(df.attrs["user_ids"], train_data, df, num_items, args.negatives)
 users_train, items_train, ratings_train, candidates = load_data_ml100k(
@@ -83,7 +84,7 @@ lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 
 def train(name, test_items, on_epoch=None, eval_step=1):
     """Train the model; never draw `test_items` as negatives, if they are given."""
-    mx.random.seed(run.seed)
+    seed_everything(run.seed)
     train_set = PRDataset(
         users_train,
         items_train,

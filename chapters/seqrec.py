@@ -15,7 +15,6 @@ from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
-    read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.neumf import evaluate_ranking, train_ranking
@@ -43,6 +42,7 @@ options.add_argument(
 )
 options.add_training(factors=10, lr=0.04, wd=1e-5)
 options.add_ranking()
+options.add_min_rating()
 options.add_validation()
 run = options.parse()
 devices, args = run.devices, run.args
@@ -54,7 +54,7 @@ devices, args = run.devices, run.args
 
 # %%
 L, batch_size = args.L, run.batch_size
-df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+df, num_users, num_items = run.read_ratings()
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
 strict = args.strict or args.validation
 user_ids, excluded = df.attrs["user_ids"], train_data if strict else df
@@ -102,7 +102,7 @@ if args.validation:
 train_iter = BatchLoader(train_seq_data, batch_size, shuffle=True, seed=run.seed)
 user, items, target, negative = train_seq_data[0]
 user, item_ids = user_ids[user], df.attrs["item_ids"]
-ids = [int(item_ids[item]) for item in (*items, *target, negative)]
+ids = [item_ids[int(item)] for item in (*items, *target, negative)]
 print(f"sample 0: user {user}, items {ids[:L]}, target {ids[L]}, negative {ids[-1]}")
 
 # %% [markdown]

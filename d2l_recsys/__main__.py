@@ -33,14 +33,20 @@ def main() -> int:
     run = import_module(f"d2l_recsys.tools.{name}").main
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # titles, in a terminal of ASCII
+    return run(arguments)
+
+
+def main_for_a_pipe() -> int:
+    """Run :func:`main`; end quietly if nobody reads the output (``| head``)."""
     try:
-        code = run(arguments)
+        code = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # as in `... | head`
+    except BrokenPipeError:
+        # Discard what is left in the buffer, which would fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_for_a_pipe())

@@ -1,9 +1,11 @@
 """AutoRec: rating prediction with an autoencoder. Section: ``autorec``."""
 
-from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.data.sizes import check_each_positive, check_positive, check_rate
+from d2l_recsys.engine.batching import in_order
 from d2l_recsys.engine.layers import Model
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predictions
@@ -42,7 +44,12 @@ class AutoRec(Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        hidden = [num_hidden] if isinstance(num_hidden, int) else list(num_hidden)
+        hidden: List[Any] = [num_hidden]
+        if isinstance(num_hidden, (list, tuple)):
+            hidden = list(num_hidden)
+        check_positive(num_users=num_users)
+        check_each_positive(hidden, "num_hidden")
+        check_rate(dropout, "dropout")
         if not hidden:
             raise ValueError("num_hidden is empty: at least one hidden layer is needed")
         for name in (activation, out_activation):
@@ -95,14 +102,20 @@ def evaluator(
     `test_data`, of shape (rows, n), holds the held-out ratings, 0 if missing.
 
     Raises ValueError if the shapes differ, if no rating is held out, or if
-    `inter_matrix` is a loader that shuffles. Section: ``autorec``.
+    `inter_matrix` is a loader that does not keep the order. Section: ``autorec``.
     """
-    if getattr(inter_matrix, "shuffle", False):
+    if not in_order(inter_matrix):
         raise ValueError(
-            "inter_matrix shuffles its rows, but they must be in the order of "
-            "test_data: pass a loader with shuffle=False"
+            "inter_matrix shuffles or samples its rows, but they must be in the order "
+            "of test_data: pass a loader with shuffle=False and without a sampler"
         )
-    held_out = test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
+    held_out = numpy.asarray(
+        test_data.asnumpy() if isinstance(test_data, np.ndarray) else test_data
+    )
+    if held_out.ndim != 2:
+        raise ValueError(
+            f"test_data must be a matrix of ratings, not of shape {held_out.shape}"
+        )
     batches = _tested_rows(inter_matrix, held_out)
     squared_error, num_ratings = 0.0, 0
     for recons, ratings in predictions(network, batches, devices_of(network, devices)):
@@ -119,6 +132,12 @@ def _tested_rows(
     """Yield the rows of each batch that have held-out ratings, and these ratings."""
     rows = 0
     for batch in inter_matrix:
+        batch = batch[0] if isinstance(batch, (list, tuple)) else batch
+        batch = batch if isinstance(batch, np.ndarray) else np.array(batch)
+        if batch.ndim != 2:
+            raise ValueError(
+                f"a batch of inter_matrix must be a matrix, not of shape {batch.shape}"
+            )
         if batch.shape[1:] != held_out.shape[1:]:
             raise ValueError(
                 f"inter_matrix has {batch.shape[1]} columns and test_data "

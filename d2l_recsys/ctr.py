@@ -9,6 +9,8 @@ import numpy
 
 from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
+from d2l_recsys.data.lines import shown
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.runtime.backend import gluon
 
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -101,9 +103,14 @@ class CTRDataset(gluon.data.Dataset):
         min_threshold: int = 4,
         num_bins: int = 20,
     ) -> "CTRDataset":
-        """Encode a table from :func:`~d2l_recsys.data.ctr_files.read_table`."""
+        """Encode a table from :func:`~d2l_recsys.data.ctr_files.read_table`.
+
+        Raises ValueError if the table has no rows.
+        """
         feat_mapper, defaults = _from_json(feat_mapper), _from_json(defaults)
         _check_mapper(feat_mapper, defaults, len(table.fields))
+        if not len(table.labels):
+            raise ValueError("the table has no rows")
         dataset = cls.__new__(cls)
         dataset._encode(table, feat_mapper, defaults, min_threshold, num_bins)
         return dataset
@@ -149,8 +156,8 @@ class CTRDataset(gluon.data.Dataset):
 
 def _fit(table: Table, min_threshold: int, num_bins: int) -> Mapper:
     """Return the feat_mapper of a training table."""
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be at least 1, not {num_bins}")
+    check_size(num_bins, "num_bins")
+    check_size(min_threshold, "min_threshold", 0)
     mapper: Mapper = {}
     for column, (name, values) in enumerate(zip(table.fields, table.values)):
         counts = numpy.bincount(table.codes[:, column], minlength=len(values))
@@ -177,9 +184,16 @@ def _quantile_bins(values: List[str], counts: numpy.ndarray, num_bins: int) -> B
 
 def _from_json(of_fields: Optional[Mapping[Any, Any]]) -> Any:
     """Return {field: value} with integers as fields and :class:`Bins` as bins."""
-    if of_fields is None or all(isinstance(field, int) for field in of_fields):
+    if of_fields is None:
+        return None
+    if not isinstance(of_fields, Mapping):
+        raise ValueError(
+            "feat_mapper and defaults must be dictionaries, not of type "
+            f"{type(of_fields).__name__}"
+        )
+    if all(isinstance(field, int) for field in of_fields):
         return of_fields
-    return {
+    fields = {
         int(field) if str(field).isdecimal() else field: (
             Bins(tuple(value["edges"]))  # as json.dumps(..., default=vars) writes them
             if isinstance(value, dict) and isinstance(value.get("edges"), list)
@@ -187,6 +201,9 @@ def _from_json(of_fields: Optional[Mapping[Any, Any]]) -> Any:
         )
         for field, value in of_fields.items()
     }
+    if len(fields) < len(of_fields):
+        raise ValueError("a field of feat_mapper or defaults is there twice: 1 and '1'")
+    return fields
 
 
 def _check_mapper(
@@ -207,6 +224,11 @@ def _check_mapper(
             "set with the same fields"
         )
     for field, known in feat_mapper.items():
+        if not isinstance(known, (Bins, Mapping)):
+            raise ValueError(
+                f"field {field}: feat_mapper must hold a dictionary or Bins, not "
+                f"{shown(known)}"
+            )
         indices = range(len(known)) if isinstance(known, Bins) else known.values()
         other = defaults[field]
         if not all(

@@ -4,6 +4,12 @@ from functools import reduce
 from operator import add
 from typing import Any, Sequence
 
+from d2l_recsys.data.sizes import (
+    check_each_positive,
+    check_positive,
+    check_rate,
+    field_sizes,
+)
 from d2l_recsys.engine.layers import Model
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
@@ -36,10 +42,13 @@ class DeepFM(Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_each_positive(mlp_dims, "mlp_dims")
         if not fm and not mlp_dims:
             raise ValueError("fm=False and mlp_dims=[] leave out both parts")
         self.fm = fm
-        num_inputs = int(sum(field_dims))
+        num_inputs = sum(field_sizes(field_dims))
+        check_positive(num_factors=num_factors)
+        check_rate(drop_rate, "drop_rate")
         self.embedding = nn.Embedding(num_inputs, num_factors)
         if fm:
             self.fc = nn.Embedding(num_inputs, 1)

@@ -2,6 +2,7 @@
 
 from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
+from d2l_recsys.data.sizes import check_size, field_sizes
 from d2l_recsys.engine import clicks
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.layers import Model, sum_over_fields
@@ -27,7 +28,8 @@ class FM(Model):
         self, field_dims: Sequence[int], num_factors: int, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        num_inputs = int(sum(field_dims))
+        num_inputs = sum(field_sizes(field_dims))
+        check_size(num_factors, "num_factors", 0)
         self.embedding = nn.Embedding(num_inputs, num_factors) if num_factors else None
         self.fc = nn.Embedding(num_inputs, 1)
         self.linear_layer = nn.Dense(1, in_units=1)

@@ -2,12 +2,19 @@
 
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
-from d2l_recsys.data.ids import id_pairs, single_items
+from d2l_recsys.data.ids import flat, id_pairs, single_items
 from d2l_recsys.data.interactions import num_users_of
 from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
+from d2l_recsys.data.sizes import (
+    MAX_SIZE,
+    check_each_positive,
+    check_positive,
+    check_rate,
+    check_size,
+)
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.full_ranking import check_sizes, rank_held_out
+from d2l_recsys.engine.full_ranking import as_sequences, check_sizes, rank_held_out
 from d2l_recsys.engine.layers import JoinedDense, RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
@@ -47,7 +54,13 @@ class NeuMF(RankingModel):
                 "pass the sizes of the MLP's layers once: as nums_hiddens or as "
                 "mlp_layers, its name in the first edition"
             )
-        nums_hiddens = list((nums_hiddens or []) if mlp_layers is None else mlp_layers)
+        check_positive(
+            num_factors=num_factors, num_users=num_users, num_items=num_items
+        )
+        nums_hiddens = mlp_layers if nums_hiddens is None else nums_hiddens
+        check_each_positive(nums_hiddens, "nums_hiddens")
+        check_rate(dropout, "dropout")
+        nums_hiddens = list(nums_hiddens or [])
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
         self.num_users, self.num_items = num_users, num_items
@@ -111,9 +124,13 @@ class PRDataset(WithNegatives):
         num_neg: int = 1,
     ) -> None:
         super().__init__(num_neg)
-        num_users = max(num_users_of(candidates), num_users_of(test_items or {}))
+        num_users = num_users_of(candidates)
+        if test_items is not None:
+            num_users = max(num_users, num_users_of(test_items, "test_items"))
         sizes = num_users, num_items
         pairs = id_pairs(users, items, *sizes)
+        if not len(pairs[0]):
+            raise ValueError("users and items are empty: there are no interactions")
         self.users, self.items = (ids.astype("int32") for ids in pairs)
         weights = item_weights(negatives, self.items, num_items)
         self.sampler = NegativeSampler(candidates, *sizes, test_items, seed, weights)
@@ -133,9 +150,9 @@ def hit_and_auc(
     Raises ValueError unless there is exactly one held-out item. With several, the book
     counts all hits, but its AUC is that of the first (E29). Section: ``neumf``.
     """
-    num_items = max(*test_matrix, *rankedlist, 0) + 1
-    (item,) = single_items({0: test_matrix}, 1, num_items).values()
-    ranked = list(rankedlist)
+    check_size(k, "k")
+    ranked = flat({0: rankedlist}, "rankedlist")[1].tolist()
+    (item,) = single_items({0: test_matrix}, 1, MAX_SIZE).values()
     if item not in ranked:
         return 0, 0.0
     above, others = ranked.index(item), len(ranked) - 1
@@ -167,10 +184,11 @@ def evaluate_ranking(
     user counts as one hit at most, and the AUC is that of all pairs (E29).
     Section: ``neumf``.
     """
+    check_size(k, "k")
     sizes = num_users, num_items
     ranks = rank_held_out(net, test_input, seq, candidates, sizes, devices)
     result = RankingScores(hit_rate(ranks, k), auc(ranks))
-    return (*result, ranking_metrics(ranks, ks)) if ks else result
+    return result if ks is None else (*result, ranking_metrics(ranks, ks))
 
 
 def train_ranking(
@@ -208,10 +226,11 @@ def train_ranking(
     is that of training alone (E31), the last epoch is always evaluated (E33), batches
     may have any size (E34), and the history is returned. Section: ``neumf``.
     """
-    if eval_step < 1:
-        raise ValueError(f"eval_step must be at least 1, not {eval_step}")
+    check_size(eval_step, "eval_step")
     check_validation(valid, checkpoint=checkpoint)
     check_sizes(net, num_users, num_items)
+    if evaluator is evaluate_ranking and test_iter is not None:
+        as_sequences(net, test_seq_iter, num_users)
     step = Step(net, loss, devices, pair_losses)
     sizes = num_users, num_items
     tests = {"test": (test_iter, test_seq_iter, candidates), "valid": valid}

@@ -23,15 +23,18 @@ class _PairwiseLoss(gluon.loss.Loss):
     def forward(self, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         """Return the loss, of shape (1,), of two arrays of scores, (B,) or (B, ...).
 
-        Raises ValueError if one array has more axes than the other, and NonFiniteLoss,
-        a ValueError, if a score is NaN or infinite. When hybridized, the loss is NaN or
+        Raises ValueError if the shapes do not fit together, and NonFiniteLoss, a
+        ValueError, if a score is NaN or infinite. When hybridized, the loss is NaN or
         infinite instead, and the training loop raises the error.
         """
         if isinstance(positive, np.ndarray):
-            if positive.ndim != negative.ndim:
+            pairs = zip(positive.shape, negative.shape)
+            fit = all(1 in pair or pair[0] == pair[1] for pair in pairs)
+            if positive.ndim != negative.ndim or not fit:
                 raise ValueError(
-                    "positive and negative scores must have the same number of axes: "
-                    f"their shapes are {positive.shape} and {negative.shape}"
+                    "positive and negative scores must have the same number of axes, "
+                    "and the same length or length 1 in each: their shapes are "
+                    f"{positive.shape} and {negative.shape}"
                 )
             if not self._active:
                 _check_finite(positive, "positive")

@@ -6,6 +6,7 @@ import numpy
 
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
+from d2l_recsys.data.sizes import check_positive, check_rate, check_size
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
     HorizontalConv,
@@ -31,6 +32,8 @@ class Caser(RankingModel):
     can be left out (E37), and short sequences are padded (E38).
     """
 
+    takes = ("user_id", "seq", "item_id")
+
     def __init__(
         self,
         num_factors: int,
@@ -43,8 +46,11 @@ class Caser(RankingModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if L < 1:
-            raise ValueError(f"L must be at least 1, not {L}")
+        check_positive(num_factors=num_factors, num_users=num_users, L=L)
+        check_positive(num_items=num_items)
+        check_size(d, "d", 0)
+        check_size(d_prime, "d_prime", 0)
+        check_rate(drop_ratio, "drop_ratio")
         self.num_users, self.num_items = num_users, num_items
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
@@ -136,8 +142,7 @@ class SeqDataset(WithNegatives):
         num_neg: int = 1,
     ) -> None:
         super().__init__(num_neg)
-        if L < 1:
-            raise ValueError(f"L must be at least 1, not {L}")
+        check_positive(L=L, num_users=num_users, num_items=num_items)
         history = Interactions(user_ids, item_ids, num_users, num_items)
         self.seq_users, windows = _windows(history, L)
         self.test_seq = history.latest(L)

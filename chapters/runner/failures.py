@@ -26,7 +26,7 @@ class Stdout(io.TextIOWrapper):
 
     Characters that the terminal cannot show are replaced. If text cannot be written,
     for example because the disk is full, there is one warning, and later text is
-    skipped. A closed pipe (``| head``) still ends the script.
+    skipped. A closed pipe (``| head``) ends the script without a message.
     """
 
     def __init__(self, stdout: io.TextIOWrapper) -> None:
@@ -73,6 +73,8 @@ def report(
     with code 1. Other exceptions print their traceback.
     """
     sys.stdout.flush()
+    if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
+        return  # whoever read the output has read enough
     if issubclass(kind, KeyboardInterrupt):
         print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
         os._exit(130)  # immediately, because MXNet may still be busy

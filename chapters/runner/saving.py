@@ -67,7 +67,7 @@ def _titles(run: Run, item_ids: List) -> Optional[List[Optional[str]]]:
     """Return the titles of the items, or None if there are none."""
     try:
         return read_titles(run.folder, item_ids)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:
         warn(f"no titles were saved: {in_one_line(error) or repr(error)}")

@@ -6,9 +6,8 @@ import re
 from datetime import datetime
 from typing import NamedTuple, Optional, Sequence, Tuple
 
-from d2l_recsys.data.lines import shown
-
-_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+from d2l_recsys.data.lines import NUMBER, shown
+from d2l_recsys.data.sizes import check_size
 
 
 class Layout(NamedTuple):
@@ -55,8 +54,7 @@ def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
     Raises ValueError if `num_feat` is below 1 or `numeric` names an unknown field.
     Section: ``ctr``.
     """
-    if num_feat < 1:
-        raise ValueError(f"num_feat must be at least 1, not {num_feat}")
+    check_size(num_feat, "num_feat")
     for number in numeric:
         if number not in range(1, num_feat + 1):
             raise ValueError(
@@ -130,7 +128,7 @@ def check(name: str, value: str, layout: Layout) -> None:
     elif name == layout.hour:
         time_of(value)
     # float() alone would accept blanks, underscores and non-ASCII digits.
-    elif value and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
+    elif value and not (NUMBER.fullmatch(value) and math.isfinite(float(value))):
         raise ValueError(f"{name} {shown(value)} is not a number")
 
 

@@ -1,5 +1,6 @@
 """Check ids and numbers. MXNet silently clips ids that are out of range."""
 
+import warnings
 from itertools import chain
 from numbers import Integral, Real
 from typing import (
@@ -17,9 +18,9 @@ from typing import (
 import numpy
 
 from d2l_recsys.data.lines import shown
+from d2l_recsys.data.sizes import check_size, is_integer_type
 
 Ids = Union[Sequence[int], numpy.ndarray]  # MXNet arrays work, too
-MAX_IDS = 2**31 - 1  # so that all ids fit into int32
 _NO_ID = "is not an integer in the range of int64"
 
 
@@ -38,7 +39,7 @@ def single_items(
                 f"user {user} (counted from 0) has {size} held-out items, but there "
                 "must be exactly one: evaluate_ranking takes several"
             )
-    id_pairs(users, items, num_users, num_items)
+    check_range(users, items, num_users, num_items, "test_input")
     return dict(zip(users.tolist(), items.tolist()))
 
 
@@ -60,6 +61,28 @@ def flat(lists: Any, what: str) -> Tuple[numpy.ndarray, numpy.ndarray, List[int]
     return numpy.repeat(users, sizes), items, sizes
 
 
+def check_range(
+    users: numpy.ndarray,
+    items: numpy.ndarray,
+    num_users: int,
+    num_items: int,
+    what: str,
+) -> None:
+    """Raise a ValueError that names a user or item of a dictionary out of range.
+
+    `users` and `items` are those of :func:`flat`. So is `what`.
+    """
+    for kind, ids, limit in (("user", users, num_users), ("item", items, num_items)):
+        check_size(limit, f"num_{kind}s", 0)
+        row = row_outside(ids, 0, limit - 1, kind)
+        if row is not None:
+            whose = f" of user {users[row]}" if kind == "item" else ""
+            raise ValueError(
+                f"{what}: {kind} {ids[row]}{whose} is not in 0..{limit - 1}; ids count "
+                "from 0, as load_data_ml100k returns them"
+            )
+
+
 def users_of(lists: Any, what: str) -> numpy.ndarray:
     """Return the users of the dictionary `lists`, one for each list."""
     check_dictionary(lists, what)
@@ -75,7 +98,7 @@ def _int64(values: List[Any]) -> numpy.ndarray:
 
     Raises TypeError for other values: NumPy would convert 0.9 to 0 and "1" to 1.
     """
-    if not all(map(_is_integer_type, {*map(type, values)})):
+    if not all(map(is_integer_type, {*map(type, values)})):
         raise TypeError
     return numpy.fromiter(values, dtype="int64", count=len(values))
 
@@ -100,12 +123,8 @@ def _fault_of_items(users: Iterable[Any], lists: Iterable[Any]) -> str:
     return "the items of each user must be a list of integers"
 
 
-def _is_integer_type(kind: type) -> bool:
-    return issubclass(kind, Integral) and not issubclass(kind, bool)
-
-
 def _is_id(value: Any) -> bool:
-    return _is_integer_type(type(value)) and -(2**63) <= value < 2**63
+    return is_integer_type(type(value)) and -(2**63) <= value < 2**63
 
 
 def check_dictionary(items: Any, what: str) -> None:
@@ -117,20 +136,16 @@ def check_dictionary(items: Any, what: str) -> None:
         )
 
 
-def check_count(count: Any, what: str) -> None:
-    """Raise ValueError if the number of ids, called `what`, is not in 0..2^31-1."""
-    if not _is_integer_type(type(count)) or not 0 <= count <= MAX_IDS:
-        raise ValueError(f"{what} must be an integer from 0 to 2^31-1, not {count!r}")
-
-
 def id_pairs(
     users: Ids, items: Ids, num_users: int, num_items: int
 ) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """Return users and items as integer arrays of shape (n,).
 
-    Raises ValueError if their lengths differ, or if an id is not in 0..num_users-1 or
-    0..num_items-1; the message names its row.
+    Raises ValueError if their lengths differ, if a size is not an integer in 0..2^31-1,
+    or if an id is not in 0..num_users-1 or 0..num_items-1; the message names its row.
     """
+    check_size(num_users, "num_users", 0)
+    check_size(num_items, "num_items", 0)
     users, items = numbers(users, "user"), numbers(items, "item")
     if len(users) != len(items):
         raise ValueError(
@@ -189,11 +204,23 @@ def _array(values: Any, what: str, where: str) -> numpy.ndarray:
         return values.asnumpy()
     kind = getattr(getattr(values, "dtype", None), "numpy_dtype", None)
     if kind is None:
-        return numpy.asarray(values)
+        return _as_objects_if_ragged(values)
     missing = numpy.asarray(values.isna())  # in a nullable column of pandas
     if missing.any():
         raise _not_a_number(int(missing.argmax()), "<NA>", what, where)
     return values.to_numpy(dtype=kind)
+
+
+def _as_objects_if_ragged(values: Any) -> numpy.ndarray:
+    """Return ``numpy.asarray(values)``, also for lists of lists of different sizes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return numpy.asarray(values)
+    except (ValueError, Warning):  # a warning before NumPy 1.24
+        objects = numpy.empty(len(values), dtype="object")
+        objects[:] = values
+        return objects
 
 
 def _of_objects(values: List[Any], what: str, where: str) -> numpy.ndarray:

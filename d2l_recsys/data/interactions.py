@@ -4,7 +4,8 @@ from typing import Collection, Mapping, Tuple, Union
 
 import numpy
 
-from d2l_recsys.data.ids import MAX_IDS, Ids, check_count, flat, id_pairs, users_of
+from d2l_recsys.data.ids import Ids, check_range, flat, id_pairs, users_of
+from d2l_recsys.data.sizes import MAX_SIZE
 
 UserItems = Mapping[int, Collection[int]]  # the book's {user: [items]}
 
@@ -20,10 +21,8 @@ class Interactions:
     """
 
     def __init__(self, users: Ids, items: Ids, num_users: int, num_items: int) -> None:
-        check_count(num_users, "num_users")
-        check_count(num_items, "num_items")
-        self.num_users, self.num_items = num_users, num_items
         owners, owned = id_pairs(users, items, num_users, num_items)
+        self.num_users, self.num_items = num_users, num_items
         counts = numpy.bincount(owners, minlength=num_users)
         self.offsets = numpy.concatenate([[0], numpy.cumsum(counts)])
         if numpy.any(owners[1:] < owners[:-1]):
@@ -36,21 +35,24 @@ class Interactions:
         candidates: "Union[Interactions, UserItems]",
         num_users: int,
         num_items: int,
+        what: str = "candidates",
     ) -> "Interactions":
         """Convert the book's dictionary {user: items}; return interactions unchanged.
 
-        Raises ValueError for other types, for users and items that are not integers,
-        and for interactions with more users or another number of items.
+        Raises a ValueError that names the argument, `what`, for other types, for users
+        and items that are not integers or out of range, and for interactions with more
+        users or another number of items.
         """
         if isinstance(candidates, Interactions):
             have = candidates.num_users, candidates.num_items
             if have[0] > num_users or have[1] != num_items:
                 raise ValueError(
-                    "candidates have {} users and {} items, but num_users is {} and "
-                    "num_items is {}".format(*have, num_users, num_items)
+                    f"{what} have {have[0]} users and {have[1]} items, but num_users "
+                    f"is {num_users} and num_items is {num_items}"
                 )
             return candidates
-        users, items, _ = flat(candidates, "candidates")
+        users, items, _ = flat(candidates, what)
+        check_range(users, items, num_users, num_items, what)
         return cls(users, items, num_users, num_items)
 
     def __len__(self) -> int:
@@ -100,17 +102,16 @@ class Interactions:
 
 
 def num_users_of(
-    candidates: "Union[Interactions, UserItems]",
+    candidates: "Union[Interactions, UserItems]", what: str = "candidates"
 ) -> int:
     """Return the number of users; for a dictionary, the highest user id plus 1.
 
-    Raises a ValueError that names a user that is not an integer or too large.
+    Raises a ValueError that names the argument, `what`, and a user that is not an
+    integer or is too large.
     """
     if isinstance(candidates, Interactions):
         return candidates.num_users
-    last = int(users_of(candidates, "candidates").max(initial=-1))
-    if last >= MAX_IDS:
-        raise ValueError(
-            f"candidates: user {last} is too large: ids must fit into int32"
-        )
+    last = int(users_of(candidates, what).max(initial=-1))
+    if last >= MAX_SIZE:
+        raise ValueError(f"{what}: user {last} is too large: ids must fit into int32")
     return last + 1

@@ -6,6 +6,7 @@ from typing import Optional, Union
 import numpy
 
 from d2l_recsys.data.interactions import Interactions, UserItems
+from d2l_recsys.data.sizes import generator
 
 Candidates = Union[Interactions, UserItems]
 
@@ -51,7 +52,7 @@ class NegativeSampler:
     ) -> None:
         keys = Interactions.of(seen, num_users, num_items).keys()
         if held_out is not None:
-            more = Interactions.of(held_out, num_users, num_items).keys()
+            more = Interactions.of(held_out, num_users, num_items, "test_items").keys()
             keys = numpy.union1d(keys, more)
         users, items = numpy.divmod(keys, num_items)
         counts = numpy.bincount(users, minlength=num_users)
@@ -69,7 +70,7 @@ class NegativeSampler:
         self._preceding = users * self._step + starts - place
         self.allowed = total - (skipped[self._first + counts] - skipped[self._first])
         self._last_id = num_items - 1
-        self.seed, self._rng = seed, numpy.random.default_rng(seed)
+        self.seed, self._rng = seed, generator(seed)
         self._process = os.getpid()
 
     @property
@@ -77,7 +78,7 @@ class NegativeSampler:
         """The generator. Each forked worker has its own, so that draws differ."""
         if self._process != os.getpid():
             self._process = os.getpid()
-            self._rng = numpy.random.default_rng([abs(self.seed), self._process])
+            self._rng = numpy.random.default_rng([self.seed, self._process])
         return self._rng
 
     def largest_id(self) -> numpy.ndarray:

@@ -7,6 +7,7 @@ import numpy
 import pandas as pd
 
 from d2l_recsys.data import frames
+from d2l_recsys.data.sizes import generator
 
 Split = Tuple[pd.DataFrame, pd.DataFrame]
 
@@ -21,7 +22,7 @@ def draws(seed: Union[int, str], count: int) -> numpy.ndarray:
         return numpy.fromiter((book.random() for _ in range(count)), "float64", count)
     if isinstance(seed, str):
         raise ValueError(f"seed must be an integer or 'book', not {seed!r}")
-    return numpy.random.default_rng(seed).random(count)
+    return generator(seed).random(count)
 
 
 def last_of_each_user(data: pd.DataFrame) -> Split:
@@ -64,7 +65,8 @@ def some_items(data: pd.DataFrame, test_ratio: float, seed: Union[int, str]) -> 
     count = min(max(1, round(test_ratio * len(items))), len(items) - 1)
     cold = numpy.zeros(len(items), dtype=bool)
     cold[numpy.argsort(draws(seed, len(items)))[:count]] = True
-    return _divided(data, frames.users(data), frames.times(data), cold[places])
+    times = frames.times(data) if frames.has_times(data) else numpy.zeros_like(places)
+    return _divided(data, frames.users(data), times, cold[places])
 
 
 def _divided(

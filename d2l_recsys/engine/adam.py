@@ -6,6 +6,7 @@ from typing import Any, List
 import numpy
 
 from d2l_recsys.runtime.backend import autograd, gluon, mx
+from d2l_recsys.runtime.devices import devices_of
 
 _ALIGNED = 16  # each parameter starts at a multiple of 16 numbers, that is, 64 bytes
 
@@ -72,7 +73,9 @@ def make_trainer(
     """Return ``gluon.Trainer(net.collect_params(), optimizer, optimizer_params)``.
 
     For 'adam', return the faster :class:`FlatTrainer` if the parameters allow it.
+    Raises ValueError if the net is not initialized.
     """
+    devices_of(net)  # raises an error if the net is not initialized
     parameters = _trained(net)
     if optimizer == "adam" and parameters and all(map(_can_be_view, parameters)):
         return FlatTrainer(net, optimizer_params)

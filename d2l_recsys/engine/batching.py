@@ -4,12 +4,16 @@ from typing import Any, Iterator, List, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.data.ids import numbers
 from d2l_recsys.data.sampling import NegativeSampler
+from d2l_recsys.data.sizes import check_size, generator
 from d2l_recsys.runtime.backend import gluon, np
 
 # Rows are gathered in blocks: large ones for speed, but limited to save memory.
 _BLOCK_ROWS = 2**18
 _BLOCK_BYTES = 2**26
+# The types of MXNet's arrays.
+_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
 class BatchLoader:
@@ -39,8 +43,7 @@ class BatchLoader:
         last_batch: str = "keep",
         seed: int = 0,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        check_size(batch_size, "batch_size")
         if last_batch not in ("keep", "discard", "rollover"):
             raise ValueError(
                 "last_batch must be 'keep', 'discard' or 'rollover', not "
@@ -54,7 +57,7 @@ class BatchLoader:
             raise ValueError("there are no rows to make batches of")
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.last_batch = shuffle, last_batch
-        self.rng = numpy.random.default_rng(seed)
+        self.rng = generator(seed)
         self._left_over = numpy.empty(0, dtype="int64")
 
     def __len__(self) -> int:
@@ -73,7 +76,7 @@ class BatchLoader:
         for start in range(0, len(order), block):
             rows = self.dataset[order[start : start + block]]
             single = not isinstance(rows, (tuple, list))
-            arrays = [np.array(a) for a in ([rows] if single else rows)]
+            arrays = [np.array(_array(a)) for a in ([rows] if single else rows)]
             for first in range(0, len(arrays[0]), self.batch_size):
                 batch = [a[first : first + self.batch_size] for a in arrays]
                 yield batch[0] if single else batch
@@ -169,6 +172,29 @@ class WithNegatives(gluon.data.Dataset):
         return (*self.columns, self.sampler.largest_id())
 
 
+def num_rows(batch: Sequence) -> int:
+    """Return the number of rows; raise ValueError if the arrays differ in length."""
+    lengths = [x.shape[:1] for x in batch]
+    if {*lengths} != {lengths[0]} or not lengths[0]:
+        shapes = " and ".join(str(x.shape) for x in batch)
+        raise ValueError(f"the arrays of a batch differ in length: they are {shapes}")
+    return lengths[0][0]
+
+
+def in_order(loader: Any) -> bool:
+    """Return whether a loader yields the rows of its data set in their order.
+
+    An iterable that is neither a :class:`BatchLoader` nor Gluon's DataLoader counts.
+    """
+    if isinstance(loader, gluon.data.DataLoader):
+        batches = loader._batch_sampler
+        return (
+            type(batches) is gluon.data.BatchSampler
+            and type(batches._sampler) is gluon.data.SequentialSampler
+        )
+    return not getattr(loader, "shuffle", False)
+
+
 def side_by_side(*ids: np.ndarray) -> Sequence[np.ndarray]:
     """Repeat ids of shape (1, ...) to the length of the others.
 
@@ -186,5 +212,12 @@ def side_by_side(*ids: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def _array(values: Any) -> numpy.ndarray:
-    """Return values of MXNet, pandas or plain Python as a NumPy array, by position."""
-    return values.asnumpy() if hasattr(values, "asnumpy") else numpy.asarray(values)
+    """Return values of MXNet, pandas or plain Python as a NumPy array, by position.
+
+    Raises ValueError if MXNet has no arrays of such values. Whole numbers of other
+    types, such as uint64 and pandas' Int64, become int64.
+    """
+    array = values.asnumpy() if hasattr(values, "asnumpy") else numpy.asarray(values)
+    if array.dtype.name not in _DTYPES:
+        return numbers(values, "value").reshape(array.shape)
+    return array

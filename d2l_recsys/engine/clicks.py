@@ -64,6 +64,8 @@ def _rows(logits: Any, labels: Any) -> Tuple[numpy.ndarray, numpy.ndarray]:
         numpy.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x, dtype="float64")
         for x in (logits, labels)
     )
+    if not logits.shape[:1] or not len(logits):
+        raise ValueError("logits and labels must have shape (rows,) or (rows, 1)")
     for name, x in (("logits", logits), ("labels", labels)):
         if x.shape not in ((len(logits),), (len(logits), 1)):
             raise ValueError(

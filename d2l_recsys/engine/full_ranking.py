@@ -1,12 +1,13 @@
 """Score all items for many users, to rank held-out items and to recommend."""
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.data.ids import flat
+from d2l_recsys.data.ids import check_range, flat, numbers
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.metrics import HeldOutRanks
@@ -41,9 +42,10 @@ def scores_of_all_items(
     has too few users or items.
     """
     users = numpy.asarray(users, dtype="int32")
-    check_sizes(net, users.max(initial=-1) + 1, num_items)
-    seq = seq.asnumpy() if isinstance(seq, np.ndarray) else seq
-    size = max(1, pairs // num_items)
+    num_users = users.max(initial=-1) + 1
+    check_sizes(net, num_users, num_items)
+    seq = as_sequences(net, seq, num_users)
+    size = max(1, pairs // max(1, num_items))
     contexts = [users] if seq is None else [users, seq[users]]
     check_inputs(net, [*contexts, numpy.array([num_items - 1])])
     all_items = numpy.arange(num_items, dtype="int32")
@@ -70,6 +72,35 @@ def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
         known = getattr(net, f"num_{what}", number)
         if known < number:
             raise ValueError(f"the net has {known} {what}, but {number} are needed")
+
+
+def as_sequences(net: gluon.Block, seq: Any, num_users: int) -> Optional[numpy.ndarray]:
+    """Return `seq` as an array of integers (num_users or more, L), or None.
+
+    Raises ValueError if it is not, or if `net` needs sequences and there are none, or
+    the other way round.
+    """
+    takes = getattr(net, "takes", None)
+    if takes is not None and ("seq" in takes) != (seq is not None):
+        needs = "needs sequences" if seq is None else "takes no sequences"
+        raise ValueError(f"seq: {type(net).__name__} {needs}: {net.advice()}")
+    if seq is None:
+        return None
+    array = seq.asnumpy() if isinstance(seq, np.ndarray) else numpy.asarray(seq)
+    advice = "pass test_seq of a SeqDataset"
+    if array.ndim != 2:
+        raise ValueError(
+            f"seq must have shape (num_users, L), not {array.shape}: {advice}"
+        )
+    if len(array) < num_users:
+        raise ValueError(
+            f"seq has {len(array)} rows, but needs one for each of {num_users} users: "
+            f"{advice} with all of them"
+        )
+    ids = numbers(array.ravel(), "item", " of seq, flattened")
+    if ids.dtype.kind == "f":
+        raise ValueError(f"seq must hold integers, the ids of items: {advice}")
+    return ids.reshape(array.shape)
 
 
 def rank_held_out(
@@ -123,6 +154,7 @@ def _held_out(test_input: Candidates, num_users: int, num_items: int) -> Interac
                     f"user {user} (counted from 0) has no held-out item: leave the "
                     "user out of test_input"
                 )
+        check_range(users, items, num_users, num_items, "test_input")
         test_input = Interactions(users, items, num_users, num_items)
     if not len(test_input):
         raise ValueError("test_input is empty: there is nothing to rank")
@@ -209,8 +241,10 @@ def recommend(
     without a rating counts as rated highest. See
     :func:`d2l_recsys.engine.rankers.ranker_of_new_user` for what the models do with it.
 
-    Raises ValueError that names a user or an item that the net does not know.
+    Raises ValueError that names a user or an item that the net does not know, or if `n`
+    is below 1.
     """
+    check_size(n, "n")
     if history is not None:
         if user is not None:
             raise ValueError("pass a user or a history, and None for the other")
@@ -223,7 +257,8 @@ def recommend(
             raise ValueError("candidates need num_users and num_items")
         seen = Interactions.of(candidates, num_users, num_items)
     num_users = seen.num_users if num_users is None else num_users
-    if user is None or not 0 <= user < num_users:
+    check_size(user, "user", 0)
+    if user is None or user >= num_users:
         raise ValueError(f"user {user} is not in 0..{num_users - 1}")
     ((_, best),) = top_unseen(net, numpy.array([user]), n, seen, seq, devices)
     return best

@@ -89,9 +89,11 @@ def _call(net: Any, F: Any, *inputs: Any) -> Any:
 
 def _check(array: Any, limit: int, what: str) -> None:
     ids = array.asnumpy() if hasattr(array, "asnumpy") else numpy.asarray(array)
-    if ids.size == 0 or (ids.min() >= 0 and ids.max() < limit):
+    whole = ids if ids.dtype.kind in "iu" else numpy.floor(ids)  # MXNet cuts 0.5 to 0
+    in_range = ids.size == 0 or (ids.min() >= 0 and ids.max() < limit)
+    if in_range and (whole is ids or (whole == ids).all()):
         return
-    place = tuple(numpy.argwhere(~((ids >= 0) & (ids < limit)))[0])
+    place = tuple(numpy.argwhere(~((ids >= 0) & (ids < limit) & (whole == ids)))[0])
     raise ValueError(
         f"row {place[0] if place else 0} of {what}: id {ids[place]} is not in "
         f"0..{limit - 1}, the ids that the net knows: make the net for the numbers of "
@@ -135,4 +137,5 @@ def _watch(net: gluon.Block) -> None:
 
 
 def _look(embedding: gluon.Block, inputs: Sequence) -> None:
-    _check(inputs[0], embedding._kwargs["input_dim"], embedding.name)
+    padding = getattr(embedding, "num_paddings", 0)
+    _check(inputs[0], embedding._kwargs["input_dim"] + padding, embedding.name)

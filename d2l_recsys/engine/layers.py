@@ -7,7 +7,7 @@ shapes and gives the same values and gradients, but uses faster operations of MX
 import inspect
 from functools import reduce
 from operator import add
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from d2l_recsys.engine.batching import side_by_side
 from d2l_recsys.runtime.backend import nn, np
@@ -50,6 +50,23 @@ class RankingModel(Model):
     """
 
     scores_lists = True  # item_id may have shape (B, n)
+    takes: Tuple[str, ...] = ("user_id", "item_id")
+
+    def __call__(self, *ids: np.ndarray) -> np.ndarray:
+        """Return the scores; raise ValueError for a missing or needless sequence."""
+        if len(ids) != len(self.takes):
+            raise ValueError(
+                f"{type(self).__name__} takes {', '.join(self.takes)}, but got "
+                f"{len(ids)} arrays: {self.advice()}"
+            )
+        return super().__call__(*ids)
+
+    @classmethod
+    def advice(cls) -> str:
+        """Return what to do about a missing or needless sequence."""
+        if "seq" in cls.takes:
+            return "train with a SeqDataset, and evaluate with its test_seq as seq"
+        return "it has no use for sequences, so pass None as seq, and use no SeqDataset"
 
     def forward(self, *ids: np.ndarray) -> np.ndarray:
         """Return the scores, after repeating a single user or item."""
@@ -145,6 +162,8 @@ class PaddedEmbedding(nn.Embedding):
 
     Padding has a zero vector and no gradient, like ``padding_idx`` in PyTorch.
     """
+
+    num_paddings = 1  # ids beyond those of ``nn.Embedding``
 
     def hybrid_forward(self, F, x, weight):
         """Return the vectors (..., output_dim) of ids `x` (...)."""

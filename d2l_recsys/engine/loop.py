@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.adam import trained_by
+from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.gradients import (
@@ -26,10 +28,9 @@ from d2l_recsys.engine.snapshot import (
     which_epoch,
 )
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
-from d2l_recsys.runtime.devices import devices_of, split_and_load
+from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split_and_load
 from d2l_recsys.runtime.workers import worker
 
-_STATES_APART = 2048  # more than the 1024 states of MXNet's generator
 Outputs = List[Tuple[mx.nd.NDArray, ...]]
 
 
@@ -72,6 +73,7 @@ class Step:
 
     def __call__(self, batch: Sequence) -> Tuple[list, Outputs]:
         """Write the gradients of `batch`; return the losses and outputs by device."""
+        num_rows(batch)
         if self._each_batch:
             self._check(batch)
         share = worker.share(batch)
@@ -167,8 +169,7 @@ def fit(
     :class:`CheckpointError` if the checkpoint does not fit. A KeyboardInterrupt gets
     the history so far as its attribute ``history``.
     """
-    if num_epochs < 1:
-        raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
+    check_size(num_epochs, "num_epochs")
     net, best = step.net, BestEpoch(step.net, patience)
     check_trainer(net, trainer)
     step.check(train_iter)
@@ -215,18 +216,6 @@ def mean_output(outputs: Outputs) -> float:
     values = numpy.concatenate([value.asnumpy() for (value,) in outputs])
     total, rows = worker.sum([values.sum(dtype="float64"), len(values)])
     return float(total / rows)
-
-
-def mxnet_seed(seed: int, number: int) -> int:
-    """Return a seed for MXNet's generator, the one with this number.
-
-    MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
-    two of its seeds are close, they share states, and dropout masks repeat. Seeds with
-    different numbers, up to two million of them, share no state.
-    """
-    first = int(numpy.random.SeedSequence(seed).generate_state(1)[0])
-    state = first + number * _STATES_APART
-    return state * pow(127, -1, 2**32) % 2**32
 
 
 def _start(net, trainer, train_iter, num_epochs, checkpoint):

@@ -11,6 +11,7 @@ from typing import Dict, NamedTuple, Sequence
 
 import numpy
 
+from d2l_recsys.data.sizes import check_each_positive, check_size
 from d2l_recsys.engine.errors import NonFiniteLoss
 
 
@@ -62,6 +63,7 @@ class HeldOutRanks(NamedTuple):
 
 def hit_rate(held_out: HeldOutRanks, k: int) -> float:
     """Return the share of users with a held-out item among the first `k`."""
+    check_size(k, "k")
     return float(numpy.mean(held_out.ranks[held_out.starts] <= k))
 
 
@@ -91,6 +93,7 @@ def ranking_metrics(held_out: HeldOutRanks, ks: Sequence[int]) -> Dict[str, floa
 
     The keys have the form ``"ndcg@10"``.
     """
+    check_each_positive(ks, "ks")
     ranks, counts = held_out.ranks.astype("float64"), held_out.counts
     metrics = {}
     for k in ks:

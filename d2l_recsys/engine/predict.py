@@ -1,9 +1,10 @@
 """The prediction loop: run a net over batches, on all devices and workers."""
 
-from typing import Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of, split_and_load
@@ -45,21 +46,42 @@ def predict(
 
     A batch is [input, ..., labels], and `net` returns (B,) or (B, 1). With several
     workers, each worker scores its share of a batch, and all return all scores. Raises
-    ValueError if there is no batch.
+    ValueError if there is no batch, or if outputs or labels do not have one number for
+    each row.
     """
     devices = devices_of(net, devices)
     scores, labels = [], []
-    for *inputs, label in data_iter:
-        labels.append(label.asnumpy().ravel())
-        scores.append(numpy.zeros(len(label), dtype="float32"))
-        own = worker.rows(len(label))
+    for batch in data_iter:
+        *inputs, label = _with_labels(batch)
+        rows = num_rows(batch)
+        label = label.asnumpy() if isinstance(label, np.ndarray) else label
+        labels.append(_column(label, rows, "labels"))
+        scores.append(numpy.zeros(rows, dtype="float32"))
+        own = worker.rows(rows)
         if own.stop > own.start:
             share = [x[own] for x in inputs]
             check_inputs(net, share)
-            scores[-1][own] = forward(net, share, devices).ravel()
+            outputs = forward(net, share, devices)
+            scores[-1][own] = _column(outputs, own.stop - own.start, "outputs")
     if not labels:
         raise ValueError(
             "there is no batch to evaluate: pass an iterator that is not empty, or "
             "test_iter=None to train a CTR model without a test set"
         )
     return worker.merge(numpy.concatenate(scores)), numpy.concatenate(labels)
+
+
+def _with_labels(batch: Any) -> Sequence:
+    if not isinstance(batch, (list, tuple)) or len(batch) < 2:
+        raise ValueError("a batch must be a list of the net's inputs and the labels")
+    return batch
+
+
+def _column(values: numpy.ndarray, rows: int, what: str) -> numpy.ndarray:
+    """Return `values` (rows,) or (rows, 1) with the shape (rows,)."""
+    if values.shape not in ((rows,), (rows, 1)):
+        raise ValueError(
+            f"the {what} of a batch of {rows} rows must have shape ({rows},) or "
+            f"({rows}, 1), not {values.shape}"
+        )
+    return values.ravel()

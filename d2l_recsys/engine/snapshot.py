@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy
 
+from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.runtime.backend import gluon, np
@@ -104,8 +105,8 @@ class BestEpoch:
     """
 
     def __init__(self, net: gluon.Block, patience: Optional[int] = None) -> None:
-        if patience is not None and patience < 1:
-            raise ValueError(f"patience must be at least 1, not {patience}")
+        if patience is not None:
+            check_size(patience, "patience")
         self.net, self.patience = net, math.inf if patience is None else patience
         self._snapshot: Optional[Snapshot] = None
 

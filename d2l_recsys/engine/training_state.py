@@ -4,6 +4,7 @@ from typing import Any, Dict, List
 
 import numpy
 
+from d2l_recsys.engine.batching import in_order
 from d2l_recsys.engine.errors import CheckpointError
 from d2l_recsys.runtime.backend import gluon, np
 from d2l_recsys.runtime.workers import worker
@@ -37,11 +38,9 @@ def check_can_be_saved(net: gluon.Block, train_iter: Any) -> None:
 
 def _repeats(loader: Any) -> bool:
     """Return whether a Gluon DataLoader yields the same batches in every epoch."""
-    batches = loader._batch_sampler
     return (
-        type(batches) is gluon.data.BatchSampler
-        and type(batches._sampler) is gluon.data.SequentialSampler
-        and batches._last_batch != "rollover"
+        in_order(loader)
+        and loader._batch_sampler._last_batch != "rollover"
         and not hasattr(loader._dataset, "sampler")
     )
 

@@ -9,6 +9,8 @@ import numpy
 from d2l_recsys.runtime import cuda
 from d2l_recsys.runtime.backend import gluon, mx, np
 
+_STATES_APART = 2048  # more than the 1024 states of MXNet's generator
+
 
 def try_gpu(i: int = 0) -> mx.Context:
     """Return gpu(i) if it exists and can run a kernel, else cpu()."""
@@ -75,16 +77,37 @@ def devices_of(
 ) -> List[mx.Context]:
     """Return `devices` as a list; by default, the devices that `net` is on.
 
-    Raises ValueError if the net has no parameters or is not initialized.
+    Raises ValueError if the net is not initialized, or not on one of `devices`, or if
+    it has no parameters and `devices` is not given.
     """
-    if devices:
-        return [devices] if isinstance(devices, mx.Context) else list(devices)
+    own = _devices_with(net)
+    if not devices:
+        if not own:
+            raise ValueError(f"{type(net).__name__} has no parameters to train")
+        return own
+    devices = [devices] if isinstance(devices, mx.Context) else list(devices)
+    for device in devices:
+        if not isinstance(device, mx.Context):
+            raise ValueError(
+                f"devices must be a list such as [mx.cpu()], not with {device!r}"
+            )
+        if own and device not in own:
+            raise ValueError(
+                f"the net is on {own}, not on {device}: net.reset_ctx(devices)"
+            )
+    return devices
+
+
+def _devices_with(net: gluon.Block) -> List[mx.Context]:
+    """Return the devices of the first parameter, or an empty list without one."""
+    if not isinstance(net, gluon.Block):  # a function will do, if devices are given
+        return []
     for parameter in net.collect_params().values():
         try:
             return parameter.list_ctx()
         except RuntimeError as error:
             raise ValueError("call net.initialize(ctx=devices) first") from error
-    raise ValueError(f"{type(net).__name__} has no parameters to train")
+    return []
 
 
 def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.ndarray]:
@@ -102,13 +125,27 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
     return [piece.as_in_ctx(device) for piece, device in zip(slices, devices)]
 
 
+def mxnet_seed(seed: int, number: int) -> int:
+    """Return a seed for MXNet's generator, the one with this number.
+
+    MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
+    two of its seeds are close, they share states, and initial parameters and
+    dropout masks repeat, moved by some places. Results for different numbers, up to
+    two million of them, share no state. `seed` may be any integer.
+    """
+    first = int(numpy.random.SeedSequence(seed % 2**64).generate_state(1)[0])
+    state = first + number * _STATES_APART
+    return state * pow(127, -1, 2**32) % 2**32
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global random generators of MXNet, NumPy and Python.
 
     MXNet's generator initializes parameters and draws dropout masks. NumPy's shuffles
     the rows of Gluon's DataLoader. The draws of this package (splits, batches and
-    negatives) use their own generators, seeded by the ``seed=`` arguments (E52).
+    negatives) use their own generators, seeded by the ``seed=`` arguments (E52). The
+    seed that MXNet gets is not `seed`, but :func:`mxnet_seed` of it.
     """
-    mx.random.seed(seed)
+    mx.random.seed(mxnet_seed(seed, 0))
     numpy.random.seed(seed % 2**32)
     random.seed(seed)

@@ -65,7 +65,7 @@ def test_single_items():
         single_items({1: [0, 2]}, 2, 3)
     with pytest.raises(ValueError, match=r"user 1 .* has 0 held-out items"):
         single_items({1: []}, 2, 3)
-    with pytest.raises(ValueError, match=r"item 3 is not in 0\.\.2"):
+    with pytest.raises(ValueError, match=r"item 3 of user 1 is not in 0\.\.2"):
         single_items({1: [3]}, 2, 3)
 
 

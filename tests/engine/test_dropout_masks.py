@@ -6,8 +6,9 @@ import numpy
 import pytest
 
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.loop import Step, fit, mxnet_seed
+from d2l_recsys.engine.loop import Step, fit
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np, npx
+from d2l_recsys.runtime.devices import mxnet_seed, seed_everything
 
 # MXNet draws 64 numbers in a row from each of its 1024 states.
 ROWS, WIDTH = 256, 64
@@ -73,3 +74,19 @@ def test_what_mxnet_does_with_a_seed():
     assert drawn(0) == same
     assert not drawn(0) & drawn(1024 * pow(127, -1, 2**32) % 2**32)
     assert len(drawn(0) & drawn(1023 * pow(127, -1, 2**32) % 2**32)) == 1
+
+
+def initial(seed):
+    """Return what each of MXNet's states draws for a parameter."""
+    seed_everything(seed)
+    net = nn.Embedding(1024, 64)
+    net.initialize(mx.init.Normal(0.01))
+    return rows_of(net.weight.data().asnumpy() > 0)
+
+
+def test_neighboring_seeds_share_no_initial_parameters():
+    rows = [initial(seed) for seed in (-1, *range(9))]
+    assert [len(r) for r in rows] == [1024] * 10
+    for one, other in itertools.combinations(rows, 2):
+        assert not one & other
+    assert initial(3) == rows[4]

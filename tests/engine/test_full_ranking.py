@@ -151,7 +151,7 @@ class TestEvaluateRanking:
             self.evaluate(table, ({1: [7]}, {1: [7]}))
         with pytest.raises(ValueError, match="test_input is empty"):
             self.evaluate(table, (seen, {}))
-        with pytest.raises(ValueError, match="row 0: item 40 is not in"):
+        with pytest.raises(ValueError, match="test_input: item 40 of user 0 is not in"):
             self.evaluate(table, (seen, {0: [40]}))
 
 

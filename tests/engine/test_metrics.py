@@ -92,3 +92,12 @@ def test_several_held_out_items_as_scikit_learn_has_them():
             assert metrics[f"ndcg@{k}"] == pytest.approx(
                 ndcg_score(relevant[None], scores[None], k=k)
             )
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "5", None, True])
+def test_what_is_no_cutoff(k):
+    ranks = HeldOutRanks(*(numpy.array([x]) for x in (1, 0, 5)))
+    with pytest.raises(ValueError, match="k must be"):
+        hit_rate(ranks, k)
+    with pytest.raises(ValueError, match=r"ks\[0\] must be"):
+        ranking_metrics(ranks, [k])

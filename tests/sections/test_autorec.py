@@ -226,5 +226,22 @@ def test_rmse_on_movielens(ml100k):
 
 
 def test_evaluator_needs_rows_in_order():
-    with pytest.raises(ValueError, match="shuffles its rows"):
-        evaluator(made(), BatchLoader(MATRIX, 7, shuffle=True), HELD_OUT)
+    data = gluon.data
+    by_chance = data.BatchSampler(data.RandomSampler(len(MATRIX)), 7)
+    for loader in (
+        BatchLoader(MATRIX, 7, shuffle=True),
+        data.DataLoader(MATRIX, 7, shuffle=True),
+        data.DataLoader(MATRIX, batch_sampler=by_chance),
+        data.DataLoader(MATRIX, 7, sampler=[*reversed(range(len(MATRIX)))]),
+    ):
+        with pytest.raises(ValueError, match="shuffles or samples its rows"):
+            evaluator(made(), loader, HELD_OUT)
+    net, ordered = made(), BatchLoader(MATRIX, 7)
+    expected = evaluator(net, ordered, HELD_OUT)
+    assert evaluator(net, data.DataLoader(MATRIX, 7), HELD_OUT) == expected
+    assert evaluator(net, [MATRIX], HELD_OUT) == pytest.approx(expected)
+    for shapeless in (None, 3, [1, 2]):
+        with pytest.raises(ValueError, match="test_data must be a matrix"):
+            evaluator(net, ordered, shapeless)
+    with pytest.raises(ValueError, match="batch of inter_matrix must be a matrix"):
+        evaluator(net, [MATRIX[0]], HELD_OUT)

@@ -216,7 +216,10 @@ class TestErrors:
     @pytest.mark.parametrize(("keep", "score"), [("first", 5), ("last", 4)])
     def test_duplicates_option_of_the_loaders(self, tmp_path, keep, score):
         folder = write_ratings(tmp_path, (1, 1, 5, 1), (1, 2, 1, 0), (1, 1, 4, 2))
-        with pytest.raises(ValueError, match="duplicates='first' or 'last' keeps one"):
+        with pytest.raises(
+            ValueError,
+            match=r"duplicates='first' or 'last' \(of the scripts: --dup",
+        ):
             split_and_load_ml100k(data_dir=folder)
         *_, test = split_and_load_ml100k(data_dir=folder, duplicates=keep)
         assert next(iter(test))[2].tolist() == [score]

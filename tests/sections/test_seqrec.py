@@ -1,12 +1,16 @@
 import numpy
 import pytest
 
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.full_ranking import recommend
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,
     split_data_ml100k,
 )
-from d2l_recsys.runtime.backend import mx, np
+from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
+from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.seqrec import Caser, SeqDataset
 
 ITEMS = 10
@@ -201,3 +205,62 @@ def test_a_user_goes_with_many_items(branches, hybridize):
     items = np.arange(ITEMS, dtype="int32")
     singles = [net(user, seq, items[k : k + 1]).item() for k in range(ITEMS)]
     assert net(user, seq, items).asnumpy() == pytest.approx(singles, rel=1e-5)
+
+
+class TestSequencesToTestWith:
+    """A wrong `seq`, or none, is an error that says what to pass."""
+
+    SEEN, HELD_OUT = {0: [1, 2, 3], 1: [4, 5]}, {0: [6], 1: [7]}
+    SIZES = 2, ITEMS
+
+    def calls(self, net, seq, data=None):
+        net.initialize()
+        rest = self.SEEN, *self.SIZES
+        yield lambda: evaluate_ranking(net, self.HELD_OUT, seq, *rest)
+        yield lambda: recommend(net, 1, 3, *rest, seq=seq)
+        trainer = gluon.Trainer(net.collect_params(), "sgd")
+        more = trainer, seq, *self.SIZES, 1, None, evaluate_ranking, self.SEEN
+        data = data or dataset(self.SEEN, L=2)
+        loader = BatchLoader(data, 2)
+        yield lambda: train_ranking(net, loader, self.HELD_OUT, BPRLoss(), *more)
+
+    @pytest.mark.parametrize(
+        ("seq", "message"),
+        [
+            (None, "seq: Caser needs sequences: .* evaluate with its test_seq as seq"),
+            ([[1, 2]], "seq has 1 rows, but needs one for each of 2 users: pass test_"),
+            ([1, 2], r"seq must have shape \(num_users, L\), not \(2,\): pass test_s"),
+            (7, r"seq must have shape \(num_users, L\), not \(\): pass test_seq"),
+            ([[1, 2.5], [1, 2]], "seq must hold integers, the ids of items: pass test"),
+            ([[1, "a"], [1, 2]], "item '1' is not a number"),
+            ([[1, 2, 3], [1, 2, 3]], r"not \(B, 2\): use the same L for the net and"),
+        ],
+        ids=str,
+    )
+    def test_that_are_wrong(self, seq, message):
+        for call in self.calls(Caser(2, *self.SIZES, L=2), seq):
+            with pytest.raises(ValueError, match=message):
+                call()
+
+    def test_for_a_net_that_takes_none(self):
+        for call in self.calls(NeuMF(2, *self.SIZES, [4]), [[1, 2], [3, 4]]):
+            with pytest.raises(ValueError, match="NeuMF takes no sequences"):
+                call()
+
+    def test_in_batches(self):
+        pairs = PRDataset([0, 1], [1, 4], self.SEEN, ITEMS)
+        seq = dataset(self.SEEN, L=2).test_seq
+        *_, train = self.calls(Caser(2, *self.SIZES, L=2), seq, pairs)
+        with pytest.raises(ValueError, match="Caser takes user_id, seq, item_id, but"):
+            train()
+        *_, train = self.calls(NeuMF(2, *self.SIZES, [4]), None)
+        with pytest.raises(ValueError, match="NeuMF takes user_id, item_id, but got 3"):
+            train()
+
+    def test_an_error_does_not_forbid_padding_later(self):
+        net = Caser(2, *self.SIZES, L=2)
+        net.initialize()
+        with pytest.raises(ValueError, match="Caser takes"):
+            net(np.zeros(1, dtype="int32"), np.zeros(1, dtype="int32"))
+        padded = numpy.full((2, 2), ITEMS)
+        assert len(recommend(net, 1, 3, self.SEEN, *self.SIZES, seq=padded)) == 3

@@ -280,3 +280,19 @@ def test_a_driver_that_does_not_answer(driver):
         "FAULT  no GPU: NVIDIA's driver does not answer (libcuda.so.1: cuInit "
         "failed with CUDA error 999): install it, or use --devices cpu"
     )
+
+
+@pytest.mark.parametrize("command", ["doctor", "--help"])
+def test_nobody_reads_the_report_any_more(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "d2l_recsys", command],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
