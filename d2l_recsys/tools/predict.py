@@ -59,7 +59,7 @@ def _predicted(net: gluon.Block, data: Vocabulary, path: Path) -> numpy.ndarray:
     scores, _ = predict(net, BatchLoader(rows, _BATCH))
     if data.output == "rating":
         return scores
-    return 1 / (1 + numpy.exp(-scores.astype("float64")))
+    return numpy.exp(-numpy.logaddexp(0, -scores.astype("float64")))
 
 
 def _num_columns(path: Path, layout: Layout) -> int:

@@ -11,6 +11,7 @@ import jupytext
 import pytest
 
 from chapters.runner.data import times_the_books
+from d2l_recsys import load, recommend
 from d2l_recsys.data.movies import read_movies
 from d2l_recsys.movielens import read_data_ml100k
 
@@ -77,6 +78,25 @@ def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
     told = smoke[0].stdout.split("last movies of user 1:\n")[1]
     told = told.split("recommendations (score, title):")[0]
     assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
+
+
+@pytest.mark.parametrize("slug", ["neumf", "seqrec"])
+def test_the_saved_model_recommends_what_was_printed(smoke, slug):
+    result, out = smoke
+    section = result.stdout.split(f"=== {slug} ===")[1].split("===")[0]
+    told = section.split("recommendations (score, title):\n")[1].splitlines()[:10]
+    net = load(out / slug)
+    titles, best = net.trained_on.titles, recommend(net, 0, 10)
+    assert told == [f"    {score:7.3f}  {titles[item]}" for item, score in best]
+
+
+def test_every_training_saves_its_model(smoke):
+    _, out = smoke
+    for slug in ("mf", "autorec", "neumf", "seqrec", "fm", "deepfm"):
+        settings = json.loads((out / slug / "model.json").read_text())["settings"]
+        assert (settings["data"], settings["seed"]) == ("smoke", 0)
+        assert isinstance(settings["lr"], float)
+        assert load(out / slug).trained_on
 
 
 def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
