@@ -28,7 +28,8 @@ def save_recommender(
     """
     if worker.rank:
         return
-    rated = train.sort_values(["user_id", "timestamp"], kind="stable")
+    by = [name for name in ("user_id", "timestamp") if name in train]
+    rated = train.sort_values(by, kind="stable")
     user_ids, item_ids = (train.attrs[name] for name in ("user_ids", "item_ids"))
     users, items = (rated[name].to_numpy() - 1 for name in ("user_id", "item_id"))
     histories = Histories(

@@ -12,7 +12,8 @@ from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.runtime.backend import autograd, gluon, np, npx
 
 USER_TABLES = ("P", "U", "user_bias")  # the book's names of what a user has
-_STEPS, _LEARNING_RATE = 100, 0.02
+# Measured on MovieLens 100K, against the vectors of the trained users.
+_STEPS, _RATE_OF_BPR, _RATE_OF_RATINGS = 50, 0.05, 0.02
 _NEGATIVES = 256  # drawn for each step
 
 
@@ -48,7 +49,11 @@ def with_new_user(
 
     if ratings is not None:
         labels = np.array(ratings, ctx=device)
-        _fit(fitted, lambda: np.square(scores(items) - labels).mean())
+        _fit(
+            fitted,
+            lambda: np.square(scores(items) - labels).mean(),
+            _RATE_OF_RATINGS,
+        )
         return one
     sampler = NegativeSampler({0: items.tolist()}, 1, net.num_items)
     sampler.check(numpy.zeros(1, dtype="int32"))
@@ -58,7 +63,7 @@ def with_new_user(
         both = scores(numpy.concatenate([items, negatives]))
         return _bpr(both[: len(items), None] - both[None, len(items) :])
 
-    _fit(fitted, bpr)
+    _fit(fitted, bpr, _RATE_OF_BPR)
     return one
 
 
@@ -87,6 +92,7 @@ def decoded_for_new_user(
     _fit(
         list(layer.collect_params().values()),
         lambda: np.square(outputs(inputs) - labels).mean(),
+        _RATE_OF_RATINGS,
     )
     return outputs(np.array(hidden, ctx=weight.ctx)).asnumpy()
 
@@ -96,8 +102,12 @@ def _bpr(distance: np.ndarray) -> np.ndarray:
     return (npx.relu(-distance) + np.log1p(np.exp(-np.abs(distance)))).mean()
 
 
-def _fit(parameters: Sequence[gluon.Parameter], loss: Callable[[], np.ndarray]) -> None:
-    trainer = gluon.Trainer(parameters, "adam", {"learning_rate": _LEARNING_RATE})
+def _fit(
+    parameters: Sequence[gluon.Parameter],
+    loss: Callable[[], np.ndarray],
+    learning_rate: float,
+) -> None:
+    trainer = gluon.Trainer(parameters, "adam", {"learning_rate": learning_rate})
     for _ in range(_STEPS):
         with autograd.record(train_mode=False):
             value = loss()

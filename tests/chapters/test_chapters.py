@@ -11,6 +11,7 @@ import jupytext
 import pytest
 
 from chapters.runner.data import times_the_books
+from d2l_recsys import load, recommend
 from d2l_recsys.data.movies import read_movies
 from d2l_recsys.movielens import read_data_ml100k
 
@@ -79,6 +80,25 @@ def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
     assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
 
 
+@pytest.mark.parametrize("slug", ["neumf", "seqrec"])
+def test_the_saved_model_recommends_what_was_printed(smoke, slug):
+    result, out = smoke
+    section = result.stdout.split(f"=== {slug} ===")[1].split("===")[0]
+    told = section.split("recommendations (score, title):\n")[1].splitlines()[:10]
+    net = load(out / slug)
+    titles, best = net.trained_on.titles, recommend(net, 0, 10)
+    assert told == [f"    {score:7.3f}  {titles[item]}" for item, score in best]
+
+
+def test_every_training_saves_its_model(smoke):
+    _, out = smoke
+    for slug in ("mf", "autorec", "neumf", "seqrec", "fm", "deepfm"):
+        settings = json.loads((out / slug / "model.json").read_text())["settings"]
+        assert (settings["data"], settings["seed"]) == ("smoke", 0)
+        assert isinstance(settings["lr"], float)
+        assert load(out / slug).trained_on
+
+
 def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
     result = chapter("chapters.movielens", "--data", "synthetic", "--out", tmp_path)
     assert "***  THE FIGURES BELOW ARE NOT THE BOOK'S." in result.stdout
@@ -88,10 +108,12 @@ def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
 def test_without_network_or_data_the_made_up_set_is_used(tmp_path):
     """A proxy that refuses connections stands for a missing network."""
     closed = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")
-    closed.update(D2L_RECSYS_DATA="", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    closed.update(D2L_RECSYS_DATA=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
     result = chapter("chapters.movielens", "--out", tmp_path, **closed)
     assert result.returncode == 0
     assert "SYNTHETIC DATA" in result.stdout
+    looked = "***  Looked for: no ml-100k/u.data, u.data or ml-100k.zip is in"
+    assert f"{looked} {tmp_path} or {tmp_path / 'cache'}" in result.stdout
     result = chapter(
         "chapters.movielens", "--out", tmp_path, "--data", "ml-100k", **closed
     )
