@@ -125,7 +125,7 @@ def _is_header(line: bytes, layout: Layout) -> bool:
         names = split(line.decode(), layout)
     except ValueError:
         return False
-    return [name.strip() for name in names] == list(layout.columns)
+    return [name.strip(" ") for name in names] == list(layout.columns)
 
 
 class _Encoder:

@@ -60,7 +60,7 @@ def layout_of_header(
         first = first[len(codecs.BOM_UTF8) :]
     layout = Layout("\t" if b"\t" in first else ",", (), "", quoted=True)
     try:
-        names = [name.strip() for name in split(first.decode(), layout)]
+        names = [name.strip(" ") for name in split(first.decode(), layout)]
     except ValueError:
         return None  # read_table tells what is wrong
     if label is None and (len(names) < 2 or names[0] in ("0", "1")):

@@ -25,7 +25,7 @@ def own_file(tmp_path):
 
 def test_a_file_of_ones_own_is_cut_in_two(own_file):
     parts = load_ctr(own_file, "custom", seed=3, valid_share=0.1)
-    assert [len(part) for part in parts] == [450, 100, 50]
+    assert [len(part) for part in parts[:3]] == [450, 100, 50]
     assert parts.train.features.shape[1] == 5
     assert parts.test.feat_mapper is parts.valid.feat_mapper is parts.train.feat_mapper
     again, other = (

@@ -45,7 +45,7 @@ def run(command, folder):
             [
                 "10 ratings on a scale from 2 to 10, at least 5, 4 users, 4 items",
                 "last items of user ann:",
-                "rank  item ",
+                "rank ",
                 "12 ratings on a scale from 1 to 10, 4 users, 5 items",
                 "predicted rating of user dan for item 978-4: ",
             ],
