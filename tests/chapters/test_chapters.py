@@ -188,7 +188,7 @@ def test_two_devices(tmp_path):
             "gpu:7",
             "argument --devices: gpu(7) does not exist, MXNet finds",
         ),
-        ("--data", "netflix", "argument --data: invalid choice: 'netflix'"),
+        ("--data", "netflix", "argument --data: 'netflix' is neither auto, ml-100k, "),
         ("--data-dir", "nowhere", "argument --data-dir: 'nowhere' is not a folder"),
         ("--out", "setup.py", "argument --out: setup.py: File exists"),
         ("--split", "half", "argument --split: invalid choice: 'half'"),
