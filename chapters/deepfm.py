@@ -42,7 +42,14 @@ run = options.parse()
 # %%
 args, valid_share = run.args, 0.1 if run.args.patience else 0
 parts = load_ctr(
-    run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+    run.folder,
+    run.data_name,
+    run.seed,
+    valid_share,
+    args.min_count,
+    args.bins,
+    args.test,
+    dict(args.columns or ()).get("label"),
 )
 train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
 devices = run.devices

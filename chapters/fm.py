@@ -42,7 +42,14 @@ if of_movielens:
     )
 else:
     parts = load_ctr(
-        run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+        run.folder,
+        run.data_name,
+        run.seed,
+        valid_share,
+        args.min_count,
+        args.bins,
+        args.test,
+        dict(args.columns or ()).get("label"),
     )
 
 # %% [markdown]

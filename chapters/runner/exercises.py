@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import pandas as pd
+from IPython.utils.capture import capture_output
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from chapters.runner import results
@@ -96,13 +98,15 @@ class Exercises:
     def script(self, slug: str, options: str = "") -> Dict[str, Any]:
         """Run a script in this process, and return its variables; print nothing."""
         before, given = sys.argv, os.environ.get("D2L_RECSYS_ARGS")
-        with TemporaryDirectory() as out, redirect_stdout(io.StringIO()):
+        hidden = capture_output() if in_notebook() else redirect_stdout(io.StringIO())
+        with TemporaryDirectory() as out, hidden:
             words = [*self._common, *shlex.split(options), "--out", out]
             sys.argv = [slug, *words]
             os.environ["D2L_RECSYS_ARGS"] = shlex.join(words)  # in a notebook
             try:
                 return runpy.run_module(f"chapters.{slug}", run_name="__main__")
             finally:
+                pyplot.close("all")  # the curves that a notebook draws
                 sys.argv = before
                 del os.environ["D2L_RECSYS_ARGS"]
                 os.environ.update({"D2L_RECSYS_ARGS": given} if given else {})
@@ -149,8 +153,8 @@ def compare(
     test: Sequence[str],
     book: Any = None,
     more: Sequence[str] = ("train_loss",),
-) -> Any:
-    """Print a table of settings, and return the best one in validation.
+) -> None:
+    """Print a table of settings, with the best one in validation in bold.
 
     The columns are the setting, called `title`, the metrics `more`, the metric that
     chooses, `valid`, and its difference from that of the setting `book` with the same
@@ -172,7 +176,6 @@ def compare(
     chosen = rows[rows["setting"] == best]
     figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
     print(f"\nChosen in validation: {best}, with {figures}.")
-    return best
 
 
 def table(

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 import pandas as pd
 from matplotlib.figure import Figure
 
-from chapters.runner import results
+from chapters.runner import failures, results
 from chapters.runner.data import DATA_TITLES, Family, find_data, fingerprint
 from chapters.runner.failures import in_one_line, warn
 from d2l_recsys.engine.checkpoint import Checkpoint, History
@@ -35,6 +35,8 @@ class Run:
         self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
+        self._saved = False
+        failures.interrupted_run = self
 
     def read_ratings(self) -> MovieLens:
         """Read the ratings, of MovieLens or of the file that --data names.
@@ -104,6 +106,8 @@ class Run:
         free = (*_FREE, "kvstore", "devices")
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
         data = fingerprint(self.folder)
+        if vars(self.args).get("test"):
+            data += f" {fingerprint(self.args.test)}"
         return {"section": self.slug, **settings, "data": data}
 
     def save(self, metrics: Dict[str, Any], history: Optional[History] = None) -> None:
@@ -114,13 +118,14 @@ class Run:
 
         Raises an OSError that names the file.
         """
+        self._saved = True
         if worker.rank:
             return
         record = {
             "section": self.slug,
             "data": self.data_name,
             "metrics": metrics,
-            "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
+            "settings": {k: _plain(v) for k, v in sorted(vars(self.args).items())},
             "environment": {
                 "python": platform.python_version(),
                 "mxnet": mx.__version__,
@@ -132,6 +137,18 @@ class Run:
         }
         results.write(self.out / f"{self.slug}.json", results.as_json(record))
 
+    def save_interrupted(self, history: History) -> None:
+        """Save the latest metrics of a training that Ctrl-C ended.
+
+        The results of a whole training are not replaced.
+        """
+        if history and not self._saved:
+            left_out = ("epoch", "seconds", "examples_per_sec")
+            last = {k: v for k, v in history[-1].items() if k not in left_out}
+            self.save(
+                {"interrupted_after_epoch": history[-1]["epoch"], **last}, history
+            )
+
     def save_figure(self, figure: Figure) -> None:
         """Write ``SLUG.png``; on worker 0 only. A failure is a warning."""
         if worker.rank:
@@ -141,3 +158,11 @@ class Run:
             results.write(path, results.as_png(figure))
         except Exception as error:
             warn(f"no figure was saved: {in_one_line(error) or repr(error)}")
+
+
+def _plain(value: Any) -> Any:
+    """Return an option as JSON can hold it: a number as a number."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if plain else str(value)

@@ -5,6 +5,7 @@ do not change matplotlib's global state.
 """
 
 import sys
+import time
 from io import BytesIO
 from typing import Any, Dict, Optional, Tuple
 
@@ -41,8 +42,10 @@ class Curves:
 
     `labels` maps keys of the history to labels of the legend. In a notebook, the book's
     Animator draws after each epoch. In a terminal, a progress bar moves on stderr. In a
-    log file, nothing is shown.
+    log file, an epoch gets a line if the last one is at least `log_seconds` old.
     """
+
+    log_seconds = 10.0
 
     def __init__(
         self, num_epochs: int, labels: Dict[str, str], ylim: Tuple[float, float]
@@ -51,6 +54,7 @@ class Curves:
         self.history: History = []
         self.animator: Any = None
         self.bar: Any = None
+        self.last_line = time.monotonic()
         if in_notebook():
             self.animator = self._animator()
         elif sys.stderr.isatty():
@@ -77,12 +81,22 @@ class Curves:
         values = [last[key] for key in self.labels]
         if self.animator is not None:
             self.animator.add(last["epoch"], values)
+        pairs = zip(self.labels.values(), values)
+        text = ", ".join(f"{k} {v:.3f}" for k, v in pairs)
+        if self.bar is None and self.animator is None:
+            self._log(f"epoch {last['epoch']}/{self.num_epochs}: {text}")
         if self.bar is not None:
-            pairs = zip(self.labels.values(), values)
-            self.bar.set_postfix_str(", ".join(f"{k} {v:.3f}" for k, v in pairs))
+            self.bar.set_postfix_str(text)
             self.bar.update(len(history) - self.bar.n)
             if last["epoch"] == self.num_epochs:
                 self.bar.close()
+
+    def _log(self, line: str) -> None:
+        """Print a line, unless it is too early or the results follow anyway."""
+        now, ended = time.monotonic(), len(self.history) == self.num_epochs
+        if now - self.last_line >= self.log_seconds and not ended:
+            self.last_line = now
+            print(line, flush=True)
 
     def figure(self, title: str, ylabel: Optional[str] = None) -> Figure:
         """Draw the curves of the whole training into a new figure."""

@@ -59,7 +59,7 @@ def test_the_learning_rate_can_be_set(slug, own_file, tmp_path):
         options = ["--data", own_file, "--epochs", "9", "--out", tmp_path, "--lr", lr]
         assert chapter(f"chapters.{slug}", *map(str, options)).returncode == 0
         record = json.loads((tmp_path / f"{slug}.json").read_text())
-        assert record["settings"]["lr"] == str(float(lr))
+        assert record["settings"]["lr"] == float(lr)
         losses.append([epoch["test_log_loss"] for epoch in record["history"]])
     assert losses[0] == pytest.approx([losses[0][0]] * 9, abs=1e-6)  # nothing learned
     assert losses[1][-1] < losses[1][0] - 0.01
@@ -138,8 +138,8 @@ def test_in_the_runner_a_section_that_does_not_know_the_data_uses_auto(tmp_path)
     ("content", "message"),
     [
         (
-            "1,a,b\n0,c,d\n",
-            r"own\.csv, line 1: there are no tabs; separate the",
+            "1 a b\n0 c d\n",
+            r"own\.csv, line 1: there are no tabs and no commas; separate the",
         ),
         ("1\ta\tb\n", "one row is not enough: training and test need at least one"),
     ],
