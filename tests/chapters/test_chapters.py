@@ -16,8 +16,27 @@ from d2l_recsys.data.movies import read_movies
 from d2l_recsys.movielens import read_data_ml100k
 
 ROOT = Path(__file__).parents[2]
-SLUGS = ["movielens", "mf", "autorec", "ranking", "neumf", "seqrec"]
-SLUGS += ["ctr", "fm", "deepfm"]
+SLUGS = [
+    "movielens",
+    "mf",
+    "autorec",
+    "ranking",
+    "neumf",
+    "seqrec",
+    "ctr",
+    "fm",
+    "deepfm",
+]
+# A second picture of a section, SLUG-NAME.
+PICTURES = [
+    "movielens-sparsity",
+    "mf-map",
+    "ranking-gradients",
+    "neumf-ranks",
+    "seqrec-window",
+    "fm-calibration",
+    "deepfm-overfitting",
+]
 
 
 def chapter(*arguments, cwd=ROOT, **environment):
@@ -47,7 +66,9 @@ def test_all_sections_run_in_smoke_mode(smoke):
     for slug in SLUGS:
         assert re.search(rf"^{slug} ", summary, re.MULTILINE)
         assert (out / f"{slug}.json").is_file()
-        assert (out / f"{slug}.png").read_bytes().startswith(b"\x89PNG")
+    for name in (*SLUGS, *PICTURES):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{name}.svg").read_bytes().endswith(b"</svg>\n")
 
 
 def test_results_are_the_printed_figures(smoke):
@@ -152,6 +173,16 @@ def test_two_devices(tmp_path):
     )
     assert "examples/sec on [cpu(0), cpu(1)]" in two
     assert figures(two)[0] == figures(one)[0]
+
+
+def test_equal_runs_draw_equal_files(tmp_path):
+    runs = tmp_path / "one", tmp_path / "two"
+    for out in runs:
+        assert chapter("chapters.mf", "--smoke", "--out", str(out)).returncode == 0
+    for name in ("mf.png", "mf.svg", "mf-map.png", "mf-map.svg"):
+        one, two = ((out / name).read_bytes() for out in runs)
+        assert one == two
+    assert "test RMSE" in (runs[0] / "mf.svg").read_text()  # not glyphs
 
 
 @pytest.mark.parametrize(
