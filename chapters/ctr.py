@@ -10,7 +10,7 @@ import numpy
 
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import new_figure
 
 options = Options("ctr")
 options.add_vocabulary()

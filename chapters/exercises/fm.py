@@ -12,7 +12,7 @@ from chapters.runner.ctr_data import load_ctr
 from chapters.runner.exercises import Exercises, compare, draw, print_table, table
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import mx, np
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import new_figure
 
 exercises = Exercises()
 tests = ["test_log_loss", "test_auc"]

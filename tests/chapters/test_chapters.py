@@ -27,6 +27,16 @@ SLUGS = [
     "fm",
     "deepfm",
 ]
+# A second picture of a section, SLUG-NAME.
+PICTURES = [
+    "movielens-sparsity",
+    "mf-map",
+    "ranking-gradients",
+    "neumf-ranks",
+    "seqrec-window",
+    "fm-calibration",
+    "deepfm-overfitting",
+]
 
 
 def chapter(*arguments, cwd=ROOT, **environment):
@@ -56,7 +66,9 @@ def test_all_sections_run_in_smoke_mode(smoke):
     for slug in SLUGS:
         assert re.search(rf"^{slug} ", summary, re.MULTILINE)
         assert (out / f"{slug}.json").is_file()
-        assert (out / f"{slug}.png").read_bytes().startswith(b"\x89PNG")
+    for name in (*SLUGS, *PICTURES):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{name}.svg").read_bytes().endswith(b"</svg>\n")
 
 
 def test_results_are_the_printed_figures(smoke):
@@ -80,23 +92,15 @@ def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
     assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
 
 
-@pytest.mark.parametrize("slug", ["neumf", "seqrec"])
-def test_the_saved_model_recommends_what_was_printed(smoke, slug):
-    result, out = smoke
-    section = result.stdout.split(f"=== {slug} ===")[1].split("===")[0]
-    told = section.split("recommendations (score, title):\n")[1].splitlines()[:10]
-    net = load(out / slug)
-    titles, best = net.trained_on.titles, recommend(net, 0, 10)
-    assert told == [f"    {score:7.3f}  {titles[item]}" for item, score in best]
-
-
 def test_every_training_saves_its_model(smoke):
-    _, out = smoke
+    result, out = smoke
     for slug in ("mf", "autorec", "neumf", "seqrec", "fm", "deepfm"):
-        settings = json.loads((out / slug / "model.json").read_text())["settings"]
-        assert (settings["data"], settings["seed"]) == ("smoke", 0)
-        assert isinstance(settings["lr"], float)
-        assert load(out / slug).trained_on
+        net, section = load(out / slug), result.stdout.split(f"=== {slug} ===")[1]
+        told = section.split("===")[0].partition("recommendations (score, title):\n")[2]
+        if told:
+            titles, best = net.trained_on.titles, recommend(net, 0, 10)
+            lines = [f"    {score:7.3f}  {titles[item]}" for item, score in best]
+            assert told.splitlines()[:10] == lines
 
 
 def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
@@ -171,6 +175,16 @@ def test_two_devices(tmp_path):
     assert figures(two)[0] == figures(one)[0]
 
 
+def test_equal_runs_draw_equal_files(tmp_path):
+    runs = tmp_path / "one", tmp_path / "two"
+    for out in runs:
+        assert chapter("chapters.mf", "--smoke", "--out", str(out)).returncode == 0
+    for name in ("mf.png", "mf.svg", "mf-map.png", "mf-map.svg"):
+        one, two = ((out / name).read_bytes() for out in runs)
+        assert one == two
+    assert "test RMSE" in (runs[0] / "mf.svg").read_text()  # not glyphs
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
@@ -188,7 +202,7 @@ def test_two_devices(tmp_path):
             "gpu:7",
             "argument --devices: gpu(7) does not exist, MXNet finds",
         ),
-        ("--data", "netflix", "argument --data: invalid choice: 'netflix'"),
+        ("--data", "netflix", "argument --data: 'netflix' is neither auto, ml-100k, "),
         ("--data-dir", "nowhere", "argument --data-dir: 'nowhere' is not a folder"),
         ("--out", "setup.py", "argument --out: setup.py: File exists"),
         ("--split", "half", "argument --split: invalid choice: 'half'"),

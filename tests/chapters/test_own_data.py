@@ -11,6 +11,7 @@ from test_chapters import chapter
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.data import MOVIELENS, find_data, forget_warnings
 from chapters.runner.own_data import column, scale
+from d2l_recsys import load, recommend
 
 USERS = [f"reader {n}" for n in range(12)]
 
@@ -57,6 +58,27 @@ def test_ratings(run, tmp_path, slug, options, line):
     assert line in result.stdout
     record = json.loads((tmp_path / f"{slug}.json").read_text())
     assert record["data"] == "custom"
+
+
+@pytest.mark.parametrize(
+    ("slug", "fields"), [("mf", "012"), ("autorec", "012"), ("neumf", "013")]
+)
+def test_models_know_the_ids_of_the_file(run, tmp_path, slug, fields):
+    header = ",".join(["userId", "isbn", "stars", "when"][int(k)] for k in fields)
+    options = ["--split", "random"] if slug == "mf" else []
+    result = run(slug, *options, header=header, fields=fields)
+    assert (result.returncode, result.stderr) == (0, "")
+    net = load(tmp_path / slug)
+    data = net.trained_on
+    assert sorted(data.user_ids) == sorted(USERS)
+    user = data.user_ids.index("reader 3")
+    mine = {str(row[1]) for row in rows() if row[0] == "reader 3"}
+    seen = {str(data.item_ids[item]) for item in data.seen.of_user(user)}
+    best = {str(data.item_ids[item]) for item, _ in recommend(net, user, 20)}
+    assert seen < mine
+    assert seen | best == {*map(str, data.item_ids)}
+    assert not seen & best
+    assert (data.ratings is None) == (slug == "neumf")
 
 
 def test_columns_of_any_name_and_low_ratings(run):
