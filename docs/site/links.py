@@ -10,8 +10,9 @@ from typing import Dict, Set, Tuple
 ROOT = Path(__file__).parents[2]
 _CODE = r"^(?:```|~~~).*?^(?:```|~~~)|`[^`\n]+`"
 _LINK = re.compile(rf"({_CODE})|\]\(([^)\s#]*)(#[^)\s]*)?\)", re.DOTALL | re.MULTILINE)
+_HEADING = re.compile(rf"({_CODE})|^(#+ )", re.DOTALL | re.MULTILINE)
 _ERRATUM = re.compile(
-    rf"({_CODE}|\$[^$]+\$|^#.*$|\[[^\]]*\]\([^)]*\))|\b(E\d\d)\b",
+    rf"({_CODE}|\$[^$]+\$|^#[^\n]*$|\[[^\]]*\]\([^)]*\))|\b(E\d\d)\b",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -77,6 +78,18 @@ def link_errata(text: str) -> str:
     return _ERRATUM.sub(
         lambda match: match[1] or f"[{match[2]}](#{match[2].lower()})", text
     )
+
+
+def with_one_title(text: str) -> str:
+    """Lower all headings from the second title (``#``) of a Markdown text on."""
+    titles = 0
+
+    def new(match: "re.Match[str]") -> str:
+        nonlocal titles
+        titles += match[2] == "# "
+        return match[1] or "#" * (titles > 1) + match[2]
+
+    return _HEADING.sub(new, text)
 
 
 def label_errata(text: str) -> str:

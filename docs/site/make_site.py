@@ -12,9 +12,9 @@ from typing import Dict, List
 
 import nbformat
 from check_links import faults
-from links import ROOT, Links, label_errata, link_errata, repository
+from links import ROOT, Links, label_errata, link_errata, repository, with_one_title
 from notebook_cache import executed
-from section_pages import front_table, published, section_page
+from section_pages import front_table, published, section_page, title_of
 from sphinx.cmd.build import main as sphinx
 
 from chapters.__main__ import SECTIONS
@@ -60,7 +60,7 @@ def text_page(path: str, links: Links) -> str:
         text = front_page(text, links)
     if path == "docs/errata.md":
         text = label_errata(text)
-    return link_errata(text)
+    return link_errata(with_one_title(text))
 
 
 def front_page(readme: str, links: Links) -> str:
@@ -70,7 +70,9 @@ def front_page(readme: str, links: Links) -> str:
     docs = [d for d in docs if "/" not in d]
     order = ["exercises", "errata", "results", "your-own-data", "data"]
     docs.sort(key=lambda d: (order.index(d) if d in order else len(order), d))
-    sections = [f"sections/{slug}" for slug in ["overview", *SECTIONS]]
+    sections = [".1 Overview <sections/overview>"]
+    for number, slug in enumerate(SECTIONS, 2):
+        sections.append(f".{number} {title_of(slug)} <sections/{slug}>")
     parts = [first, "## The sections", front_table(links)]
     for caption, names in (
         ("Sections", sections),

@@ -71,7 +71,9 @@ def resize(browser, device):
 def visit(browser, page):
     path, _, query = page.partition("?")
     browser.get(f"{(Path(SITE).resolve() / path).as_uri()}?{query}")
-    assert browser.find_elements("css selector", "article h1"), f"no page {path}"
+    assert browser.find_elements("css selector", "article[role=main]"), (
+        f"no page {path}"
+    )
     Wait(browser, 30).until(lambda b: b.execute_script(MATH))
 
 
