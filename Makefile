@@ -18,13 +18,13 @@ test-all: $(READY)
 notebooks: $(READY)
 	$(PYTHON) -m chapters.runner.notebooks $(ARGS)
 
-# The chapter as a web site, with executed notebooks, in site/. It needs Python 3.11 or newer.
+# The executed chapter as a web site in site/. It needs Python 3.11 or newer.
 site: $(SITE_READY)
 	$(PYTHON) docs/site/make_site.py $(ARGS)
 
 # Build the site, and look at it in Chromium.
 site-test: site
-	D2L_RECSYS_SITE=site $(PYTHON) -m pytest tests/site $(TESTARGS)
+	D2L_RECSYS_SITE=site $(PYTHON) -m pytest tests/site
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .

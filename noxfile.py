@@ -51,14 +51,3 @@ def colab(session):
     """Run README's lines for Colab in a new environment that has what Colab has."""
     session.install("ipykernel", "nbclient", "matplotlib", "pandas<3", "pip")
     session.run("python", "tests/colab.py", *session.posargs)
-
-
-@nox.session(python="3.11")
-def site(session):
-    """Build the site on the real or synthetic data, and look at it in Chromium."""
-    session.install("--no-deps", "--require-hashes", "-r", "requirements-site.txt")
-    session.install("--no-deps", "--no-build-isolation", "-e", ".")
-    session.run("python", "docs/site/make_site.py")
-    session.run(
-        "pytest", "tests/site", *session.posargs, env={"D2L_RECSYS_SITE": "site"}
-    )

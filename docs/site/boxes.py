@@ -8,6 +8,7 @@ from links import link_errata
 from notebook_cache import Record
 from section_facts import FACTS, section_numbers
 
+from chapters.runner.data import DATA_TITLES
 from chapters.runner.printed import printed_figures
 from chapters.runner.report import EXPLAINED
 
@@ -27,7 +28,10 @@ NAMES = {
     "record_0": "record 0",
 }
 # Figures that a script prints and does not save.
-PRINTED = {"rating_20_30": r"predicted rating of .*: ([\d.]+)"}
+PRINTED = {
+    "rating_20_30": r"predicted rating of .*: ([\d.]+)",
+    "examples_per_sec": r"([\d.]+) examples/sec",
+}
 
 
 def box(title: str, text: str, kind: str = "note") -> str:
@@ -55,8 +59,8 @@ def data_box(record: Record) -> str:
         return ""
     text = (
         "The book's data was not available when this page was made. The outputs and "
-        f"figures are of **{record['data']} data** in the same format. Do not compare "
-        "them with the book's."
+        f"figures are of **{DATA_TITLES[record['data']]}** in the same format. They "
+        "are not comparable with the book's."
     )
     return box("Not the book's data", text, "warning")
 
@@ -73,7 +77,7 @@ def own_figure(metric: str, record: Record, notebook: nbformat.NotebookNode) -> 
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:,.0f}" if metric == "examples_per_sec" else f"{value:.3f}"
+        return f"{value:.3f}"
     return str(value)
 
 
@@ -94,7 +98,7 @@ def figures_box(slug: str, record: Record, notebook: nbformat.NotebookNode) -> s
             book.append(f"{value} {marks} *{row.edition}, {row.framework}*")
         here = own_figure(str(metric), record, notebook)
         lines.append(f"| {NAMES[str(metric)]} | **{here}** | {'<br>'.join(book)} |")
-    return box(
+    return "## Here and in the Book\n\n" + box(
         "The book prints …, here …, and why",
         "\n".join([*lines, "", *_reasons(slug, record, table)]),
         "important",

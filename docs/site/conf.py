@@ -31,6 +31,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!(d2l_recsys|chapters)\.).*")]
 
 html_theme = "furo"
 html_title = "d2l-recsys"
+html_search_scorer = str(Path(__file__).with_name("search.js"))
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -40,8 +41,8 @@ html_show_search_summary = False
 # One file, with fonts in it: no request to another server.
 mathjax = importlib.util.find_spec("sphinx-mathjax-offline")
 html_static_path.append(f"{mathjax.submodule_search_locations[0]}/static/mathjax")
-html_static_path[-1] += "/tex-svg.js"
-mathjax_path = "tex-svg.js"
+html_static_path[-1] += "/tex-svg-full.js"
+mathjax_path = "tex-svg-full.js"
 
 
 def linkcode_resolve(domain, info):
@@ -59,6 +60,14 @@ def link_errata(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"\bE(\d\d)\b", r":ref:`E\1 <e\1>`", line) for line in lines]
 
 
+def name_defaults(app, what, name, obj, options, signature, returns):
+    """Write defaults that are functions as names, as Sphinx needs to break lines."""
+    if not signature:
+        return None
+    return re.sub(r"<function ([\w.]+)[^>]*>", r"\1", signature), returns
+
+
 def setup(app):
-    """Register what changes docstrings."""
+    """Register what changes docstrings and signatures."""
     app.connect("autodoc-process-docstring", link_errata)
+    app.connect("autodoc-process-signature", name_defaults)

@@ -12,7 +12,7 @@ _CODE = r"^(?:```|~~~).*?^(?:```|~~~)|`[^`\n]+`"
 _LINK = re.compile(rf"({_CODE})|\]\(([^)\s#]*)(#[^)\s]*)?\)", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(rf"({_CODE})|^(#+ )", re.DOTALL | re.MULTILINE)
 _ERRATUM = re.compile(
-    rf"({_CODE}|\$[^$]+\$|^#[^\n]*$|\[[^\]]*\]\([^)]*\))|\b(E\d\d)\b",
+    rf"({_CODE}|\$\$.*?\$\$|\$[^$\n]+\$|^#[^\n]*$|\[[^\]]*\]\([^)]*\))|\b(E\d\d)\b",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -120,4 +120,4 @@ def source_of(path: str, name: str, page: str, repository: str) -> str:
     if not repository:  # a page of Sphinx's extension viewcode
         module = f"_modules/{path[:-3]}.html#{name}"
         address = relpath(module, dirname(page) or ".")
-    return f'<a href="{address}">{path}, lines {first}–{last}</a>'
+    return f'<a href="{address}">lines {first}–{last}</a>'

@@ -57,6 +57,9 @@ def executed(
         execute(notebook, [*options, "--out", out])
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(out) / f"{slug}.json", saved)
+    for cell in notebook.cells:  # without messages about downloads
+        if cell.cell_type == "code":
+            cell.outputs = [x for x in cell.outputs if x.get("name") != "stderr"]
     notebook.metadata["made_from"] = mark
     nbformat.write(notebook, path)
     return notebook, json.loads(saved.read_text(encoding="utf-8"))
