@@ -43,7 +43,7 @@ def main() -> None:
         if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
             # The section has no checkpoint yet.
             given = [word for word in given if word != "--resume"]
-        record, seconds = run_section(slug, given, args.out)
+        record, seconds = run_section(slug, arguments_for(slug, given), args.out)
         rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics and figures are in {args.out}/")
@@ -89,9 +89,9 @@ def _options() -> Namespace:
     return args
 
 
-def run_section(slug: str, given: List[str], out: Path) -> Tuple[Record, float]:
-    """Run a section with the arguments it accepts; return its results and seconds."""
-    sys.argv = [slug, *arguments_for(slug, given)]
+def run_section(slug: str, arguments: List[str], out: Path) -> Tuple[Record, float]:
+    """Run a section with these arguments; return its results and seconds."""
+    sys.argv = [slug, *arguments]
     start = time.perf_counter()
     runpy.run_module(f"chapters.{slug}", run_name="__main__")
     seconds = time.perf_counter() - start

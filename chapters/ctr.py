@@ -33,7 +33,7 @@ run = options.parse()
 # `--min-count` changes this number.
 
 # %%
-train_data, test_data, _ = load_ctr(
+train_data, test_data, *_ = load_ctr(
     run.folder,
     run.data_name,
     run.seed,

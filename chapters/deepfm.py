@@ -8,6 +8,7 @@
 # %%
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
+from chapters.runner.saving import save_ctr_model
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.snapshot import kept_epoch
@@ -77,6 +78,7 @@ history = train_ch13(
 )
 last = kept_epoch(history)
 run.save({k: last[k] for k in ("test_acc", "test_log_loss", "test_auc")}, history)
+save_ctr_model(run, net, parts)
 
 # %%
 figure = curves.figure(f"DeepFM on {run.data_title}")

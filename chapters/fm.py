@@ -10,6 +10,7 @@
 # %%
 from chapters.runner.ctr_data import load_ctr, load_movielens
 from chapters.runner.options import Options
+from chapters.runner.saving import save_ctr_model
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, train_ch13
@@ -51,8 +52,9 @@ else:
 # logits, and the loss applies the sigmoid (E44). The training accuracy is that of the
 # predictions made during training.
 #
-# If the labels are ratings, the loss is the squared error, as in matrix factorization.
-# MovieLens needs smaller steps: try `--lr 0.002 --batch-size 512`.
+# If the labels are ratings, the loss is the squared error, and the initial values are
+# small, both as in matrix factorization. MovieLens needs smaller steps: try
+# `--lr 0.002 --batch-size 512 --epochs 20`.
 
 # %%
 devices = run.devices
@@ -70,16 +72,17 @@ curves = Curves(
 
 
 def train(name, num_factors, on_epoch=None):
-    """Train a factorization machine; return its history."""
+    """Train a factorization machine; return it and its history."""
     seed_everything(run.seed)
     train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
     net = FM(parts.train.field_dims, num_factors)
-    net.initialize(mx.init.Xavier(), ctx=devices)
+    init = mx.init.Normal(0.01) if of_ratings else mx.init.Xavier()
+    net.initialize(init, ctx=devices)
     net.hybridize(static_alloc=True)
     lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
     trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
     if of_ratings:
-        return train_recsys_rating(
+        history = train_recsys_rating(
             net,
             train_iter,
             test_iter,
@@ -90,8 +93,9 @@ def train(name, num_factors, on_epoch=None):
             on_epoch=on_epoch,
             checkpoint=run.checkpoint(name),
         )
+        return net, history
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    return train_ch13(
+    history = train_ch13(
         net,
         train_iter,
         test_iter,
@@ -104,12 +108,14 @@ def train(name, num_factors, on_epoch=None):
         on_epoch,
         run.checkpoint(name),
     )
+    return net, history
 
 
-history = train("main", args.factors, curves)
+net, history = train("main", args.factors, curves)
 last = kept_epoch(history)
 metrics = {name: last[name] for name in names}
 run.save(metrics, history)
+save_ctr_model(run, net, parts, "rating" if of_ratings else "probability")
 
 # %%
 figure = curves.figure(f"FM on {run.data_title}")
@@ -122,6 +128,6 @@ figure
 
 # %%
 print("without factors:")
-linear = train("without-factors", 0)
+_, linear = train("without-factors", 0)
 name = names[-1].replace("test_", "") + "_without_factors"
 run.save({**metrics, name: kept_epoch(linear)[names[-1]]}, history)

@@ -6,6 +6,7 @@ import numpy
 
 from d2l_recsys.data.sizes import check_each_positive, check_positive, check_rate
 from d2l_recsys.engine.batching import in_order
+from d2l_recsys.engine.layers import Model
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predictions
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
@@ -15,7 +16,7 @@ from d2l_recsys.runtime.workers import worker
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign")  # those of Gluon
 
 
-class AutoRec(nn.HybridBlock):
+class AutoRec(Model):
     """An autoencoder of rows of the rating matrix: ``W sigmoid(V r + mu) + b``.
 
     The book's model is item-based: a row holds the ratings of one item by all

@@ -10,11 +10,12 @@ from d2l_recsys.data.sizes import (
     check_rate,
     field_sizes,
 )
+from d2l_recsys.engine.layers import Model
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
 
 
-class DeepFM(nn.HybridBlock):
+class DeepFM(Model):
     """DeepFM: the logit of a factorization machine plus the logit of an MLP.
 
     Both use the same embeddings. The MLP gets them concatenated. It has a layer with

@@ -5,13 +5,13 @@ from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 from d2l_recsys.data.sizes import check_size, field_sizes
 from d2l_recsys.engine import clicks
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.layers import sum_over_fields
+from d2l_recsys.engine.layers import Model, sum_over_fields
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
 
-class FM(nn.HybridBlock):
+class FM(Model):
     """Factorization machine of order two: ``w0 + sum w_i + sum_(i<j) v_i . v_j``.
 
     The sums are over the indices of a row, one per field. `field_dims` (fields,) holds

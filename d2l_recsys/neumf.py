@@ -104,10 +104,12 @@ class PRDataset(WithNegatives):
     {user: [held-out item]}, held-out items are not drawn either. This is the protocol
     of the newest edition. It tells the model a little about the test set (E23). With
     ``negatives='popularity'``, an item's probability is proportional to the number of
-    times it occurs in `items`.
+    times it occurs in `items`. With `num_neg`, which is 1 in the book, each interaction
+    appears that many times, each time with a negative of its own.
 
     Raises ValueError that names a user for whom no negative item is left, or the row of
-    an id that is out of range, or for another name of `negatives`. Section: ``neumf``.
+    an id that is out of range, or for another name of `negatives` or a `num_neg` below
+    1. Section: ``neumf``.
     """
 
     def __init__(
@@ -119,7 +121,9 @@ class PRDataset(WithNegatives):
         test_items: Optional[Candidates] = None,
         seed: int = 0,
         negatives: str = "uniform",
+        num_neg: int = 1,
     ) -> None:
+        super().__init__(num_neg)
         num_users = num_users_of(candidates)
         if test_items is not None:
             num_users = max(num_users, num_users_of(test_items, "test_items"))

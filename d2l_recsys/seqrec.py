@@ -119,13 +119,13 @@ class SeqDataset(WithNegatives):
     `num_items`. `test_seq`, int32 (num_users, L), holds the latest items of each user.
 
     `user_ids` and `item_ids` (n,) are sorted by time for each user. `candidates`,
-    `test_items` and `negatives` determine the negatives as in
+    `test_items`, `negatives` and `num_neg` determine the negatives as in
     :class:`d2l_recsys.neumf.PRDataset`.
 
-    Raises ValueError if L is below 1, if a user has no history or no negative item
-    left, or for an unknown name of `negatives`. Section: ``seqrec``. Differs from the
-    book: short histories neither crash nor contain their target in the input (E38), ids
-    are integers (E39), and `test_seq` is a NumPy array.
+    Raises ValueError if L or `num_neg` is below 1, if a user has no history or no
+    negative item left, or for an unknown name of `negatives`. Section: ``seqrec``.
+    Differs from the book: short histories neither crash nor contain their target in the
+    input (E38), ids are integers (E39), and `test_seq` is a NumPy array.
     """
 
     def __init__(
@@ -139,10 +139,13 @@ class SeqDataset(WithNegatives):
         test_items: Optional[Candidates] = None,
         seed: int = 0,
         negatives: str = "uniform",
+        num_neg: int = 1,
     ) -> None:
+        super().__init__(num_neg)
         check_positive(L=L, num_users=num_users, num_items=num_items)
         history = Interactions(user_ids, item_ids, num_users, num_items)
-        self.seq_users, windows, self.test_seq = _windows(history, L)
+        self.seq_users, windows = _windows(history, L)
+        self.test_seq = history.latest(L)
         self.seq_items, self.seq_tgt = windows[:, :L], windows[:, L:]
         weights = item_weights(negatives, history.items, num_items)
         self.sampler = NegativeSampler(
@@ -152,8 +155,8 @@ class SeqDataset(WithNegatives):
         self.sampler.check(self.seq_users)
 
 
-def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
-    """Return users (n,), windows (n, L + 1) and latest items (num_users, L)."""
+def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Return users (n,) and their windows (n, L + 1)."""
     counts = history.counts
     empty = numpy.flatnonzero(counts == 0)
     if len(empty):
@@ -166,10 +169,9 @@ def _windows(history: Interactions, L: int) -> Tuple[numpy.ndarray, ...]:
     padded = numpy.full(size, history.num_items, dtype="int32")
     padded[numpy.arange(len(history)) + L * (history.users + 1)] = history.items
     end = history.offsets[1:] + L * numpy.arange(1, history.num_users + 1)
-    test_seq = padded[end[:, None] + numpy.arange(-L, 0)]
     number = numpy.maximum(counts - L, 1)
     users = numpy.repeat(numpy.arange(history.num_users, dtype="int32"), number)
     nth = numpy.arange(len(users)) - numpy.repeat(numpy.cumsum(number) - number, number)
     last = end[users] - 1 - nth  # the position of each window's target
     windows = numpy.lib.stride_tricks.sliding_window_view(padded, L + 1)
-    return users, windows[last - L], test_seq
+    return users, windows[last - L]

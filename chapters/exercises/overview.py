@@ -127,7 +127,8 @@ print_table(lines)
 # uniform sampling draw the held-out item as a negative, and what does that do?
 
 # %%
-df, num_users, num_items = read_data_ml100k(exercises.movielens)
+folder, _ = exercises.find("ml-100k")
+df, num_users, num_items = read_data_ml100k(folder)
 train, test = split_data_ml100k(df, num_users, num_items, "seq-aware")
 users, items, _, seen = load_data_ml100k(train, num_users, num_items, "implicit")
 held_out = load_data_ml100k(test, num_users, num_items, "implicit").inter
@@ -161,6 +162,8 @@ print(
 # do they need to know about it?
 
 # %%
+folder, _ = exercises.find("ml-100k")
+df, num_users, num_items = read_data_ml100k(folder)
 rows = []
 for seed in exercises.seeds:
     parts = split_data_ml100k(df, num_users, num_items, "item-cold", seed=seed)
@@ -170,7 +173,7 @@ for seed in exercises.seeds:
         "user, genres, year": ["user", "genres", "year"],
         "user, item, genres, year": ["user", "item", "genres", "year"],
     }.items():
-        train, test = (rating_fields(x, exercises.movielens, fields) for x in parts)
+        train, test = (rating_fields(x, folder, fields) for x in parts)
         train = CTRDataset.from_table(train)
         test = CTRDataset.from_table(test, train.feat_mapper, train.defaults)
         seed_everything(seed)
@@ -191,4 +194,11 @@ rows = pandas.DataFrame(rows)
 table(rows, "fields of the FM", ["train_loss", "test_rmse"])
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** A model that knows the movie only by its id cannot rate a new one: what is
+# left is the bias of the user, as in MF (RMSE 1.05). Genres and the year of release,
+# which are known before the first rating, bring it to 1.015, three times the spread
+# between seeds. Adding the id makes it worse, although the training error falls: a new
+# movie gets the index that all rare movies share, and rare movies are rated lower than
+# new ones. So a cold-start model needs features of the item, and a training that does
+# not lean on the id. A warm-start split, with some ratings of each item in training, is
+# the random split of the chapter, where ids help.

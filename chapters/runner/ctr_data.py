@@ -7,7 +7,7 @@ import numpy
 
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data.ctr_files import Table, read_table
-from d2l_recsys.data.ctr_layouts import LAYOUTS, tabbed
+from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
 from d2l_recsys.data.rating_fields import rating_fields
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
@@ -18,7 +18,8 @@ class CTRParts(NamedTuple):
 
     train: CTRDataset
     test: CTRDataset
-    valid: Optional[CTRDataset] = None
+    valid: Optional[CTRDataset]
+    layout: Layout  # of a line of the files
 
     def loaders(
         self, batch_size: int, seed: int
@@ -57,13 +58,14 @@ def load_ctr(
             raise ValueError(
                 f"{folder}, line 1: there are no tabs; separate the fields by tabs"
             )
-        train, test = _split(read_table(folder, tabbed(num_feat)), 1 / 6, rng)
+        layout = tabbed(num_feat)
+        train, test = _split(read_table(folder, layout), 1 / 6, rng)
     else:
         layout = LAYOUTS.get(data_name, tabbed(34))
         more = [folder / "dev.csv"] if (folder / "dev.csv").is_file() else []
         train = read_table([folder / "train.csv", *more], layout)
         test = read_table(folder / "test.csv", layout)
-    return _encoded(train, test, valid_share, rng, min_count, num_bins)
+    return _encoded(train, test, layout, valid_share, rng, min_count, num_bins)
 
 
 def load_movielens(
@@ -93,12 +95,14 @@ def load_movielens(
         for part in split_data_ml100k(data, num_users, num_items, "random", seed=seed)
     )
     rng = numpy.random.default_rng(seed)
-    return _encoded(train, test, valid_share, rng, min_count)
+    layout = Layout("\t", ("label", *train.fields), "label")
+    return _encoded(train, test, layout, valid_share, rng, min_count)
 
 
 def _encoded(
     train: Table,
     test: Table,
+    layout: Layout,
     valid_share: float,
     rng: numpy.random.Generator,
     min_count: int,
@@ -114,6 +118,7 @@ def _encoded(
         fitted,
         CTRDataset.from_table(test, *known),
         None if valid is None else CTRDataset.from_table(valid, *known),
+        layout,
     )
 
 

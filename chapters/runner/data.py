@@ -25,7 +25,9 @@ class Family(NamedTuple):
         return ("auto", self.real, *self.others, "synthetic")
 
 
-MOVIELENS = Family("ml-100k", tuple(name for name in FORMATS if name != "ml-100k"))
+MOVIELENS = Family(
+    "ml-100k", tuple(name for name in FORMATS if name != "ml-100k"), files=True
+)
 CTR = Family("ctr", ("criteo", "avazu"), files=True)
 FAMILY_OF = {"ctr": CTR, "fm": CTR, "deepfm": CTR}  # all others: MOVIELENS
 DATA_TITLES = {
@@ -54,9 +56,10 @@ def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
     """Return the folder of the data and its name; warn if it is not the book's data."""
     real, title = family.real, DATA_TITLES[family.real]
     if args.data == MOVIELENS.real and family is not MOVIELENS:
+        found = find_data(args, MOVIELENS)
         if not args.smoke:
             _warn(f"{DATA_TITLES[args.data]} instead of {title}, as requested.")
-        return find_data(args, MOVIELENS)
+        return found
     if args.smoke:
         return catalog.fetch(f"{real}-smoke"), "smoke"
     if args.data == "synthetic":
@@ -109,7 +112,10 @@ def _fetch_once(real: str, data_dir: Optional[Path]) -> Optional[Path]:
 
 
 def times_the_books(folder: Path, name: str) -> int:
-    """Return the number of ratings of a MovieLens data set in 100,000s, at least 1."""
+    """Return the number of ratings of a data set in 100,000s, at least 1.
+
+    `folder` may be a file of ratings with a header.
+    """
     _, ratings = _count(folder, name)
     return max(1, round(ratings / 100_000))
 
@@ -117,6 +123,8 @@ def times_the_books(folder: Path, name: str) -> int:
 @lru_cache(maxsize=None)
 def _count(folder: Path, name: str) -> Tuple[Path, int]:
     """Return the file of ratings and their number. The cache saves reading it twice."""
+    if folder.is_file():
+        return folder, count_ratings(folder, "ml-25m")  # which has a header, too
     path = folder / catalog.DATASETS[name].members[0]
     return path, count_ratings(path, name)
 

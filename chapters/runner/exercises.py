@@ -5,18 +5,20 @@ import os
 import runpy
 import shlex
 import sys
-from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import pandas as pd
+from IPython.utils.capture import capture_output
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from chapters.runner import results
-from chapters.runner.data import MOVIELENS, find_data
-from chapters.runner.experiments import LOWEST, run_all
+from chapters.runner.data import DATA_TITLES
+from chapters.runner.experiments import LOWEST, ExperimentFailed, run_all
+from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
 
@@ -90,29 +92,24 @@ class Exercises:
         """
         if self.smoke:
             settings = dict([*settings.items()][:2])
-        options = [*shlex.split(common), *self._common]
+        options = [*self._common, *shlex.split(common)]
         return run_all(slug, settings, self.seeds, options, self.out / "rows")
 
     def script(self, slug: str, options: str = "") -> Dict[str, Any]:
         """Run a script in this process, and return its variables; print nothing."""
         before, given = sys.argv, os.environ.get("D2L_RECSYS_ARGS")
-        with TemporaryDirectory() as out, redirect_stdout(io.StringIO()):
-            words = [*shlex.split(options), *self._common, "--out", out]
+        hidden = capture_output() if in_notebook() else redirect_stdout(io.StringIO())
+        with TemporaryDirectory() as out, hidden:
+            words = [*self._common, *shlex.split(options), "--out", out]
             sys.argv = [slug, *words]
             os.environ["D2L_RECSYS_ARGS"] = shlex.join(words)  # in a notebook
             try:
                 return runpy.run_module(f"chapters.{slug}", run_name="__main__")
             finally:
+                pyplot.close("all")  # the curves that a notebook draws
                 sys.argv = before
                 del os.environ["D2L_RECSYS_ARGS"]
                 os.environ.update({"D2L_RECSYS_ARGS": given} if given else {})
-
-    @property
-    def movielens(self) -> Path:
-        """The folder of MovieLens 100K, or of synthetic data as the scripts use it."""
-        given = Namespace(data="auto", data_dir=self.args.data_dir, smoke=self.smoke)
-        with redirect_stdout(io.StringIO()):
-            return find_data(given, MOVIELENS)[0]
 
     @property
     def _common(self) -> List[str]:
@@ -121,6 +118,26 @@ class Exercises:
         if self.args.data_dir:
             options += ["--data-dir", str(self.args.data_dir.resolve())]
         return options
+
+    def find(self, name: str) -> Tuple[Path, str]:
+        """Return the folder of a data set, and its name as an option of the scripts.
+
+        If it is not found and cannot be downloaded, print so, and return the synthetic
+        data set of the same family.
+
+        Raises ExperimentFailed if --data-dir is no folder, or an archive is damaged.
+        """
+        real = name if name in ("ml-100k", "ctr") else "ctr"
+        if self.smoke:
+            return fetch(f"{real}-smoke"), "synthetic"
+        try:
+            return fetch(name, self.args.data_dir), name
+        except DatasetUnavailable:
+            title = DATA_TITLES[name]
+            print(f"{title} was not found. Synthetic data is used instead.\n")
+            return fetch(f"{real}-synthetic"), "synthetic"
+        except ValueError as error:
+            raise ExperimentFailed(f"{name}: {error}") from None
 
     def save(self, name: str, figure: Figure) -> Figure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
@@ -136,8 +153,8 @@ def compare(
     test: Sequence[str],
     book: Any = None,
     more: Sequence[str] = ("train_loss",),
-) -> Any:
-    """Print a table of settings, and return the best one in validation.
+) -> None:
+    """Print a table of settings, with the best one in validation in bold.
 
     The columns are the setting, called `title`, the metrics `more`, the metric that
     chooses, `valid`, and its difference from that of the setting `book` with the same
@@ -159,7 +176,6 @@ def compare(
     chosen = rows[rows["setting"] == best]
     figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
     print(f"\nChosen in validation: {best}, with {figures}.")
-    return best
 
 
 def table(

@@ -13,6 +13,7 @@ import shlex
 import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
@@ -77,27 +78,31 @@ def _key(training: Training) -> str:
 
 def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]:
     """Yield the place and the row of each training, in the order in which they end."""
-    if not trainings:
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
-    pool = ProcessPoolExecutor(
-        min(os.cpu_count() or 1, len(trainings)),
+    try:
+        places = {_pool().submit(run_once, *x): i for i, x in enumerate(trainings)}
+        bar = tqdm(as_completed(places), title, len(places), leave=False, disable=None)
+        for done in bar:
+            yield places[done], done.result()
+    except BaseException:  # an error or Ctrl-C: end the trainings that still run
+        for process in multiprocessing.active_children():
+            process.terminate()
+        _pool.cache_clear()
+        raise
+
+
+@lru_cache(maxsize=None)
+def _pool() -> ProcessPoolExecutor:
+    """Return a process for each core, for all grids, because MXNet starts slowly."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return ProcessPoolExecutor(
+        os.cpu_count(),
         multiprocessing.get_context("spawn"),  # MXNet does not survive a fork
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
-    try:
-        places = {pool.submit(_train, *x): i for i, x in enumerate(trainings)}
-        bar = tqdm(as_completed(places), title, len(places), leave=False, disable=None)
-        for done in bar:
-            yield places[done], done.result()
-    finally:
-        for process in multiprocessing.active_children():
-            process.terminate()  # those that still train after an error or Ctrl-C
-        pool.shutdown()
 
 
-def _train(slug: str, arguments: List[str]) -> Row:
+def run_once(slug: str, arguments: List[str]) -> Row:
     """Run a script in this process, without its output; return its row."""
     printed = io.StringIO()
     with TemporaryDirectory() as out, redirect_stdout(printed), redirect_stderr(

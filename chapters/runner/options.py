@@ -103,6 +103,8 @@ class Options(Settings):
                 default="error",
                 help="the rating to keep if a user rated an item twice",
             )
+            if self.slug != "__main__":
+                self.add_own_ratings()
         self.add_argument(
             "--out",
             type=Path,

@@ -3,33 +3,21 @@
 import io
 import json
 import math
-import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from d2l_recsys.data.replacing import replacing
+
 
 def write(path: Path, content: bytes) -> None:
-    """Write a temporary file in the same folder, and rename it to `path`.
-
-    A reader of `path` sees the old content or the new one. If `path` is a symbolic
-    link, the link is replaced, not the file it points to.
+    """Replace the file at `path` by one with this content, atomically.
 
     Raises an OSError that names `path`.
     """
-    work = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(work, "xb") as file:
-            file.write(content)
-        os.replace(work, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            work.unlink()
+    with replacing(path) as file:
+        file.write(content)
 
 
 def as_json(record: Any) -> bytes:

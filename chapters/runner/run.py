@@ -5,17 +5,21 @@ import os
 import platform
 from typing import Any, Dict, Optional
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from chapters.runner import results
 from chapters.runner.data import DATA_TITLES, Family, find_data, fingerprint
 from chapters.runner.failures import in_one_line, warn
 from d2l_recsys.engine.checkpoint import Checkpoint, History
+from d2l_recsys.movielens import MovieLens, read_data_ml100k, read_ratings
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.workers import worker
 
 # Options that may change when a run is resumed: they do not affect a single epoch.
 _FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
+
+RANKING = ("neumf", "seqrec")  # the scripts that need no ratings
 
 
 class Run:
@@ -31,6 +35,52 @@ class Run:
         self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
+
+    def read_ratings(self) -> MovieLens:
+        """Read the ratings, of MovieLens or of the file that --data names.
+
+        Of the reader's own file, this prints the size and the scale.
+        """
+        min_rating = vars(self.args).get("min_rating")
+        if not self.folder.is_file():
+            return read_data_ml100k(
+                self.folder, self.args.duplicates, self.data_set, min_rating
+            )
+        ratings = read_ratings(
+            self.folder,
+            **dict(self.args.columns or ()),
+            duplicates=self.args.duplicates,
+            min_rating=min_rating,
+            scale=self.args.scale,
+        )
+        data, num_users, num_items = ratings
+        self._check_columns(data)
+        what = "rows without ratings"
+        if "scale" in data.attrs:
+            low, high = data.attrs["scale"]
+            what = f"ratings on a scale from {low:g} to {high:g}"
+            what += f", at least {min_rating:g}" if min_rating is not None else ""
+        print(f"{len(data)} {what}, {num_users} users, {num_items} items")
+        return ratings
+
+    def _check_columns(self, data: pd.DataFrame) -> None:
+        """Raise ValueError if the script needs a column that the file lacks."""
+        split = vars(self.args).get("split", "seq-aware")
+        for column, role, needed, instead in (
+            ("rating", "rating", self.slug not in RANKING, "neumf or seqrec"),
+            (
+                "timestamp",
+                "time",
+                self.slug != "autorec" and split == "seq-aware",
+                "autorec, or mf with --split random",
+            ),
+        ):
+            if needed and column not in data:
+                raise ValueError(
+                    f"{self.folder}: no column has a usual name of the {role}, which "
+                    f"{self.slug} needs: name it with --columns {role}=NAME, or use "
+                    f"{instead}"
+                )
 
     def checkpoint(self, training: str) -> Optional[Checkpoint]:
         """Return the checkpoint of one training, or None without --checkpoint.

@@ -23,7 +23,7 @@ from d2l_recsys.data.downloads import DatasetUnavailable, check_hash, download, 
 from d2l_recsys.data.synthetic_ctr import write_ctr
 from d2l_recsys.data.synthetic_movielens import write_movielens
 
-_MOVIELENS_SUBSTITUTE = "ml-100k-synthetic"  # for every MovieLens data set
+SUBSTITUTE = "ml-100k-synthetic"  # for every MovieLens data set
 _STALE_SECONDS = 24 * 3600  # no process works on one file for this long
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -290,7 +290,7 @@ def _download(name: str, source: Download) -> Path:
 def _download_advice(name: str, source: Download, error: Exception) -> str:
     reason = textwrap.shorten(str(error).splitlines()[0], 200, placeholder=" ...")
     own = f"{name}-synthetic"
-    synthetic = own if own in DATASETS else _MOVIELENS_SUBSTITUTE
+    synthetic = own if own in DATASETS else SUBSTITUTE
     return (
         f"{name} could not be downloaded ({type(error).__name__}: {reason}). Download "
         f"{source.url} with a browser and put the file, or the unpacked folder "

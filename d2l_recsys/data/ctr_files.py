@@ -39,7 +39,7 @@ class Table(NamedTuple):
     numeric: Tuple[str, ...]  # the fields that hold numbers
     values: List[List[str]]  # distinct values of each field
     codes: np.ndarray  # int32 (rows, fields)
-    labels: np.ndarray  # float32 (rows,)
+    labels: np.ndarray  # float32 (rows,); zeros if the layout has no labels
     skipped: int = 0  # number of invalid lines that were left out
 
     def rows(self, chosen: Union[np.ndarray, slice]) -> "Table":
@@ -131,9 +131,13 @@ class _Encoder:
         columns = _parse(text, self.layout)
         if columns is None:
             return False
-        labels = columns.pop(self.layout.label)
-        self.labels.append(_recode(labels, [float(v) for v in labels.categories]))
-        codes = np.empty((len(labels.codes), len(self.layout.fields)), dtype="int32")
+        rows = len(next(iter(columns.values())).codes)
+        if self.layout.label is None:
+            self.labels.append(np.zeros(rows))
+        else:
+            labels = columns.pop(self.layout.label)
+            self.labels.append(_recode(labels, [float(v) for v in labels.categories]))
+        codes = np.empty((rows, len(self.layout.fields)), dtype="int32")
         for field, column in enumerate(self._split_hour(columns)):
             known = self.known[field]
             new = [known.setdefault(v, len(known)) for v in column.categories]

@@ -6,10 +6,8 @@ import re
 from datetime import datetime
 from typing import NamedTuple, Optional, Sequence, Tuple
 
-from d2l_recsys.data.lines import shown
+from d2l_recsys.data.lines import NUMBER, shown
 from d2l_recsys.data.sizes import check_size
-
-_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class Layout(NamedTuple):
@@ -17,7 +15,7 @@ class Layout(NamedTuple):
 
     separator: str
     columns: Tuple[str, ...]  # in the order of the file
-    label: str  # the column that tells whether the user clicked
+    label: Optional[str]  # tells whether the user clicked; None: no column does
     dropped: Tuple[str, ...] = ()  # columns that are ignored
     numeric: Tuple[str, ...] = ()  # columns of numbers; empty text is a missing number
     hour: Optional[str] = None  # a time YYMMDDHH, split into weekday and hour of day
@@ -35,6 +33,17 @@ class Layout(NamedTuple):
                 else (column,)
             )
         )
+
+    def without_labels(self, num_columns: int) -> "Layout":
+        """Return the layout of a file whose labels are ignored or left out.
+
+        `num_columns` is the number of columns in the file.
+        """
+        if num_columns == len(self.columns) - 1:
+            columns = tuple(c for c in self.columns if c != self.label)
+            return self._replace(columns=columns, label=None)
+        dropped = tuple(c for c in self.columns if c in (self.label, *self.dropped))
+        return self._replace(dropped=dropped, label=None)
 
 
 def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
@@ -86,9 +95,10 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
     if len(fields) != len(layout.columns):
         cut = "" if line.endswith(b"\n") else "; the file may be truncated here"
         mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
+        labeled = ", including the label" if layout.label else ""
         return (
             f"{len(fields)} fields instead of {len(layout.columns)} (separated by "
-            f"{mark}, including the label){cut}"
+            f"{mark}{labeled}){cut}"
         )
     if "\0" in line.decode():
         return "the line contains a zero byte"
@@ -118,7 +128,7 @@ def check(name: str, value: str, layout: Layout) -> None:
     elif name == layout.hour:
         time_of(value)
     # float() alone would accept blanks, underscores and non-ASCII digits.
-    elif value and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
+    elif value and not (NUMBER.fullmatch(value) and math.isfinite(float(value))):
         raise ValueError(f"{name} {shown(value)} is not a number")
 
 

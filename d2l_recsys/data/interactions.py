@@ -73,6 +73,17 @@ class Interactions:
         """Return the items of one user in the given order."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
+    def latest(self, L: int) -> numpy.ndarray:
+        """Return the last `L` items of each user, int32 (num_users, L).
+
+        Shorter histories are padded on the left with the id `num_items`.
+        """
+        latest = numpy.full((self.num_users, L), self.num_items, dtype="int32")
+        places = self.offsets[1:, None] + numpy.arange(-L, 0)
+        inside = places >= self.offsets[:-1, None]
+        latest[inside] = self.items[places[inside]]
+        return latest
+
     def keys(self) -> numpy.ndarray:
         """Return the sorted distinct values of ``user * num_items + item``."""
         return numpy.unique(self.users * self.num_items + self.items)

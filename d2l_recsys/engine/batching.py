@@ -141,18 +141,29 @@ class Arrays:
 class WithNegatives(gluon.data.Dataset):
     """Columns of ids, users first, and a negative item for each access to a row.
 
-    A subclass sets `columns`, arrays (n, ...), and `sampler`.
+    A subclass sets `columns`, arrays (n, ...), `sampler` and `num_neg`. Each row of the
+    columns appears `num_neg` times in a row, each time with a negative of its own.
+
+    Raises ValueError if `num_neg` is below 1.
     """
 
     columns: Sequence[numpy.ndarray]
     sampler: NegativeSampler
 
+    def __init__(self, num_neg: int) -> None:
+        if num_neg < 1:
+            raise ValueError(f"num_neg must be at least 1, not {num_neg}")
+        self.num_neg = num_neg
+
     def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.columns[0])
+        """Return the number of rows, with their repetitions."""
+        return len(self.columns[0]) * self.num_neg
 
     def __getitem__(self, index: Any) -> Tuple:
         """Return the rows at `index`, an int or an array of ints, with negatives."""
+        if self.num_neg > 1:
+            index = range(len(self))[index] if isinstance(index, slice) else index
+            index = numpy.asarray(index) // self.num_neg
         rows = [column[index] for column in self.columns]
         return (*rows, self.sampler.sample(rows[0]))
 

@@ -7,3 +7,7 @@ class NonFiniteLoss(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be written, or there is none to resume from."""
+
+
+class ModelError(ValueError):
+    """A saved model is missing, damaged or of a kind that cannot do what is asked."""

@@ -4,15 +4,45 @@ Each layer replaces the one named in its docstring. It has the same parameter na
 shapes and gives the same values and gradients, but uses faster operations of MXNet.
 """
 
+import inspect
 from functools import reduce
 from operator import add
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from d2l_recsys.engine.batching import side_by_side
 from d2l_recsys.runtime.backend import nn, np
 
 
-class RankingModel(nn.HybridBlock):
+class Model(nn.HybridBlock):
+    """A block that remembers the arguments of its constructor, as `arguments`.
+
+    ``type(net)(**net.arguments)`` is a new net of the same shape. Prefix and params,
+    which all blocks of Gluon take, are left out.
+    """
+
+    arguments: Dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Model":
+        """Create the block. Without its arguments, as copying does, remember none."""
+        net = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        try:
+            given = signature.bind(net, *args, **kwargs)
+        except TypeError:
+            return net  # Python calls __init__, which says what is wrong
+        given.apply_defaults()
+        named = list(given.arguments.items())[1:]
+        kinds = {name: signature.parameters[name].kind for name, _ in named}
+        net.__dict__["arguments"] = {
+            name: value for name, value in named if kinds[name] not in _VARIABLE
+        }
+        return net
+
+
+_VARIABLE = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+
+
+class RankingModel(Model):
     """A model that scores items for users: ``net(user_id, [seq,] item_id)``.
 
     `item_id` has shape (B,) or (B, n), and the scores have the same shape. A single

@@ -8,6 +8,7 @@ import pytest
 from test_chapters import chapter, figures
 
 from chapters.runner.ctr_data import load_ctr
+from chapters.runner.exercises import Exercises
 from chapters.runner.options import FAMILY_OF, MOVIELENS
 from d2l_recsys.data import catalog
 from d2l_recsys.data.synthetic_ctr import write_ctr
@@ -104,7 +105,7 @@ def test_what_is_neither_a_name_nor_a_file():
     assert result.returncode == 2
     assert result.stderr == (
         "python -m chapters.fm: error: argument --data: 'netflix' is neither auto, "
-        "ctr, criteo, avazu, synthetic nor a file\n"
+        "ctr, criteo, avazu, synthetic, ml-100k nor a file\n"
     )
 
 
@@ -152,3 +153,19 @@ def test_files_that_are_none_of_ads(tmp_path, slug, content, message):
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert re.search(message, line)
+
+
+def test_exercises_fall_back_to_synthetic_data_and_say_so(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.argv", ["exercises"])
+    monkeypatch.delenv("D2L_RECSYS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, name = Exercises().find("criteo")
+    assert (folder.name, name) == ("ctr-synthetic", "synthetic")
+    assert capsys.readouterr().out.startswith("Criteo's CTR data was not found.")
+    own = tmp_path / "criteo"
+    write_ctr(own, 10, 10)
+    monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path))
+    assert Exercises().find("criteo") == (own, "criteo")
+    assert not capsys.readouterr().out

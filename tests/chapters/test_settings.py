@@ -8,6 +8,7 @@ import numpy
 import pandas as pd
 import pytest
 
+from chapters.runner.experiments import run_all
 from chapters.runner.options import Options
 from chapters.runner.users import check_users
 
@@ -210,12 +211,12 @@ def test_defaults_are_shown(monkeypatch, capsys):
 
 def test_by_popularity_a_user_of_all_rated_items_is_named(frame):
     train = frame((1, 1, 5, 0), (1, 2, 5, 0), (2, 1, 5, 0))
-    everything = pd.concat([train, frame((2, 3, 5, 0))])
-    check_users([7, 8], train, everything, 3)
+    everything = pd.concat([train, frame((1, 3, 5, 0))])  # held out, rated only once
+    check_users([7, 8], train, everything, 4)
     with pytest.raises(
         ValueError, match="user 7 has rated all 2 items in the training"
     ):
-        check_users([7, 8], train, everything, 3, "popularity")
+        check_users([7, 8], train, everything, 4, "popularity")
 
 
 @pytest.mark.parametrize(
@@ -277,3 +278,10 @@ def test_validation_and_checkpoints(run, capsys, tmp_path):
     with pytest.raises(SystemExit):
         run("mf", "--validation", "--checkpoint", str(tmp_path / "state"))
     assert "--checkpoint: cannot be used with --validation" in capsys.readouterr().err
+
+
+def test_an_experiment_takes_all_options_of_a_script(tmp_path):
+    """Not only those that `python -m chapters` passes on: it drops this --data."""
+    options = ["--data", "ml-100k", "--factors", "0", "--smoke", "--epochs", "1"]
+    rows = run_all("fm", {"linear": ""}, [0], options, tmp_path)
+    assert "test_rmse" in rows  # else it was trained on clicks

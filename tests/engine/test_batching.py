@@ -1,10 +1,14 @@
+from collections import Counter
+
 import numpy
 import pandas as pd
 import pytest
 
 from d2l_recsys.engine import batching
 from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.neumf import PRDataset
 from d2l_recsys.runtime.backend import gluon, np
+from d2l_recsys.seqrec import SeqDataset
 
 ROWS = numpy.arange(7, dtype="int32")
 
@@ -123,3 +127,58 @@ def test_blocks_of_wide_rows_are_small(monkeypatch):
     batches = list(BatchLoader(matrix.view(Watched), 7))
     assert taken == [14, 14, 14, 14, 4]  # whole batches of 20 rows at the most
     assert (numpy.concatenate([b.asnumpy() for b in batches]) == matrix).all()
+
+
+def pairs(num_neg):
+    users, items = numpy.array([0, 0, 1]), numpy.array([1, 2, 0])
+    return PRDataset(users, items, {0: [1, 2], 1: [0]}, 6, num_neg=num_neg)
+
+
+def sequences(num_neg):
+    users, items = numpy.array([0, 0, 0, 1]), numpy.array([1, 2, 3, 0])
+    candidates = {0: [1, 2, 3], 1: [0]}
+    return SeqDataset(users, items, 1, 2, 6, candidates, num_neg=num_neg)
+
+
+@pytest.mark.parametrize("make", [pairs, sequences])
+class TestSeveralNegatives:
+    def test_each_positive_appears_that_often(self, make):
+        once = [tuple(map(str, row[:-1])) for row in map(make(1).__getitem__, range(3))]
+        batches = BatchLoader(make(4), 5, shuffle=True)
+        rows = [tuple(map(str, row)) for batch in batches for row in zip(*batch)]
+        assert len(make(4)) == len(rows) == 12
+        assert Counter(row[:-1] for row in rows) == dict.fromkeys(once, 4)
+
+    def test_negatives_are_drawn_for_each_and_never_positive(self, make):
+        *_, negatives = make(300)[:]
+        users = make(300)[:][0]
+        assert {*negatives[users == 1]} == {1, 2, 3, 4, 5}
+        assert not {*negatives[users == 0]} & {1, 2}
+
+    def test_rows_are_counted_from_both_ends(self, make):
+        dataset, once = make(4), make(1)
+        for row in (0, 3, 4, 11, -1, -12):
+            for a, b in zip(dataset[row][:-1], once[row // 4][:-1]):
+                assert numpy.array_equal(a, b)
+        for row in (12, -13):
+            with pytest.raises(IndexError):
+                dataset[row]
+
+    def test_an_interrupted_training_goes_on_with_the_same_batches(self, make):
+        loader = BatchLoader(make(4), 5, shuffle=True, last_batch="rollover")
+        list(loader)
+        state = loader.state
+        other = BatchLoader(make(4), 5, shuffle=True, last_batch="rollover", seed=9)
+        other.state = state
+        for a, b in zip(loader, other):
+            assert [x.asnumpy().tolist() for x in a] == [
+                x.asnumpy().tolist() for x in b
+            ]
+
+    def test_ids_that_occur(self, make):
+        shapes = [ids.shape[0] for ids in make(4).id_columns()]
+        assert shapes == [ids.shape[0] for ids in make(1).id_columns()]
+
+    def test_less_than_one(self, make):
+        with pytest.raises(ValueError, match="num_neg must be at least 1, not 0"):
+            make(0)

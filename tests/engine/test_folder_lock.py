@@ -68,9 +68,11 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     pipe, end = multiprocessing.Pipe()
     child = os.fork()
     if not child:
+        end.send("started")  # so what is done at a fork is done
         end.recv()
         os._exit(0)
     try:
+        pipe.recv()
         del point
         Checkpoint(tmp_path, {})
         assert opened_elsewhere(tmp_path) == ""

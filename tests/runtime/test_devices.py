@@ -111,6 +111,13 @@ def test_devices_of():
     assert devices_of(net) == TWO
     with pytest.raises(ValueError, match="no parameters"):
         devices_of(gluon.nn.Flatten())
+    assert devices_of(net, mx.cpu(1)) == [mx.cpu(1)]
+    with pytest.raises(ValueError, match=r"the net is on .*, not on cpu\(2\)"):
+        devices_of(net, [mx.cpu(0), mx.cpu(2)])
+    with pytest.raises(ValueError, match="devices must be a list such as"):
+        devices_of(net, "cpu")
+    with pytest.raises(ValueError, match="initialize"):
+        devices_of(gluon.nn.Dense(1), TWO)
 
 
 def draws():
