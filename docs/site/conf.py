@@ -67,7 +67,19 @@ def name_defaults(app, what, name, obj, options, signature, returns):
     return re.sub(r"<function ([\w.]+)[^>]*>", r"\1", signature), returns
 
 
+def find_home(app, env, node, text):
+    """Resolve a name of the package, such as d2l_recsys.MF, in its module."""
+    package, _, name = node["reftarget"].rpartition(".")
+    home = d2l_recsys._HOME_OF.get(name)
+    if package != "d2l_recsys" or not home:
+        return None
+    full, python = f"d2l_recsys.{home}.{name}", env.get_domain("py")
+    page = node["refdoc"]
+    return python.resolve_xref(env, page, app.builder, "obj", full, node, text)
+
+
 def setup(app):
     """Register what changes docstrings and signatures."""
     app.connect("autodoc-process-docstring", link_errata)
     app.connect("autodoc-process-signature", name_defaults)
+    app.connect("missing-reference", find_home)

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
-from typing import Dict, Set, Tuple
+from typing import Dict, List, Set, Tuple
 
 ROOT = Path(__file__).parents[2]
 _CODE = r"^(?:```|~~~).*?^(?:```|~~~)|`[^`\n]+`"
@@ -68,6 +68,7 @@ class Links:
             if code or not target or re.match("[a-z]+:", target):
                 return match[0]
             file = normpath(join(dirname(path), target))
+            fragment = fragment if file in self.pages else ""
             return f"]({self.to(file, page)}{fragment})"
 
         return _LINK.sub(new, text)
@@ -111,6 +112,13 @@ def lines_of(path: str, name: str) -> Tuple[int, int]:
         if getattr(node, "name", None) == name:
             return node.lineno, node.end_lineno
     raise ValueError(f"{path} defines no {name}")
+
+
+def public_names(path: str) -> List[str]:
+    """Return the public classes and functions of a module, in its order."""
+    body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+    names = [node.name for node in body if hasattr(node, "name")]
+    return [name for name in names if not name.startswith("_")]
 
 
 def source_of(path: str, name: str, page: str, repository: str) -> str:

@@ -48,6 +48,9 @@ def pages() -> Dict[str, str]:
     for path in sorted(docs.glob("exercises/*.png")):
         found[f"docs/exercises/{path.name}"] = f"exercises/{path.name}"
     found.update({f"chapters/{s}.py": f"sections/{s}.ipynb" for s in SECTIONS})
+    if "docs/exercises.md" in found:
+        programs = (ROOT / "chapters/exercises").glob("[!_]*.py")
+        found.update({f"chapters/exercises/{p.name}": "exercises.md" for p in programs})
     return found
 
 

@@ -1,4 +1,4 @@
-"""The names of each section, and how its editions differ."""
+"""The models of each section, and how its editions differ."""
 
 from typing import Dict, List, NamedTuple, Tuple
 
@@ -11,21 +11,14 @@ DEVICES = "`ctx` or `ctx_list` for `devices`"
 
 
 class Facts(NamedTuple):
-    """Public names of a section, those whose code is shown, and editions by year."""
+    """Names of a section whose code is shown, and differences of editions by year."""
 
-    names: List[str]
     shown: List[str]
     editions: Dict[str, List[str]]
 
 
 FACTS = {
     "movielens": Facts(
-        [
-            "read_data_ml100k",
-            "split_data_ml100k",
-            "load_data_ml100k",
-            "split_and_load_ml100k",
-        ],
         [],
         {
             "2020": ["the random split has no seed (E04)"],
@@ -34,14 +27,11 @@ FACTS = {
         },
     ),
     "mf": Facts(
-        ["MF", "evaluator", "train_recsys_rating"],
-        ["MF"],
-        {"2020": [DEVICES], "2026": ["`L2Loss(weight=2)` for `L2Loss()` (E16)"]},
+        ["MF"], {"2020": [DEVICES], "2026": ["`L2Loss(weight=2)` for `L2Loss()` (E16)"]}
     ),
-    "autorec": Facts(["AutoRec", "evaluator"], ["AutoRec"], {"2020": [DEVICES]}),
-    "ranking": Facts(["BPRLoss", "HingeLossbRec"], ["BPRLoss", "HingeLossbRec"], {}),
+    "autorec": Facts(["AutoRec"], {"2020": [DEVICES]}),
+    "ranking": Facts(["BPRLoss", "HingeLossbRec"], {}),
     "neumf": Facts(
-        ["NeuMF", "PRDataset", "hit_and_auc", "evaluate_ranking", "train_ranking"],
         ["NeuMF"],
         {
             "2020": [
@@ -59,7 +49,6 @@ FACTS = {
         },
     ),
     "seqrec": Facts(
-        ["Caser", "SeqDataset"],
         ["Caser"],
         {
             "2020": ["runs with `L=3` for `L=5`", DEVICES, "ranks 943 items (E27)"],
@@ -67,7 +56,6 @@ FACTS = {
         },
     ),
     "ctr": Facts(
-        ["CTRDataset"],
         [],
         {
             "2020": ["the vocabulary differs from run to run (E41)"],
@@ -76,7 +64,6 @@ FACTS = {
         },
     ),
     "fm": Facts(
-        ["FM", "train_ch13"],
         ["FM", "pairwise"],
         {
             "2020": [DEVICES],
@@ -85,7 +72,6 @@ FACTS = {
         },
     ),
     "deepfm": Facts(
-        ["DeepFM"],
         ["DeepFM"],
         {
             "2020": [DEVICES],

@@ -6,7 +6,7 @@ from typing import Dict, List
 
 import nbformat
 from boxes import data_box, edition_box, figures_box
-from links import ROOT, Links, link_errata, source_of
+from links import ROOT, Links, link_errata, public_names, source_of
 from notebook_cache import Record
 from section_facts import FACTS
 
@@ -82,7 +82,7 @@ def model(slug: str, links: Links) -> str:
         lines += [f"```{{literalinclude}} ../../../{path}", f":pyobject: {name}"]
         lines += [":language: python", "```", ""]
     lines += ["| name | source |", "|:--|:--|"]
-    for name in facts.names:
+    for name in public_names(path):
         source = source_of(path, name, f"sections/{slug}", links.repository)
         lines.append(f"| {{py:obj}}`{name} <d2l_recsys.{slug}.{name}>` | {source} |")
     return "\n".join(lines)
@@ -94,7 +94,7 @@ def exercises(slug: str, links: Links) -> str:
     names = [x.name for x in read_section(slug)[1]] if (ROOT / path).exists() else []
     if not names:
         return ""
-    page = links.to("docs/exercises.md", f"sections/{slug}") if _has_page(links) else ""
+    page = links.to(path, f"sections/{slug}") if path in links.pages else ""
     items = [f"- [{name}]({page}#{name})" if page else f"- {name}" for name in names]
     source = links.source(path, f"sections/{slug}")
     lines = ["## Exercises, Worked", "", f"[The program]({source}) answers:", ""]
@@ -126,10 +126,6 @@ def front_table(links: Links) -> str:
         page = f"[.{number} {title_of(slug)}](sections/{slug}.ipynb)"
         lines.append(f"| {page} | `{slug}`: {' · '.join(here)} |")
     return "\n".join(lines)
-
-
-def _has_page(links: Links) -> bool:
-    return "docs/exercises.md" in links.pages
 
 
 def _cells(name: str, texts: List[str]) -> List[nbformat.NotebookNode]:

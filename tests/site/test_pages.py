@@ -86,15 +86,18 @@ def test_names_that_changed_stand_in_the_row_of_their_edition():
     assert "ctx_list" in row
 
 
-def test_all_names_of_the_package_are_listed():
+def test_all_names_of_a_section_are_listed_with_their_lines():
     assert [*FACTS] == SECTIONS == [*section_pages.formulas()]
     home = {name: slug for name, slug in d2l_recsys._HOME_OF.items() if slug in FACTS}
+    to = links.Links(make_site.pages(), "https://github.com/a/b")
     for name, slug in home.items():
-        assert name in FACTS[slug].names
-        first, last = links.lines_of(f"d2l_recsys/{slug}.py", name)
-        lines = read(f"d2l_recsys/{slug}.py").splitlines()
+        path = f"d2l_recsys/{slug}.py"
+        row = rf"`{name} <d2l_recsys\.{slug}\.{name}>` \| .*{path}#L(\d+)-L(\d+)\""
+        first, last = map(int, re.search(row, section_pages.model(slug, to)).groups())
+        lines = read(path).splitlines()
         assert re.match(rf"(class|def) {name}\b", lines[first - 1])
-        assert last == len(lines) or lines[last] == ""
+        assert lines[last - 1]
+        assert last == len(lines) or not lines[last]
 
 
 @pytest.mark.parametrize("repository", ["", "https://github.com/a/b"])
