@@ -1,8 +1,9 @@
 # `make run` trains the chapter, `make test` runs the tests; each sets itself up first.
 # The environment lives in .venv and is made once, from the pins in requirements.txt.
-.PHONY: run test test-all notebooks lint bench lock clean
+.PHONY: run test test-all notebooks site site-test lint bench lock clean
 PYTHON = .venv/bin/python
 READY = .venv/.ready-$(firstword $(shell cat requirements.txt setup.py | cksum))
+SITE_READY = .venv/.site-$(firstword $(shell cksum requirements-site.txt))
 
 run: $(READY)
 	$(PYTHON) -m chapters $(ARGS)
@@ -16,6 +17,14 @@ test-all: $(READY)
 
 notebooks: $(READY)
 	$(PYTHON) -m chapters.runner.notebooks $(ARGS)
+
+# The executed chapter as a web site in site/. It needs Python 3.11 or newer.
+site: $(SITE_READY)
+	$(PYTHON) docs/site/make_site.py $(ARGS)
+
+# Build the site, and look at it in Chromium.
+site-test: site
+	D2L_RECSYS_SITE=site $(PYTHON) -m pytest tests/site
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .
@@ -68,16 +77,29 @@ $(READY):
 	  open(s.get_path("purelib") + "/d2l-recsys.pth", "w").write("import d2l_recsys\n")'
 	@touch $@
 
-# Renew the pins: a file for Python 3.8 to 3.13 on every platform, and one with the same
-# versions for NVIDIA GPUs (Linux x86_64), for which there are other wheels.
+# The site's packages are added to .venv; those that are there keep their releases.
+$(SITE_READY): $(READY)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "The site needs Python 3.11 or newer, and .venv has $$($(PYTHON) --version)." >&2; \
+	  echo "Call: make clean; make site BASE_PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --require-hashes -r requirements-site.txt
+	@touch $@
+
+# Renew the pins: a file for Python 3.8 to 3.13 on every platform, one with the same
+# versions for NVIDIA GPUs (Linux x86_64), for which there are other wheels, and one with
+# the same versions and the packages of the site.
 # No resolver accepts them, hence the overrides and, on installing, --no-deps.
-LOCK = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.8 \
+LOCK = $(PYTHON) -m uv pip compile --quiet --universal \
   --generate-hashes --override requirements-overrides.txt \
   --custom-compile-command "make lock" setup.py
 lock: $(READY)
-	$(LOCK) --extra cpu --extra dev --upgrade -o requirements.txt
-	$(LOCK) --extra cu112 --extra dev --constraint requirements.txt \
-	  -o requirements-cu112.txt
+	$(LOCK) --python-version 3.8 --extra cpu --extra dev --upgrade -o requirements.txt
+	$(LOCK) --python-version 3.8 --extra cu112 --extra dev \
+	  --constraint requirements.txt -o requirements-cu112.txt
+	$(LOCK) --python-version 3.11 --extra cpu --extra dev --extra site \
+	  --constraint requirements.txt --fork-strategy fewest --upgrade \
+	  -o requirements-site.txt
 
 clean:
-	rm -rf .venv .uv .nox results *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .uv .nox .site site results *.egg-info .pytest_cache .ruff_cache

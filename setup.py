@@ -70,5 +70,13 @@ setup(
             "uv",
             "wheel",
         ],
+        # For `make site`, on Python 3.11 or newer.
+        "site": [
+            "furo",
+            "myst-nb",
+            "selenium",
+            "sphinx",
+            "sphinx-mathjax-offline",
+        ],
     },
 )

@@ -43,7 +43,12 @@ def main() -> None:
         if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
             # The section has no checkpoint yet.
             given = [word for word in given if word != "--resume"]
-        record, seconds = run_section(slug, arguments_for(slug, given), args.out)
+        try:
+            record, seconds = run_section(slug, arguments_for(slug, given), args.out)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted in {slug}", flush=True)
+            _print_summary(rows)
+            raise
         rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics and figures are in {args.out}/")
@@ -103,6 +108,8 @@ def _print_summary(rows: List[Tuple[str, Record, float]]) -> None:
 
     An erratum in parentheses distorts the book's figure before it.
     """
+    if not rows:
+        return
     data = sorted({record["data"] for _, record, _ in rows})
     print(f"\n=== summary (data: {', '.join(data)}) ===")
     if not {*data} <= {"ml-100k", "ctr"}:

@@ -6,6 +6,7 @@
 
 # %%
 from chapters.runner.options import Options
+from chapters.runner.saving import save_recommender
 from chapters.runner.validation import split_validation
 from d2l_recsys import mf
 from d2l_recsys.autorec import AutoRec, evaluator
@@ -15,7 +16,6 @@ from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.movielens import (
     load_data_ml100k,
-    read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.runtime.backend import gluon, mx
@@ -45,9 +45,9 @@ devices, args = run.devices, run.args
 # makes no difference to Adam (E16).
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+df, num_users, num_items = run.read_ratings()
 train_data, test_data = split_data_ml100k(df, num_users, num_items, seed=run.seed)
-by_item, valid_inter_mat = args.by == "item", None
+by_item, valid_inter_mat, known_data = args.by == "item", None, train_data
 labels = {"train_loss": "train loss", "test_rmse": "test RMSE"}
 if args.validation:
     labels["valid_rmse"] = "validation RMSE"
@@ -92,6 +92,7 @@ history = train_recsys_rating(
 )
 metrics = {"test_rmse": kept_epoch(history)["test_rmse"]}
 run.save(metrics, history)
+save_recommender(run, net, known_data, ratings=True, rows=args.by)
 
 # %%
 figure = curves.figure(f"AutoRec on {run.data_title}, {args.by} based")

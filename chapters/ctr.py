@@ -33,12 +33,14 @@ run = options.parse()
 # `--min-count` changes this number.
 
 # %%
-train_data, test_data, _ = load_ctr(
+train_data, test_data, *_ = load_ctr(
     run.folder,
     run.data_name,
     run.seed,
     min_count=run.args.min_count,
     num_bins=run.args.bins,
+    test_file=run.args.test,
+    label=dict(run.args.columns or ()).get("label"),
 )
 num_fields, num_values = len(train_data.field_dims), int(train_data.field_dims.sum())
 click_rate = float(train_data.labels.mean())

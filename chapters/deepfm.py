@@ -9,6 +9,7 @@
 from chapters.runner import pictures
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
+from chapters.runner.saving import save_ctr_model
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.snapshot import kept_epoch
@@ -42,7 +43,14 @@ run = options.parse()
 # %%
 args, valid_share = run.args, 0.1 if run.args.patience else 0
 parts = load_ctr(
-    run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+    run.folder,
+    run.data_name,
+    run.seed,
+    valid_share,
+    args.min_count,
+    args.bins,
+    args.test,
+    dict(args.columns or ()).get("label"),
 )
 train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
 devices = run.devices
@@ -79,6 +87,7 @@ history = train_ch13(
 )
 last = kept_epoch(history)
 run.save({k: last[k] for k in ("test_acc", "test_log_loss", "test_auc")}, history)
+save_ctr_model(run, net, parts)
 
 # %%
 figure = curves.figure(f"DeepFM on {run.data_title}")

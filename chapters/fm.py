@@ -11,6 +11,7 @@
 from chapters.runner import pictures
 from chapters.runner.ctr_data import load_ctr, load_movielens
 from chapters.runner.options import Options
+from chapters.runner.saving import save_ctr_model
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.snapshot import kept_epoch
@@ -43,7 +44,14 @@ if of_movielens:
     )
 else:
     parts = load_ctr(
-        run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+        run.folder,
+        run.data_name,
+        run.seed,
+        valid_share,
+        args.min_count,
+        args.bins,
+        args.test,
+        dict(args.columns or ()).get("label"),
     )
 
 # %% [markdown]
@@ -117,6 +125,7 @@ net, history = train("main", args.factors, curves)
 last = kept_epoch(history)
 metrics = {name: last[name] for name in names}
 run.save(metrics, history)
+save_ctr_model(run, net, parts, "rating" if of_ratings else "probability")
 
 # %%
 figure = curves.figure(f"FM on {run.data_title}")

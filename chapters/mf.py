@@ -8,12 +8,13 @@
 # %%
 from chapters.runner import pictures
 from chapters.runner.options import Options
+from chapters.runner.saving import save_recommender
 from chapters.runner.validation import split_loader
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
-from d2l_recsys.movielens import read_data_ml100k, split_and_load_ml100k
+from d2l_recsys.movielens import split_and_load_ml100k, split_data_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.tools.curves import Curves
 
@@ -40,13 +41,12 @@ run = options.parse()
 
 # %%
 devices, args = run.devices, run.args
+ratings = run.read_ratings()
 num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
     args.split,
     batch_size=run.batch_size,
     seed=run.seed,
-    data_dir=run.folder,
-    name=run.data_set,
-    duplicates=args.duplicates,
+    data=ratings,
 )
 labels, valid_iter = {"train_loss": "train loss", "test_rmse": "test RMSE"}, None
 if args.validation:
@@ -78,14 +78,21 @@ history = train_recsys_rating(
 # Do the factors help? This is the error of the mean rating and the biases alone.
 
 # %%
-users, items, ratings = train_iter.dataset.arrays
-baseline = BiasBaseline.fit(users, items, ratings, num_users, num_items)
-users, items, ratings = test_iter.dataset.arrays
-error = baseline.predict(users, items) - ratings
+users, items, stars = train_iter.dataset.arrays
+baseline = BiasBaseline.fit(users, items, stars, num_users, num_items)
+users, items, stars = test_iter.dataset.arrays
+error = baseline.predict(users, items) - stars
 baseline_rmse = float((error**2).mean() ** 0.5)
 test_rmse = kept_epoch(history)["test_rmse"]
 run.save({"test_rmse": test_rmse, "biases_alone": baseline_rmse}, history)
 print(f"biases alone: test RMSE {baseline_rmse:.3f}")
+
+# %% [markdown]
+# The model is saved with the users' ratings, for `python -m d2l_recsys recommend`.
+
+# %%
+train_data, _ = split_data_ml100k(*ratings, args.split, seed=run.seed)
+save_recommender(run, net, train_data, ratings=True)
 
 # %%
 figure = curves.figure(f"MF on {run.data_title}, {args.split} split")
@@ -103,8 +110,7 @@ scores = net(
     np.array([user], dtype="int32", ctx=devices[0]),
     np.array([item], dtype="int32", ctx=devices[0]),
 )
-data, _, _ = read_data_ml100k(run.folder, args.duplicates, run.data_set)
-user_id, item_id = data.attrs["user_ids"][user], data.attrs["item_ids"][item]
+user_id, item_id = ratings.ids.users[user], ratings.ids.items[item]
 print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3f}")
 
 # %% [markdown]
@@ -116,5 +122,5 @@ print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3
 
 # %%
 vectors = net.Q.weight.data(devices[0]).asnumpy()
-rated, item_ids = train_iter.dataset.arrays[1], data.attrs["item_ids"]
+rated, item_ids = train_iter.dataset.arrays[1], ratings.data.attrs["item_ids"]
 run.draw("map", pictures.embedding_map, vectors, rated, run.folder, item_ids)

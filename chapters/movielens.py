@@ -7,7 +7,7 @@
 # %%
 from chapters.runner import pictures
 from chapters.runner.options import Options
-from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
+from d2l_recsys.movielens import split_data_ml100k
 from d2l_recsys.tools.figures import histogram
 
 run = Options("movielens").parse()
@@ -19,9 +19,7 @@ run = Options("movielens").parse()
 # matrix of users and items.
 
 # %%
-data, num_users, num_items = read_data_ml100k(
-    run.folder, run.args.duplicates, run.data_set
-)
+data, num_users, num_items = run.read_ratings()
 sparsity = 1 - len(data) / (num_users * num_items)
 run.save({"users": num_users, "items": num_items, "sparsity": f"{sparsity:f}"})
 print(f"number of users: {num_users}, number of items: {num_items}")

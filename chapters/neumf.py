@@ -12,6 +12,7 @@ from chapters.runner.recommendations import (
     print_ranking_metrics,
     print_recommendations,
 )
+from chapters.runner.saving import save_recommender
 from chapters.runner.users import check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
@@ -21,7 +22,6 @@ from d2l_recsys.engine.metrics import ranking_metrics
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
-    read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
@@ -41,6 +41,7 @@ options.add_argument(
 options.add_training(factors=10, lr=0.01, wd=1e-5)
 options.add_mlp("10,10,10", dropout=0.0)
 options.add_ranking()
+options.add_min_rating()
 options.add_validation()
 for option in ("--mlp", "--dropout"):
     options.need(option, "--model neumf or mlp", lambda args: args.model != "gmf")
@@ -62,7 +63,7 @@ devices, args = run.devices, run.args
 # strict protocol makes sense, so the model is trained once.
 
 # %%
-df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+df, num_users, num_items = run.read_ratings()
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
 check_users(df.attrs["user_ids"], train_data, df, num_items, args.negatives)
 users_train, items_train, ratings_train, candidates = load_data_ml100k(
@@ -72,7 +73,7 @@ users_test, items_test, ratings_test, test_iter = load_data_ml100k(
     test_data, num_users, num_items, feedback="implicit"
 )
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
-valid, known = None, candidates
+valid, known, known_data = None, candidates, train_data
 if args.validation:
     labels["valid_auc"] = "validation AUC"
     train_data, valid_data = split_validation(
@@ -138,6 +139,7 @@ curves = Curves(num_epochs, labels, ylim=(0, 1), book=book)
 net, history = train("main", None if valid else test_iter, on_epoch=curves)
 metrics = {name: kept_epoch(history)[name] for name in labels}
 run.save(metrics, history)
+save_recommender(run, net, known_data)
 
 # %%
 figure = curves.figure(f"{TITLES[args.model]} on {run.data_title}")

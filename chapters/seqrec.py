@@ -11,6 +11,7 @@ from chapters.runner.recommendations import (
     print_ranking_metrics,
     print_recommendations,
 )
+from chapters.runner.saving import save_recommender
 from chapters.runner.users import check_histories, check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
@@ -18,7 +19,6 @@ from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
-    read_data_ml100k,
     split_data_ml100k,
 )
 from d2l_recsys.neumf import evaluate_ranking, train_ranking
@@ -46,6 +46,7 @@ options.add_argument(
 )
 options.add_training(factors=10, lr=0.04, wd=1e-5)
 options.add_ranking()
+options.add_min_rating()
 options.add_validation()
 run = options.parse()
 devices, args = run.devices, run.args
@@ -57,7 +58,7 @@ devices, args = run.devices, run.args
 
 # %%
 L, batch_size = args.L, run.batch_size
-df, num_users, num_items = read_data_ml100k(run.folder, args.duplicates, run.data_set)
+df, num_users, num_items = run.read_ratings()
 train_data, test_data = split_data_ml100k(df, num_users, num_items, "seq-aware")
 strict = args.strict or args.validation
 user_ids, excluded = df.attrs["user_ids"], train_data if strict else df
@@ -88,6 +89,7 @@ def sequences(users, items, candidates):
 
 train_seq_data = sequences(users_train, items_train, candidates)
 test_seq_iter, known, valid = train_seq_data.test_seq, candidates, None
+known_data = train_data
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 if args.validation:
     labels["valid_auc"] = "validation AUC"
@@ -104,7 +106,7 @@ if args.validation:
 train_iter = BatchLoader(train_seq_data, batch_size, shuffle=True, seed=run.seed)
 user, items, target, negative = train_seq_data[0]
 user, item_ids = user_ids[user], df.attrs["item_ids"]
-ids = [int(item_ids[item]) for item in (*items, *target, negative)]
+ids = [item_ids[int(item)] for item in (*items, *target, negative)]
 print(f"sample 0: user {user}, items {ids[:L]}, target {ids[L]}, negative {ids[-1]}")
 
 # %% [markdown]
@@ -150,6 +152,7 @@ history = train_ranking(
     valid=valid,
 )
 run.save({name: kept_epoch(history)[name] for name in labels}, history)
+save_recommender(run, net, known_data)
 
 # %%
 figure = curves.figure(f"Caser on {run.data_title}, L = {L}")

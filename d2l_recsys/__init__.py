@@ -3,8 +3,8 @@
 Each section of the book has a module here, and a script and a test of the same name:
 
 =============  =======================================================================
-``movielens``  read_data_ml100k, split_data_ml100k, load_data_ml100k,
-               split_and_load_ml100k
+``movielens``  read_data_ml100k, read_ratings, split_data_ml100k,
+               load_data_ml100k, split_and_load_ml100k
 ``mf``         MF, evaluator, train_recsys_rating
 ``autorec``    AutoRec, evaluator
 ``ranking``    BPRLoss, HingeLossbRec
@@ -51,6 +51,7 @@ _HOME_OF = {
     "train_recsys_rating": "mf",
     "load_data_ml100k": "movielens",
     "read_data_ml100k": "movielens",
+    "read_ratings": "movielens",
     "split_and_load_ml100k": "movielens",
     "split_data_ml100k": "movielens",
     "try_all_gpus": "runtime.devices",

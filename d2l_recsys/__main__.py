@@ -1,16 +1,18 @@
-"""The package's commands: ``python -m d2l_recsys doctor`` and ``... launch``."""
+"""The package's commands, such as ``python -m d2l_recsys doctor``."""
 
+import io
 import os
 import sys
+from importlib import import_module
 
-from d2l_recsys.tools import doctor, launch
-
-COMMANDS = {
-    "doctor": (doctor.main, "check what works on this machine"),
-    "launch": (launch.main, "start a training with several workers"),
+COMMANDS = {  # each is a module of d2l_recsys.tools
+    "doctor": "check what works on this machine",
+    "launch": "start a training with several workers",
+    "recommend": "recommend items with a saved model",
+    "predict": "predict clicks or ratings with a saved model",
 }
 USAGE = "usage: python -m d2l_recsys COMMAND [OPTIONS]\n\n" + "\n".join(
-    f"  {name}  {what}" for name, (_, what) in COMMANDS.items()
+    f"  {name:9}  {what}" for name, what in COMMANDS.items()
 )
 
 
@@ -21,13 +23,16 @@ def main() -> int:
         print(f"{USAGE}\n\nEach command has --help.")
         return 0
     if name not in COMMANDS:
-        known = " or ".join(COMMANDS)
+        known = ", ".join(COMMANDS)
         print(
-            f"python -m d2l_recsys: unknown command {name!r}: use {known}",
+            f"python -m d2l_recsys: unknown command {name!r}: use one of {known}",
             file=sys.stderr,
         )
         return 2
-    run, _ = COMMANDS[name]
+    # MXNet, which the other commands need, may be what the doctor is asked about.
+    run = import_module(f"d2l_recsys.tools.{name}").main
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # titles, in a terminal of ASCII
     return run(arguments)
 
 

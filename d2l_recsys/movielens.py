@@ -1,19 +1,27 @@
-"""Read, split and load the MovieLens data set. Section: ``movielens``."""
+"""Read, split and load MovieLens, or your own ratings. Section: ``movielens``."""
 
 import os
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Tuple, Union
 
 import numpy
 import pandas as pd
 
 from d2l_recsys.data import frames, splits
-from d2l_recsys.data.catalog import DATASETS, fetch
-from d2l_recsys.data.ratings import FORMATS, read_ratings
+from d2l_recsys.data.catalog import DATASETS, SUBSTITUTE, fetch
+from d2l_recsys.data.own_ratings import read_own_ratings
+from d2l_recsys.data.ratings import FORMATS, read_movielens_ratings
 from d2l_recsys.data.sizes import check_share, check_size
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.runtime.backend import np
 
 _PathLike = Union[str, "os.PathLike[str]"]
+
+
+class Ids(NamedTuple):
+    """The ids in the file, by the index in a net: ``users[i]``, ``items[i]``."""
+
+    users: List[Any]
+    items: List[Any]
 
 
 class MovieLens(NamedTuple):
@@ -22,6 +30,11 @@ class MovieLens(NamedTuple):
     data: pd.DataFrame
     num_users: int
     num_items: int
+
+    @property
+    def ids(self) -> Ids:
+        """The ids in the file of the users and items, which nets count from 0."""
+        return Ids(self.data.attrs["user_ids"], self.data.attrs["item_ids"])
 
 
 class LoadedData(NamedTuple):
@@ -37,6 +50,7 @@ def read_data_ml100k(
     data_dir: Optional[_PathLike] = None,
     duplicates: str = "error",
     name: str = "ml-100k",
+    min_rating: Optional[float] = None,
 ) -> MovieLens:
     """Read the ratings of MovieLens 100K, or of another MovieLens data set.
 
@@ -49,26 +63,66 @@ def read_data_ml100k(
     `data_dir` is passed to :func:`d2l_recsys.data.catalog.fetch`. If a user rated an
     item twice, that is an error, unless `duplicates` is 'first' or 'last': the row to
     keep, in file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m',
-    'ml-32m' or 'ml-latest-small'. All but the first two have half stars.
+    'ml-32m' or 'ml-latest-small'. All but the first two have half stars. It may also be
+    the synthetic 'ml-100k-synthetic'. Ratings below `min_rating` are left out, and so
+    are the users and items without others.
 
     Raises ValueError for an unknown name. Raises a ValueError that names file and line
-    for an invalid line: see :func:`d2l_recsys.data.ratings.read_ratings`.
+    for an invalid line: see :func:`d2l_recsys.data.ratings.read_movielens_ratings`.
 
     Differs from the book: ids with gaps are renumbered (E06). Section: ``movielens``.
     """
-    if name not in FORMATS:
+    if name not in (*FORMATS, SUBSTITUTE):
         raise ValueError(
-            f"unknown MovieLens data set {name!r}: choose from {', '.join(FORMATS)}"
+            f"unknown MovieLens data set {name!r}: choose from {', '.join(FORMATS)}; "
+            "read_ratings reads your own file"
         )
     path = fetch(name, data_dir) / DATASETS[name].members[0]
-    data = read_ratings(path, duplicates, name)
-    for column in ("user_id", "item_id"):
-        numbers, ids = pd.factorize(data[column].to_numpy(), sort=True)
-        if ids[-1] != len(ids):
-            data[column] = numbers + 1
-        data.attrs[f"{column}s"] = ids.tolist()  # pandas compares attrs with ==
-    num_users, num_items = (len(data.attrs[k]) for k in ("user_ids", "item_ids"))
-    return MovieLens(data, num_users, num_items)
+    form = "ml-100k" if name == SUBSTITUTE else name
+    data = read_movielens_ratings(path, duplicates, form)
+    return _counted(frames.numbered_from_1(data, min_rating))
+
+
+def read_ratings(
+    source: Union[_PathLike, pd.DataFrame],
+    user: Optional[Hashable] = None,
+    item: Optional[Hashable] = None,
+    rating: Optional[Hashable] = None,
+    time: Optional[Hashable] = None,
+    duplicates: str = "error",
+    min_rating: Optional[float] = None,
+    scale: Optional[Tuple[float, float]] = None,
+) -> MovieLens:
+    """Read your own ratings, and return them as :func:`read_data_ml100k` does.
+
+    `source` is a DataFrame, or a CSV or TSV file whose first line names the columns.
+    `user`, `item`, `rating` and `time` are the names of the columns. Without them,
+    usual names such as userId, item_id, stars or date are recognised. Users and items
+    are text or integers. Ratings are numbers. Times are numbers, or dates such as
+    2024-12-31 or 2024-12-31T23:59:59, which become seconds since 1970, in UTC unless
+    they have an offset.
+
+    ``ids.users[i]`` and ``ids.items[i]`` of the result are your own ids of the user and
+    the item that a net knows as `i`. ``data.attrs['scale']`` is [lowest, highest] of
+    the ratings, or `scale`; a rating outside of `scale` is an error.
+
+    The column of times may be missing: then ``split_mode`` must be 'random' or
+    'item-cold'. So may that of ratings: then the rows are implicit feedback, for the
+    models that rank (``feedback='implicit'``). `min_rating` makes implicit feedback of
+    ratings: lower ones are left out, and so are users and items without others.
+    `duplicates` is that of :func:`read_data_ml100k`.
+
+    Raises a ValueError that names file, line and column, or the row of a frame, for a
+    missing or invalid value, and a ValueError that lists the columns if one is missing.
+
+    An addition to the book. Section: ``movielens``.
+    """
+    names = {"user": user, "item": item, "rating": rating, "time": time}
+    return _counted(read_own_ratings(source, names, duplicates, min_rating, scale))
+
+
+def _counted(data: pd.DataFrame) -> MovieLens:
+    return MovieLens(data, len(data.attrs["user_ids"]), len(data.attrs["item_ids"]))
 
 
 def split_data_ml100k(
@@ -130,7 +184,11 @@ def split_data_ml100k(
 
 
 def load_data_ml100k(
-    data: pd.DataFrame, num_users: int, num_items: int, feedback: str = "explicit"
+    data: pd.DataFrame,
+    num_users: int,
+    num_items: int,
+    feedback: str = "explicit",
+    min_rating: Optional[float] = None,
 ) -> LoadedData:
     """Convert a frame of ratings to arrays with ids from 0.
 
@@ -138,7 +196,8 @@ def load_data_ml100k(
     `inter`. With 'explicit' `feedback`, the scores are the ratings, and `inter` is the
     rating matrix of shape (num_items, num_users), with 0 for missing ratings. With
     'implicit' feedback, the scores are ones, and `inter` is a dictionary
-    {user: [items]} with the items in the order of `data`.
+    {user: [items]} with the items in the order of `data`. Ratings below `min_rating`
+    are left out; the ids stay as they are.
 
     Raises a ValueError that names the row for an id outside 1..num_users or
     1..num_items, for a rating that is missing or not a number, and with 'explicit'
@@ -151,6 +210,8 @@ def load_data_ml100k(
     """
     check_size(num_users, "num_users", 0)
     check_size(num_items, "num_items", 0)
+    if min_rating is not None:
+        data = frames.at_least(data, min_rating)
     if feedback == "explicit" and num_items * num_users >= 2**31:
         raise ValueError(
             f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "
@@ -188,20 +249,23 @@ def split_and_load_ml100k(
     data_dir: Optional[_PathLike] = None,
     name: str = "ml-100k",
     duplicates: str = "error",
+    data: Optional[MovieLens] = None,
 ) -> Tuple[int, int, BatchLoader, BatchLoader]:
     """Return the numbers of users and items, and loaders for training and test.
 
     A batch is a list of users and items, int32 of shape (B,), and scores, float32 of
     shape (B,). The training loader shuffles. `data_dir`, `name` and `duplicates` are
     passed to :func:`read_data_ml100k`; `split_mode`, `test_ratio` and `seed` are passed
-    to :func:`split_data_ml100k`.
+    to :func:`split_data_ml100k`. With `data`, the result of :func:`read_ratings` or
+    :func:`read_data_ml100k`, nothing is read.
 
     Differs from the book: the loaders are instances of :class:`BatchLoader`, ids are
     integers (E39), and every epoch contains all training rows (E48).
     Section: ``movielens``.
     """
-    data, num_users, num_items = read_data_ml100k(data_dir, duplicates, name)
-    parts = split_data_ml100k(data, num_users, num_items, split_mode, test_ratio, seed)
+    read = data or read_data_ml100k(data_dir, duplicates, name)
+    num_users, num_items = read.num_users, read.num_items
+    parts = split_data_ml100k(*read, split_mode, test_ratio, seed)
     train, test = (_load_arrays(d, num_users, num_items, feedback) for d in parts)
     return (
         num_users,

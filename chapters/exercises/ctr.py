@@ -43,7 +43,11 @@ for name in ("criteo", "avazu"):
 print_table(lines)
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** Yes: `layout` describes the columns, and the layouts of both data sets are
+# in the package. Numbers become bins, and Avazu's time becomes two fields, weekday and
+# hour. In Criteo's sample, 22% of the test entries have no index of their own, and 6%
+# in Avazu's. These are samples, so their click rates and vocabularies say little about
+# the full files.
 
 # %% [markdown]
 # ## ctr-numeric
@@ -89,7 +93,7 @@ print(
 )
 
 # %%
-settings = {20: "", 1: "--bins 1", 5: "--bins 5", 100: "--bins 100"}
+settings = {1: "--bins 1", 5: "--bins 5", 20: "", 100: "--bins 100"}
 if found != "criteo":
     settings = {20: ""}  # the synthetic data has no numbers
 rows = exercises.grid(
@@ -100,7 +104,13 @@ rows = exercises.grid(
 compare(rows, "bins", "valid_log_loss", tests, book=20)
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** The bins of a field have about equal numbers of training rows, so there
+# are fewer bins where many rows share a number. The edges come from the training rows
+# alone: a larger number in the test rows falls into the last bin and moves no edge. In
+# logistic regression, one bin, which tells only whether a number is missing, has a
+# validation log loss that is higher by 0.025 ± 0.006 than with 20 bins; no difference
+# between 20 bins and 5 or 100 can be seen. This does not show what a path without bins,
+# such as a weight times the logarithm of the number, would gain.
 
 # %% [markdown]
 # ## ctr-threshold
@@ -111,7 +121,7 @@ compare(rows, "bins", "valid_log_loss", tests, book=20)
 # or 50?
 
 # %%
-counts = (4, 1) if exercises.smoke else (4, 1, 10, 50)
+counts = (1, 4) if exercises.smoke else (1, 4, 10, 50)
 for name in ("criteo", "avazu"):
     folder, found = exercises.find(name)
     lines = [["threshold", "indices", "largest field", "shared, train", "shared, test"]]
@@ -130,4 +140,11 @@ for name in ("criteo", "avazu"):
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** A threshold of 1 keeps eight times as many indices as one of 4, most of
+# them of values that occur fewer than four times. On Avazu's sample, no training row
+# then has the shared index, so its vector is never trained, though 3.6% of the test
+# entries get it. With 50, a third of Criteo's entries share an index. The validation
+# log loss hardly notices: no threshold differs from 4 by more than three standard
+# errors, except 1 on Avazu's sample, which is better by 0.004 ± 0.002, just above that.
+# This does not show that the threshold has no effect on millions of rows, where even
+# rare values occur often enough to be learned.

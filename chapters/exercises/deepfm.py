@@ -29,23 +29,28 @@ figure = draw(rows, "DeepFM on synthetic data", "layers", "valid_log_loss")
 exercises.save("deepfm-mlp", figure)
 
 # %%
-settings = {x: f"--dropout {x}" for x in (0.1, 0.0, 0.3, 0.5)}
-rows = exercises.grid("deepfm", settings, "--data synthetic --patience 5")
+print("Dropout, with layers 30-20-10:\n")
+dropout = {x: f"--dropout {x}" for x in (0.0, 0.1, 0.3, 0.5)}
+rows = exercises.grid("deepfm", dropout, "--data synthetic --patience 5")
 compare(rows, "dropout", "valid_log_loss", tests, book=0.1)
 
 # %%
-for name in ("criteo", "avazu"):
-    found = exercises.find(name)[1]
-    common = f"--data {found} --patience 5 {small_steps}"
-    settings = {
-        x.replace(",", "-"): f"--mlp {x}" for x in ("30,20,10", "10", "100,100")
-    }
-    rows = exercises.grid("deepfm", settings, common)
+few = {x: settings[x] for x in ("30-20-10", "10", "100-100")}
+print("Small steps:\n")
+for found in ("synthetic", *(exercises.find(x)[1] for x in ("criteo", "avazu"))):
+    rows = exercises.grid("deepfm", few, f"--data {found} --patience 5 {small_steps}")
     compare(rows, f"layers, {found}", "valid_log_loss", tests, book="30-20-10")
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** On the synthetic data, a single layer of 10 units is worse than 30-20-10
+# by 0.051 ± 0.012 in validation log loss. With small steps, this is 0.041 ± 0.011, and
+# 100-100 is better by 0.029 ± 0.008; with the book's steps, which are too large, no
+# gain of 100-100 can be seen. Nor can a difference between the shapes of three layers.
+# Without dropout, the log loss is higher by 0.015 ± 0.005; between the other rates and
+# 0.1, no difference can be seen. On the samples of Criteo and Avazu, all differ from
+# 30-20-10 by 0.003 at most. This does not show which MLP would be best for millions of
+# rows.
 
 # %% [markdown]
 # ## deepfm-criteo
@@ -84,11 +89,11 @@ print(f"\nThere are {len(parts.test)} test rows.")
 
 # %% [markdown]
 # **Answer.** Not on this sample. The book's steps make DeepFM look much better than FM,
-# with a validation log loss of 0.477 ± 0.003 against 0.534 ± 0.036, but only because
+# with a validation log loss of 0.473 ± 0.004 against 0.539 ± 0.035, but only because
 # they are too large for FM, which learns no more than a constant. With small steps, no
-# difference between the three models can be seen: the differences are below three
-# standard errors over the seeds, and with so few test rows an AUC has a standard error
-# of 0.03. This does not show what DeepFM is worth on all 46 million rows.
+# difference between the log losses of the three models can be seen: they are below
+# three standard errors over the seeds, and with so few test rows an AUC has a standard
+# error of 0.03. This does not show what DeepFM is worth on all 46 million rows.
 
 # %% [markdown]
 # ## deepfm-branches
@@ -99,9 +104,9 @@ print(f"\nThere are {len(parts.test)} test rows.")
 
 # %%
 settings = {"both": "", "MLP alone": "--without fm", "FM alone": "--without mlp"}
-for steps in ("", small_steps):
+for name, steps in {"book's steps": "", "small steps": small_steps}.items():
     rows = exercises.grid("deepfm", settings, f"--data synthetic --patience 5 {steps}")
-    compare(rows, "parts", "valid_log_loss", tests, book="both")
+    compare(rows, f"parts, {name}", "valid_log_loss", tests, book="both")
     print()
 
 # %%
@@ -113,4 +118,9 @@ for name in ("criteo", "avazu"):
     print()
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** On the synthetic data, FM alone is worse than both parts by 0.072 ± 0.005
+# in validation log loss, and with small steps by 0.083 ± 0.010. The MLP alone is not
+# worse than both; no difference can be seen. The data is made so: the clicks also
+# depend on a product of three traits, which no sum over pairs can express. On the
+# samples of Criteo and Avazu, no effect of either part can be seen. This does not show
+# what the FM is worth on data where only pairs matter.

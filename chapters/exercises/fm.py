@@ -2,6 +2,7 @@
 # # Exercises of Factorization Machines
 
 # %%
+from shlex import quote
 from timeit import repeat
 
 import numpy
@@ -55,7 +56,8 @@ for name in ("criteo", "avazu"):
 
 # %%
 folder, found = exercises.find("ml-100k")
-movielens = f"--data ml-100k --data-dir {folder} --batch-size 512 --lr 0.002"
+movielens = f"--data ml-100k --data-dir {quote(str(folder))}"
+movielens += " --batch-size 512 --lr 0.002"
 more = "user,item,age,gender,occupation,genres,year"
 settings = {
     "linear": "--factors 0",
@@ -80,7 +82,14 @@ rows = exercises.grid(
 compare(rows, "factors", "valid_log_loss", tests, book=20)
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** On the samples of Criteo and Avazu, the steps matter and the factors do
+# not, as far as can be seen: with small steps, the validation log losses of both models
+# differ by 0.009 ± 0.011 and 0.001 ± 0.002. On MovieLens, 20 factors lower the log loss
+# of "at least four stars" by 0.014 ± 0.001. As a regression, FM with users and items
+# has a test RMSE that is lower than that of matrix factorization by 0.008 ± 0.002. The
+# 22 further fields raise it by 0.014 ± 0.004 after the same number of epochs, which
+# does not show that they are useless: with fewer epochs or more weight decay, they may
+# help.
 
 # %% [markdown]
 # ## fm-factors
@@ -113,12 +122,12 @@ for name in ("criteo", "avazu"):
 
 # %% [markdown]
 # **Answer.** Not the same pattern: matrix factorization gets better up to 30 factors,
-# while here four are enough. On the synthetic data with small steps, four factors lower
-# the validation log loss by 0.188 ± 0.025, and no difference between 4 or 8 factors and
-# the book's 20 can be seen. With the book's steps, 20 factors are worse than 8 by
-# 0.035 ± 0.005, so it is the size of the steps that punishes more factors. On Criteo's
-# and Avazu's samples, no effect of the factors can be seen. This does not show how many
-# factors millions of rows could use.
+# while here four are enough. On the synthetic data with the book's steps, 4 factors are
+# better than 20 by 0.040 ± 0.003 in validation log loss, and 40 are worse by
+# 0.037 ± 0.016. With small steps, this nearly disappears: 4 are better than 20 by
+# 0.010 ± 0.004, but all are better than none by about 0.18. On Criteo's and Avazu's
+# samples, no difference from 20 can be seen. This does not show how many factors
+# millions of rows could use.
 
 # %% [markdown]
 # ## fm-timing
@@ -178,7 +187,7 @@ exercises.save("fm-timing", figure)
 
 # %% [markdown]
 # **Answer.** The three ways agree up to the rounding of 32-bit numbers. From 5 to 80
-# fields, the linear sum takes only a few times as long, and all products at once take
-# about a hundred times as long; the loop is slower still, as it also pays for 3160
-# separate steps. The times depend on the machine, and do not show how fast training is,
-# which also looks up and updates vectors.
+# fields, the time of the linear sum grows by a small factor and that of all products at
+# once by more than fifty; the loop is slower still, as it also pays for 3160 separate
+# steps. The times depend on the machine, and do not show how fast training is, which
+# also looks up and updates vectors.

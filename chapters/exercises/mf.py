@@ -82,7 +82,7 @@ compare(rows, "weight decay", "valid_rmse", ["test_rmse"], book=1e-5)
 
 # %%
 mf = exercises.script("mf", "--split random")
-index, data, users = 30, mf["data"], np.arange(mf["num_users"])
+index, data, users = 30, mf["ratings"].data, np.arange(mf["num_users"])
 predicted = mf["net"](users, np.array([index])).asnumpy()
 stars = data[data["item_id"] == index + 1].set_index("user_id")["rating"]
 of_raters = predicted[stars.index - 1]

@@ -25,15 +25,15 @@ exercises.save("neumf-factors", figure)
 
 # %% [markdown]
 # **Answer.** Two factors cost 0.019 of AUC in validation and five cost 0.007, both well
-# beyond the spread between seeds. From 10 factors on, no effect can be seen. The train
-# loss keeps falling, and with 50 factors the best epoch comes earlier, after which the
-# model overfits. The table does not show what 50 factors would give with a stronger
-# weight decay.
+# beyond the spread between seeds. From 10 factors on, no effect can be seen in the AUC.
+# The train loss keeps falling, and with 50 factors the best epoch comes earlier: after
+# it, the model overfits. The table does not show what 50 factors would give with a
+# stronger weight decay.
 
 # %% [markdown]
 # ## neumf-mlp
 #
-# *First, classic and newest edition; 1 min.*
+# *First, classic and newest edition; 50 s.*
 #
 # Change the depth and the width of the MLP. Does its shape matter?
 
@@ -53,7 +53,7 @@ compare(rows, "layers", "valid_auc", tests, book="10,10,10", more=shown)
 # %% [markdown]
 # ## neumf-optimizer
 #
-# *First, classic and newest edition; 3 min.*
+# *First, classic and newest edition; 2 min.*
 #
 # Try other optimizers, learning rates and weight decays. Which of them matters most?
 
@@ -71,7 +71,13 @@ print()
 compare(rows, "weight decay", "valid_auc", tests, book=1e-5, more=shown)
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** All three matter, and each can spoil the model far beyond the spread
+# between seeds. Adam with a tenth of the rate loses 0.028 of AUC in validation: it is
+# not done after 10 epochs. With five times the rate, it loses 0.010. SGD does not get
+# beyond 0.804 with either rate, which is no better than a weight decay of 0.001. A
+# decay of 0.0001 costs 0.027; without any, no effect can be seen. RMSProp is close
+# behind Adam, and for Adagrad no clear difference can be seen. Both have one rate here,
+# and more epochs might help the slow ones.
 
 # %% [markdown]
 # ## neumf-loss

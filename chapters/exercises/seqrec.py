@@ -22,7 +22,7 @@ tests, shown = ["test_hit_rate", "test_auc"], ["train_loss", "valid_hit_rate"]
 # %% [markdown]
 # ## seqrec-filters
 #
-# *First, classic and newest edition; 80 s.*
+# *First, classic and newest edition; 50 s.*
 #
 # Leave out the horizontal filters, the vertical ones, or both. Which kind matters more?
 
@@ -43,7 +43,7 @@ compare(rows, "filters", "valid_auc", tests, book="both kinds", more=shown)
 # %% [markdown]
 # ## seqrec-window
 #
-# *First, classic and newest edition; 100 s.*
+# *First, classic and newest edition; 1 min.*
 #
 # Change the length `L` of the input sequence. Do longer windows predict better?
 
@@ -63,7 +63,7 @@ exercises.save("seqrec-window", figure)
 # %% [markdown]
 # ## sessions
 #
-# *First, classic and newest edition; 80 s.*
+# *First, classic and newest edition; 30 s.*
 #
 # How does session-based recommendation differ from sequence-aware recommendation? Cut
 # the histories at gaps of more than a day, and leave out the users.
@@ -81,7 +81,7 @@ gaps = test_data.set_index("user_id")["timestamp"] - times.last()
 tested = {u: items for u, items in seqrec["test_iter"].items() if gaps[u + 1] <= DAY}
 in_one = (pd.Series(sessions).groupby(users).nunique() == 1).mean()
 print(
-    f"There are {sessions.max() + 1} sessions, and {in_one:.0%} of the users have one."
+    f"There are {sessions.max() + 1} sessions, and {in_one:.0%} of users have only one."
 )
 print(f"For {len(tested)} of {num_users} users, the held-out item continues the last")
 print("session. Only these users are tested.\n")
@@ -131,15 +131,15 @@ table(rows, "Caser sees", [*rows.columns[2:]])
 # %% [markdown]
 # **Answer.** Sequence-aware models know the user and the whole history, session-based
 # ones only the current session. Caser with sessions alone loses 0.010 of AUC, several
-# times the spread; leaving out the users alone shows no clear effect, and in the hit
-# rate none can be seen at all. The difference is small because most users have a single
-# session, and their last items are the same in both. Sessions also change the windows
-# and negatives of the training, and the table does not separate these effects.
+# times the spread. Leaving out the users alone shows no clear effect, and in the hit
+# rate none can be seen at all. Most users have only one session, and for them the input
+# is the same. Sessions also change the windows and negatives of the training, and the
+# table does not separate these effects.
 
 # %% [markdown]
 # ## seqrec-loss
 #
-# *Slides; 80 s.*
+# *Slides; 40 s.*
 #
 # Train Caser with the hinge loss in place of BPR. Is it as good?
 
@@ -150,7 +150,7 @@ rows = exercises.grid("seqrec", settings, "--validation")
 compare(rows, "loss", "valid_auc", tests, book="BPR", more=["valid_hit_rate"])
 
 # %% [markdown]
-# **Answer.** In the AUC in validation, both margins are 0.003 behind BPR, which is at
-# most three standard errors of the difference, so no effect can be seen with three
-# seeds. The hit rate shows none either. Other margins were not tried, and the learning
-# rate is the one for BPR.
+# **Answer.** In the AUC in validation, both margins are 0.003 behind BPR, which is two
+# to three standard errors of the difference. With three seeds that is not enough: no
+# effect can be seen. The hit rate shows none either. Other margins were not tried, and
+# the learning rate is the one for BPR.

@@ -25,7 +25,9 @@ class Family(NamedTuple):
         return ("auto", self.real, *self.others, "synthetic")
 
 
-MOVIELENS = Family("ml-100k", tuple(name for name in FORMATS if name != "ml-100k"))
+MOVIELENS = Family(
+    "ml-100k", tuple(name for name in FORMATS if name != "ml-100k"), files=True
+)
 CTR = Family("ctr", ("criteo", "avazu"), files=True)
 FAMILY_OF = {"ctr": CTR, "fm": CTR, "deepfm": CTR}  # all others: MOVIELENS
 DATA_TITLES = {
@@ -76,7 +78,8 @@ def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
             _warn(
                 f"{title[0].upper()}{title[1:]} was not found and could not be "
                 "downloaded. SYNTHETIC DATA is\n***  used instead. `--data "
-                f"{real}` tells how to get the real data."
+                f"{real}` tells how to get the real data.\n***  Looked for: "
+                f"{catalog.looked_for(real, args.data_dir)}."
             )
             return catalog.fetch(f"{real}-synthetic"), "synthetic"
         folder = found
@@ -110,7 +113,10 @@ def _fetch_once(real: str, data_dir: Optional[Path]) -> Optional[Path]:
 
 
 def times_the_books(folder: Path, name: str) -> int:
-    """Return the number of ratings of a MovieLens data set in 100,000s, at least 1."""
+    """Return the number of ratings of a data set in 100,000s, at least 1.
+
+    `folder` may be a file of ratings with a header.
+    """
     _, ratings = _count(folder, name)
     return max(1, round(ratings / 100_000))
 
@@ -118,6 +124,8 @@ def times_the_books(folder: Path, name: str) -> int:
 @lru_cache(maxsize=None)
 def _count(folder: Path, name: str) -> Tuple[Path, int]:
     """Return the file of ratings and their number. The cache saves reading it twice."""
+    if folder.is_file():
+        return folder, count_ratings(folder, "ml-25m")  # which has a header, too
     path = folder / catalog.DATASETS[name].members[0]
     return path, count_ratings(path, name)
 
@@ -140,8 +148,15 @@ def _sha1(path: Path) -> str:
     return pooch.file_hash(str(path), alg="sha1")
 
 
+@lru_cache(maxsize=None)
 def _warn(reason: str) -> None:
+    """Print a reason; once, until :func:`forget_warnings` is called."""
     print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+
+
+def forget_warnings() -> None:
+    """Let the next run print all warnings again, as in a notebook."""
+    _warn.cache_clear()
 
 
 def data_argument(

@@ -11,10 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import pandas as pd
+from IPython.utils.capture import capture_output
+from matplotlib import pyplot
 
 from chapters.runner import results
 from chapters.runner.data import DATA_TITLES
-from chapters.runner.experiments import LOWEST, run_all
+from chapters.runner.experiments import LOWEST, ExperimentFailed, run_all
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
@@ -96,13 +98,15 @@ class Exercises:
     def script(self, slug: str, options: str = "") -> Dict[str, Any]:
         """Run a script in this process, and return its variables; print nothing."""
         before, given = sys.argv, os.environ.get("D2L_RECSYS_ARGS")
-        with TemporaryDirectory() as out, redirect_stdout(io.StringIO()):
+        hidden = capture_output() if in_notebook() else redirect_stdout(io.StringIO())
+        with TemporaryDirectory() as out, hidden:
             words = [*self._common, *shlex.split(options), "--out", out]
             sys.argv = [slug, *words]
             os.environ["D2L_RECSYS_ARGS"] = shlex.join(words)  # in a notebook
             try:
                 return runpy.run_module(f"chapters.{slug}", run_name="__main__")
             finally:
+                pyplot.close("all")  # the curves that a notebook draws
                 sys.argv = before
                 del os.environ["D2L_RECSYS_ARGS"]
                 os.environ.update({"D2L_RECSYS_ARGS": given} if given else {})
@@ -120,6 +124,8 @@ class Exercises:
 
         If it is not found and cannot be downloaded, print so, and return the synthetic
         data set of the same family.
+
+        Raises ExperimentFailed if --data-dir is no folder, or an archive is damaged.
         """
         real = name if name in ("ml-100k", "ctr") else "ctr"
         if self.smoke:
@@ -130,6 +136,8 @@ class Exercises:
             title = DATA_TITLES[name]
             print(f"{title} was not found. Synthetic data is used instead.\n")
             return fetch(f"{real}-synthetic"), "synthetic"
+        except ValueError as error:
+            raise ExperimentFailed(f"{name}: {error}") from None
 
     def save(self, name: str, figure: StyledFigure) -> StyledFigure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
@@ -145,8 +153,8 @@ def compare(
     test: Sequence[str],
     book: Any = None,
     more: Sequence[str] = ("train_loss",),
-) -> Any:
-    """Print a table of settings, and return the best one in validation.
+) -> None:
+    """Print a table of settings, with the best one in validation in bold.
 
     The columns are the setting, called `title`, the metrics `more`, the metric that
     chooses, `valid`, and its difference from that of the setting `book` with the same
@@ -168,7 +176,6 @@ def compare(
     chosen = rows[rows["setting"] == best]
     figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
     print(f"\nChosen in validation: {best}, with {figures}.")
-    return best
 
 
 def table(

@@ -79,7 +79,7 @@ def _key(training: Training) -> str:
 def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]:
     """Yield the place and the row of each training, in the order in which they end."""
     try:
-        places = {_pool().submit(_train, *x): i for i, x in enumerate(trainings)}
+        places = {_pool().submit(run_once, *x): i for i, x in enumerate(trainings)}
         bar = tqdm(as_completed(places), title, len(places), leave=False, disable=None)
         for done in bar:
             yield places[done], done.result()
@@ -102,7 +102,7 @@ def _pool() -> ProcessPoolExecutor:
     )
 
 
-def _train(slug: str, arguments: List[str]) -> Row:
+def run_once(slug: str, arguments: List[str]) -> Row:
     """Run a script in this process, without its output; return its row."""
     printed = io.StringIO()
     with TemporaryDirectory() as out, redirect_stdout(printed), redirect_stderr(

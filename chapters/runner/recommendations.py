@@ -36,11 +36,12 @@ def print_recommendations(
 
 def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
     titles = titles_of(run.folder, data.attrs["item_ids"])
+    movies = "items" if run.folder.is_file() else "movies"
     best = recommend(net, user, 10, candidates, num_users, num_items, seq, run.devices)
     seen = candidates.get(user, [])
     user_id = data.attrs["user_ids"][user]
     who = f"user {user_id}"
-    print(f"last movies of {who}:" if seen else f"{who} has no movies yet")
+    print(f"last {movies} of {who}:" if seen else f"{who} has no {movies} yet")
     for item in seen[-5:]:
         print(f"    {titles[item]}")
     print("recommendations (score, title):")
@@ -57,7 +58,16 @@ def print_ranking_metrics(metrics: Dict[str, float], k: int) -> None:
 def titles_of(folder: Path, item_ids: Sequence[int]) -> List[str]:
     """Return the titles of the items, or "item ID" if the data has no titles."""
     try:
-        titles = read_movies(folder)["title"].to_dict()
-    except FileNotFoundError:
-        titles = {}
-    return [titles.get(item, f"item {item}") for item in map(int, item_ids)]
+        titles = read_titles(folder, item_ids)
+    except (FileNotFoundError, NotADirectoryError):
+        titles = [None] * len(item_ids)
+    return [title or f"item {item}" for title, item in zip(titles, item_ids)]
+
+
+def read_titles(folder: Path, item_ids: Sequence[int]) -> List[Optional[str]]:
+    """Return the titles of the items, None for an item without a title.
+
+    Raises FileNotFoundError or NotADirectoryError if the data has no titles.
+    """
+    titles = read_movies(folder)["title"].to_dict()
+    return [titles.get(item) for item in item_ids]

@@ -5,17 +5,22 @@ import os
 import platform
 from typing import Any, Callable, Dict, Iterable, Optional
 
-from chapters.runner import results
+import pandas as pd
+
+from chapters.runner import failures, results
 from chapters.runner.data import DATA_TITLES, Family, find_data, fingerprint
 from chapters.runner.failures import in_one_line, warn
 from chapters.runner.printed import correct_figures
 from d2l_recsys.engine.checkpoint import Checkpoint, History
+from d2l_recsys.movielens import MovieLens, read_data_ml100k, read_ratings
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.workers import worker
 from d2l_recsys.tools.figures import StyledFigure
 
 # Options that may change when a run is resumed: they do not affect a single epoch.
 _FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
+
+RANKING = ("neumf", "seqrec")  # the scripts that need no ratings
 
 
 class Run:
@@ -31,6 +36,54 @@ class Run:
         self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
+        self._saved = False
+        failures.interrupted_run = self
+
+    def read_ratings(self) -> MovieLens:
+        """Read the ratings, of MovieLens or of the file that --data names.
+
+        Of the reader's own file, this prints the size and the scale.
+        """
+        min_rating = vars(self.args).get("min_rating")
+        if not self.folder.is_file():
+            return read_data_ml100k(
+                self.folder, self.args.duplicates, self.data_set, min_rating
+            )
+        ratings = read_ratings(
+            self.folder,
+            **dict(self.args.columns or ()),
+            duplicates=self.args.duplicates,
+            min_rating=min_rating,
+            scale=self.args.scale,
+        )
+        data, num_users, num_items = ratings
+        self._check_columns(data)
+        what = "rows without ratings"
+        if "scale" in data.attrs:
+            low, high = data.attrs["scale"]
+            what = f"ratings on a scale from {low:g} to {high:g}"
+            what += f", at least {min_rating:g}" if min_rating is not None else ""
+        print(f"{len(data)} {what}, {num_users} users, {num_items} items")
+        return ratings
+
+    def _check_columns(self, data: pd.DataFrame) -> None:
+        """Raise ValueError if the script needs a column that the file lacks."""
+        split = vars(self.args).get("split", "seq-aware")
+        for column, role, needed, instead in (
+            ("rating", "rating", self.slug not in RANKING, "neumf or seqrec"),
+            (
+                "timestamp",
+                "time",
+                self.slug != "autorec" and split == "seq-aware",
+                "autorec, or mf with --split random",
+            ),
+        ):
+            if needed and column not in data:
+                raise ValueError(
+                    f"{self.folder}: no column has a usual name of the {role}, which "
+                    f"{self.slug} needs: name it with --columns {role}=NAME, or use "
+                    f"{instead}"
+                )
 
     def checkpoint(self, training: str) -> Optional[Checkpoint]:
         """Return the checkpoint of one training, or None without --checkpoint.
@@ -54,6 +107,8 @@ class Run:
         free = (*_FREE, "kvstore", "devices")
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
         data = fingerprint(self.folder)
+        if vars(self.args).get("test"):
+            data += f" {fingerprint(self.args.test)}"
         return {"section": self.slug, **settings, "data": data}
 
     def save(self, metrics: Dict[str, Any], history: Optional[History] = None) -> None:
@@ -64,13 +119,14 @@ class Run:
 
         Raises an OSError that names the file.
         """
+        self._saved = True
         if worker.rank:
             return
         record = {
             "section": self.slug,
             "data": self.data_name,
             "metrics": metrics,
-            "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
+            "settings": {k: _plain(v) for k, v in sorted(vars(self.args).items())},
             "environment": {
                 "python": platform.python_version(),
                 "mxnet": mx.__version__,
@@ -81,6 +137,18 @@ class Run:
             "history": history or [],
         }
         results.write(self.out / f"{self.slug}.json", results.as_json(record))
+
+    def save_interrupted(self, history: History) -> None:
+        """Save the latest metrics of a training that Ctrl-C ended.
+
+        The results of a whole training are not replaced.
+        """
+        if history and not self._saved:
+            left_out = ("epoch", "seconds", "examples_per_sec")
+            last = {k: v for k, v in history[-1].items() if k not in left_out}
+            self.save(
+                {"interrupted_after_epoch": history[-1]["epoch"], **last}, history
+            )
 
     def printed(self, metrics: Iterable[str]) -> Dict[str, Dict[str, float]]:
         """Return the book's figures of the test metrics, to be drawn by ``Curves``."""
@@ -118,3 +186,11 @@ class Run:
             return None
         self.save_figure(figure, name)
         return figure
+
+
+def _plain(value: Any) -> Any:
+    """Return an option as JSON can hold it: a number as a number."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if plain else str(value)

@@ -56,6 +56,15 @@ class Settings(Parser):
             "--optimizer", choices=OPTIMIZERS, default="adam", help="optimizer"
         )
 
+    def add_min_rating(self) -> None:
+        """Add --min-rating."""
+        self.add_argument(
+            "--min-rating",
+            type=number,
+            metavar="STARS",
+            help="leave out lower ratings; the others are the items that users like",
+        )
+
     def add_biases(self) -> None:
         """Add --biases and --no-biases."""
         add = partial(self.add_argument, dest="biases", default=True)
@@ -194,6 +203,14 @@ class Settings(Parser):
 def is_movielens(args: argparse.Namespace) -> bool:
     """Return whether a script for CTR data trains on MovieLens instead."""
     return args.data == MOVIELENS.real
+
+
+def number(text: str) -> float:
+    """Convert an option to a finite number."""
+    value = _number(text)
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
 
 
 def natural(text: str) -> int:

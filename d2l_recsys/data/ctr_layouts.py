@@ -1,15 +1,14 @@
 """The columns of a CTR file, and the checks of its lines. Section: ``ctr``."""
 
 import codecs
+import csv
 import math
 import re
 from datetime import datetime
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
-from d2l_recsys.data.lines import shown
+from d2l_recsys.data.lines import NUMBER, shown
 from d2l_recsys.data.sizes import check_size
-
-_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class Layout(NamedTuple):
@@ -17,10 +16,11 @@ class Layout(NamedTuple):
 
     separator: str
     columns: Tuple[str, ...]  # in the order of the file
-    label: str  # the column that tells whether the user clicked
+    label: Optional[str]  # tells whether the user clicked; None: no column does
     dropped: Tuple[str, ...] = ()  # columns that are ignored
     numeric: Tuple[str, ...] = ()  # columns of numbers; empty text is a missing number
     hour: Optional[str] = None  # a time YYMMDDHH, split into weekday and hour of day
+    quoted: bool = False  # whether fields may be in quotes, as in CSV files
 
     @property
     def fields(self) -> Tuple[str, ...]:
@@ -36,8 +36,19 @@ class Layout(NamedTuple):
             )
         )
 
+    def without_labels(self, num_columns: int) -> "Layout":
+        """Return the layout of a file whose labels are ignored or left out.
 
-def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
+        `num_columns` is the number of columns in the file.
+        """
+        if num_columns == len(self.columns) - 1:
+            columns = tuple(c for c in self.columns if c != self.label)
+            return self._replace(columns=columns, label=None)
+        dropped = tuple(c for c in self.columns if c in (self.label, *self.dropped))
+        return self._replace(dropped=dropped, label=None)
+
+
+def tabbed(num_feat: int, numeric: Sequence[Any] = ()) -> Layout:
     """Return the book's layout: a label and `num_feat` fields, separated by tabs.
 
     `numeric` lists the fields that hold numbers, counted from 1.
@@ -80,15 +91,18 @@ LAYOUTS = {
 def fault_of(line: bytes, layout: Layout) -> Optional[str]:
     """Return what is wrong with `line`, or None if it is valid."""
     try:
-        fields = line.rstrip(b"\n").decode().split(layout.separator)
+        fields = split(line.rstrip(b"\n").decode(), layout)
     except UnicodeDecodeError as error:
         return f"not UTF-8 ({error.reason} at byte {error.start})"
+    except ValueError as error:
+        return str(error)
     if len(fields) != len(layout.columns):
         cut = "" if line.endswith(b"\n") else "; the file may be truncated here"
         mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
+        labeled = ", including the label" if layout.label else ""
         return (
             f"{len(fields)} fields instead of {len(layout.columns)} (separated by "
-            f"{mark}, including the label){cut}"
+            f"{mark}{labeled}){cut}"
         )
     if "\0" in line.decode():
         return "the line contains a zero byte"
@@ -105,6 +119,16 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
     return None
 
 
+def split(line: str, layout: Layout) -> List[str]:
+    """Return the fields of a line; raise ValueError if a quote is not closed."""
+    if not (layout.quoted and '"' in line):
+        return line.split(layout.separator)
+    try:
+        return next(csv.reader([line], delimiter=layout.separator, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{error} in {shown(line)}") from None
+
+
 def is_checked(name: str, layout: Layout) -> bool:
     """Tell whether the column `name` accepts only some texts."""
     return name in (layout.label, layout.hour, *layout.numeric)
@@ -118,7 +142,7 @@ def check(name: str, value: str, layout: Layout) -> None:
     elif name == layout.hour:
         time_of(value)
     # float() alone would accept blanks, underscores and non-ASCII digits.
-    elif value and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
+    elif value and not (NUMBER.fullmatch(value) and math.isfinite(float(value))):
         raise ValueError(f"{name} {shown(value)} is not a number")
 
 

@@ -1,11 +1,19 @@
-"""Check the columns of a frame of ratings: user_id, item_id, rating, timestamp."""
+"""Find and check the columns of a frame of ratings.
 
-from typing import Any
+The columns user_id, item_id, rating and timestamp are found by name, in any order. A
+frame that has none of these names has them in this order.
+"""
+
+from typing import Any, List, Mapping, Optional
 
 import numpy
 import pandas as pd
 
 from d2l_recsys.data.ids import numbers, row_outside
+from d2l_recsys.data.lines import shown
+from d2l_recsys.data.sizes import check_number
+
+NAMES = ("user_id", "item_id", "rating", "timestamp")
 
 
 def users(data: pd.DataFrame) -> numpy.ndarray:
@@ -67,7 +75,10 @@ def check_not_zero(data: pd.DataFrame, scores: numpy.ndarray) -> None:
     user, item = (
         # The id in the file, if the frame knows it.
         data.attrs[name][int(number) - 1] if name in data.attrs else int(number)
-        for number, name in zip(data.iloc[row, :2], ("user_ids", "item_ids"))
+        for number, name in (
+            (data.iloc[row, _place(data, place, "id")], f"{NAMES[place]}s")
+            for place in (0, 1)
+        )
     )
     raise ValueError(
         f"row {row} of data: user {user} rated item {item} with 0, but in the rating "
@@ -81,8 +92,9 @@ def times(data: pd.DataFrame) -> numpy.ndarray:
 
     Raises a ValueError that names a row without one.
     """
-    if data.shape[1] > 3 and data.dtypes.iloc[3].kind == "M":
-        dates = pd.DatetimeIndex(data.iloc[:, 3])
+    place = _place(data, 3, "timestamp")
+    if data.dtypes.iloc[place].kind == "M":
+        dates = pd.DatetimeIndex(data.iloc[:, place])
         if dates.hasnans:
             row = int(dates.isna().argmax())
             raise ValueError(f"row {row} of data: timestamp NaT is not a time")
@@ -103,9 +115,86 @@ def check_frame(data: Any) -> None:
 def _column(data: pd.DataFrame, place: int, what: str) -> numpy.ndarray:
     """Return a column as numbers; raise a ValueError that names a row without one."""
     check_frame(data)
-    if data.shape[1] <= place:
+    return numbers(data.iloc[:, _place(data, place, what)], what, " of data")
+
+
+def numbered_from_1(
+    data: pd.DataFrame,
+    min_rating: Optional[float] = None,
+    ids: Optional[Mapping[str, List[Any]]] = None,
+) -> pd.DataFrame:
+    """Return the ratings of at least `min_rating`, with ids from 1 without gaps.
+
+    The attributes user_ids and item_ids list the ids of `data` in ascending order, or
+    those that they stand for: ``ids[column][id - 1]``.
+    """
+    if min_rating is not None:
+        data = at_least(data, min_rating)
+    for column in ("user_id", "item_id"):
+        numbers, old = pd.factorize(data[column].to_numpy(), sort=True)
+        if old[-1] != len(old):
+            data = data.assign(**{column: numbers + 1})
+        names = old.tolist() if ids is None else [ids[column][i - 1] for i in old]
+        data.attrs[f"{column}s"] = names  # lists: pandas compares attrs with ==
+    return data
+
+
+def at_least(data: pd.DataFrame, min_rating: float) -> pd.DataFrame:
+    """Return the rows with a rating of at least `min_rating`.
+
+    Raises ValueError if there is none.
+    """
+    check_number(min_rating, "min_rating")
+    values = _column(data, 2, "rating")
+    if values.max() < min_rating:
         raise ValueError(
-            f"data has {data.shape[1]} columns, but column {place + 1} must be the "
-            f"{what}: the columns are user_id, item_id, rating, timestamp"
+            f"no rating is at least {min_rating:g}: min_rating must be at most "
+            f"{values.max():g}, the highest rating"
         )
-    return numbers(data.iloc[:, place], what, " of data")
+    return data[values >= min_rating].reset_index(drop=True)
+
+
+def has_times(data: pd.DataFrame) -> bool:
+    """Tell whether `data` has a column of timestamps."""
+    return _found(data, 3) is not None
+
+
+def _place(data: pd.DataFrame, place: int, what: str) -> int:
+    """Return where the column NAMES[place] is; raise ValueError if it is missing."""
+    found = _found(data, place)
+    if found is not None:
+        return found
+    name, columns = NAMES[place], list(data.columns)
+    if not {*NAMES} & {*columns}:
+        raise ValueError(
+            f"data has {len(columns)} columns, but column {place + 1} must be the "
+            f"{what}: the columns are {', '.join(NAMES)}"
+        )
+    more = ""
+    if name == "timestamp":
+        more = ", or use split_mode='random' or 'item-cold', which need no times"
+    raise ValueError(
+        f"data has no column {name}, only {shown_names(columns)}: add it, or give a "
+        f"column this name{more}"
+    )
+
+
+def _found(data: pd.DataFrame, place: int) -> Optional[int]:
+    """Return where the column NAMES[place] is, or None if it is missing.
+
+    Raises ValueError if two columns have this name.
+    """
+    columns = list(data.columns)
+    if not {*NAMES} & {*columns}:
+        return place if place < len(columns) else None
+    count = columns.count(NAMES[place])
+    if count > 1:
+        raise ValueError(f"data has {count} columns called {NAMES[place]}: drop one")
+    return columns.index(NAMES[place]) if count else None
+
+
+def shown_names(names: Any) -> str:
+    """Return the names of columns for an error message, the first ten at most."""
+    texts = [name if isinstance(name, str) else shown(name) for name in names]
+    more = f" and {len(texts) - 10} more" if len(texts) > 10 else ""
+    return ", ".join(texts[:10]) + more

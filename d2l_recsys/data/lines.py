@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
 
+NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]+")
 
 

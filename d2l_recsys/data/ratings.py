@@ -46,7 +46,7 @@ FORMATS = {
 _FORMAT_OF_FILE = {"ratings.dat": "ml-10m", "ratings.csv": "ml-25m"}
 
 
-def read_ratings(
+def read_movielens_ratings(
     path: _PathLike, duplicates: str = "error", name: Optional[str] = None
 ) -> pd.DataFrame:
     """Read a MovieLens file of ratings, in file order.
@@ -80,7 +80,7 @@ def read_ratings(
 def count_ratings(path: _PathLike, name: str) -> int:
     """Count the ratings in a file in the format of the data set `name`.
 
-    The lines are counted, not checked: see :func:`read_ratings`.
+    The lines are counted, not checked: see :func:`read_movielens_ratings`.
     """
     count, last = 0, b"\n"
     with open(path, "rb") as file:

@@ -1,5 +1,6 @@
 """Check sizes, rates and seeds, for errors that name the argument."""
 
+import math
 from numbers import Integral, Real
 from typing import Any, List
 
@@ -67,6 +68,12 @@ def check_share(share: Any, what: str) -> None:
     """Raise ValueError if the share called `what` is not in (0, 1)."""
     if not _is_number(share) or not 0 < share < 1:
         raise ValueError(f"{what} must be between 0 and 1, not {shown(share)}")
+
+
+def check_number(number: Any, what: str) -> None:
+    """Raise ValueError if the argument called `what` is not a finite number."""
+    if not _is_number(number) or not math.isfinite(number):
+        raise ValueError(f"{what} must be a number, not {shown(number)}")
 
 
 def _is_number(value: Any) -> bool:

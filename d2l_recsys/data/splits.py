@@ -65,7 +65,8 @@ def some_items(data: pd.DataFrame, test_ratio: float, seed: Union[int, str]) -> 
     count = min(max(1, round(test_ratio * len(items))), len(items) - 1)
     cold = numpy.zeros(len(items), dtype=bool)
     cold[numpy.argsort(draws(seed, len(items)))[:count]] = True
-    return _divided(data, frames.users(data), frames.times(data), cold[places])
+    times = frames.times(data) if frames.has_times(data) else numpy.zeros_like(places)
+    return _divided(data, frames.users(data), times, cold[places])
 
 
 def _divided(

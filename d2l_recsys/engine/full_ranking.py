@@ -12,6 +12,7 @@ from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.metrics import HeldOutRanks
 from d2l_recsys.engine.predict import forward
+from d2l_recsys.engine.rankers import History, ranker_of, ranker_of_new_user
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
@@ -220,28 +221,66 @@ def _rivals_above(
 
 def recommend(
     net: gluon.Block,
-    user: int,
+    user: Optional[int],
     n: int,
-    candidates: Candidates,
-    num_users: int,
-    num_items: int,
+    candidates: Optional[Candidates] = None,
+    num_users: Optional[int] = None,
+    num_items: Optional[int] = None,
     seq: Optional[np.ndarray] = None,
     devices: Optional[Sequence[mx.Context]] = None,
+    history: Optional[History] = None,
 ) -> List[Tuple[int, float]]:
     """Return the top `n` items that `user` has not seen, as (item, score) pairs.
 
     Among items with equal scores, the one with the lower id comes first. If there are
     fewer unseen items, the list is shorter. The other arguments are those of
-    ``evaluate_ranking``. Raises ValueError if `n` is below 1 or there is no such user.
+    ``evaluate_ranking``. For a net from :func:`d2l_recsys.load`, they can be left out.
+
+    For a user who was not in the training, pass None as `user`, and the items as
+    `history`, the latest last. For MF and AutoRec, it may be {item: rating}; an item
+    without a rating counts as rated highest. See
+    :func:`d2l_recsys.engine.rankers.ranker_of_new_user` for what the models do with it.
+
+    Raises ValueError that names a user or an item that the net does not know, or if `n`
+    is below 1.
     """
-    seen = Interactions.of(candidates, num_users, num_items)
     check_size(n, "n")
+    if history is not None:
+        if user is not None:
+            raise ValueError("pass a user or a history, and None for the other")
+        net, seen, seq = ranker_of_new_user(net, history)
+        user, devices = 0, None
+    elif candidates is None:
+        net, seen, seq = ranker_of(net)
+    else:
+        if num_users is None or num_items is None:
+            raise ValueError("candidates need num_users and num_items")
+        seen = Interactions.of(candidates, num_users, num_items)
+    num_users = seen.num_users if num_users is None else num_users
     check_size(user, "user", 0)
-    if user >= num_users:
+    if user is None or user >= num_users:
         raise ValueError(f"user {user} is not in 0..{num_users - 1}")
+    ((_, best),) = top_unseen(net, numpy.array([user]), n, seen, seq, devices)
+    return best
+
+
+def top_unseen(
+    net: gluon.Block,
+    users: numpy.ndarray,
+    n: int,
+    seen: Interactions,
+    seq: Optional[np.ndarray] = None,
+    devices: Optional[Sequence[mx.Context]] = None,
+) -> Iterator[Tuple[int, List[Tuple[int, float]]]]:
+    """Yield each of `users` with the top `n` items that the user has not seen.
+
+    The items are (item, score) pairs, ordered as those of :func:`recommend`.
+    """
     devices = devices_of(net, devices)
-    users = numpy.array([user])
-    ((_, scores),) = scores_of_all_items(net, users, seq, num_items, devices)
-    unseen = numpy.setdiff1d(numpy.arange(num_items), seen.of_user(user))
-    best = unseen[numpy.argsort(-scores[0, unseen], kind="stable")[:n]]
-    return [(int(item), float(scores[0, item])) for item in best]
+    for chunk, scores in scores_of_all_items(net, users, seq, seen.num_items, devices):
+        for user, row in zip(chunk.tolist(), scores):
+            unseen = numpy.ones(seen.num_items, dtype=bool)
+            unseen[seen.of_user(user)] = False
+            unseen = numpy.flatnonzero(unseen)
+            best = unseen[numpy.argsort(-row[unseen], kind="stable")[:n]]
+            yield user, [(int(item), float(row[item])) for item in best]

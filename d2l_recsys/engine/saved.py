@@ -21,7 +21,7 @@ from d2l_recsys.data.ctr_layouts import Layout
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.replacing import replacing
 from d2l_recsys.engine.errors import ModelError
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.backend import gluon, mx, npx
 
 MODELS = ("AutoRec", "Caser", "DeepFM", "FM", "MF", "NeuMF")
 _FORMAT = 1  # raised when an older version could not read the files
@@ -78,6 +78,9 @@ def save(
             f"{name} is not one of the models that can be saved, which are "
             f"{', '.join(MODELS)}: use net.save_parameters"
         )
+    named = trained_on._asdict()
+    if name == "AutoRec" and (not named.get("rows") or named.get("ratings") is None):
+        raise ModelError("AutoRec needs Histories(ratings=..., rows='item' or 'user')")
     files = {"model.params": _parameters(net)}
     record: Dict[str, Any] = {
         "format": _FORMAT,
@@ -88,11 +91,9 @@ def save(
     }
     if isinstance(trained_on, Histories):
         files["model.npz"] = _arrays(trained_on)
-        named = trained_on._asdict()
         record["histories"] = {k: named[k] for k in named if k not in _IN_ARRAYS}
     else:
-        layout = trained_on.layout._asdict()
-        record["vocabulary"] = {**trained_on._asdict(), "layout": layout}
+        record["vocabulary"] = {**named, "layout": trained_on.layout._asdict()}
     record["sha256"] = {k: _sha256(content) for k, content in files.items()}
     files["model.json"] = _as_json(record)
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +163,12 @@ _IN_ARRAYS = ("seen", "ratings")
 def _parameters(net: gluon.Block) -> bytes:
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "model.params"
-        net.save_parameters(str(path))
+        try:
+            net.save_parameters(str(path))
+            npx.load(str(path))  # MXNet does not notice if the disk is full at the end
+        except mx.MXNetError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise OSError(f"{path} cannot be written ({reason})") from error
         return path.read_bytes()
 
 

@@ -21,6 +21,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+def in_one_line(error: Exception) -> str:
+    """Return the message of an error, with the file that an OSError is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split("\n"))
+
+
 def positive(text: str) -> int:
     """Convert an option to an integer of at least 1."""
     value = int(text) if text.isdecimal() else 0

@@ -1,6 +1,7 @@
 """Draw curves of a training: live in a notebook, to files in a script."""
 
 import sys
+import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from matplotlib.axes import Axes
@@ -42,8 +43,11 @@ class Curves:
     they are drawn as dashed lines.
 
     In a notebook, a figure shows the curves after each epoch. In a terminal, a progress
-    bar moves on stderr. In a log file, nothing is shown.
+    bar moves on stderr. In a log file, an epoch gets a line if the last one is at least
+    `log_seconds` old.
     """
+
+    log_seconds = 10.0
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Curves:
         self.live = in_notebook()
         self.output: Any = None  # of the notebook
         self.bar: Any = None
+        self.last_line = time.monotonic()
         if not self.live and sys.stderr.isatty():
             self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
 
@@ -65,15 +70,24 @@ class Curves:
         """Show the latest epoch of `history`."""
         self.history = list(history)
         last = history[-1]
+        known = [key for key in self.labels if key in last]
+        text = ", ".join(f"{self.labels[key]} {last[key]:.3f}" for key in known)
         if self.live:
             self._show(self._drawn(""))
+        elif self.bar is None:
+            self._log(f"epoch {last['epoch']}/{self.num_epochs}: {text}")
         if self.bar is not None:
-            known = [key for key in self.labels if key in last]
-            values = [f"{self.labels[key]} {last[key]:.3f}" for key in known]
-            self.bar.set_postfix_str(", ".join(values))
+            self.bar.set_postfix_str(text)
             self.bar.update(len(history) - self.bar.n)
             if last["epoch"] == self.num_epochs:
                 self.bar.close()
+
+    def _log(self, line: str) -> None:
+        """Print a line, unless it is too early or the results follow anyway."""
+        now, ended = time.monotonic(), len(self.history) == self.num_epochs
+        if now - self.last_line >= self.log_seconds and not ended:
+            self.last_line = now
+            print(line, flush=True)
 
     def figure(self, title: str, ylabel: Optional[str] = None) -> Figure:
         """Draw the curves of the whole training into a new figure.

@@ -70,7 +70,7 @@ def test_mf_with_live_curves(drawn, tmp_path, monkeypatch, capsys):
     assert base64.b64decode(last.data["image/png"]).startswith(b"\x89PNG")
     # The kernel received the options of the command line.
     record = json.loads((tmp_path / "mf.json").read_text())
-    assert (record["data"], record["settings"]["seed"]) == ("smoke", "3")
+    assert (record["data"], record["settings"]["seed"]) == ("smoke", 3)
     assert (tmp_path / "mf.png").is_file()
 
 

@@ -11,6 +11,7 @@ from test_chapters import PICTURES, ROOT, SLUGS, chapter
 
 from chapters.__main__ import _print_summary
 from chapters.runner import results
+from d2l_recsys import load
 
 FULL = "/dev/full"  # every write to it fails as on a full disk
 
@@ -71,11 +72,13 @@ def test_titles_that_cannot_be_read_are_a_warning(
     options = "--epochs", "1", "--data-dir", u_data, "--out", out
     result = chapter(f"chapters.{slug}", *map(str, options))
     assert result.returncode == 0
-    said = ["no picture 'window'"] * (slug == "seqrec") + ["no recommendations"]
+    said = ["no titles were saved", "no recommendations"]
+    said[1:1] = ["no picture 'window'"] * (slug == "seqrec")
     for warning, what in zip(result.stderr.splitlines(), said):
         assert warning.startswith(f"python -m chapters.{slug}: warning: {what}: ")
         assert line in warning
     assert len(result.stderr.splitlines()) == len(said)
+    assert load(out / slug).trained_on.titles is None
     metrics = strictly(out / f"{slug}.json")["metrics"]
     assert metrics["test_hit_rate"] >= 0
     assert slug == "seqrec" or metrics["strict_test_hit_rate"] >= 0
@@ -157,6 +160,16 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert names == {"ranking.json", *pictures}
 
 
+def test_a_model_that_cannot_be_saved_is_a_warning(tmp_path):
+    result = with_limit(10_000, "chapters.mf", "--smoke", "--out", tmp_path)
+    assert result.returncode == 0
+    first, second = result.stderr.splitlines()
+    assert first.startswith("python -m chapters.mf: warning: no model was saved: ")
+    assert "warning: no figure was saved" in second
+    assert strictly(tmp_path / "mf.json")["metrics"]["test_rmse"] > 0
+    assert not list(tmp_path.glob("mf/*"))
+
+
 def test_result_files_never_go_through_a_link(tmp_path):
     victim, out = tmp_path / "victim", tmp_path / "out"
     victim.write_text("mine")
@@ -169,7 +182,7 @@ def test_result_files_never_go_through_a_link(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     assert victim.read_text() == "mine"
     assert not any(path.is_symlink() for path in files)
-    assert sorted(out.iterdir()) == files
+    assert sorted(x for x in out.iterdir() if not x.is_dir()) == files
     umask = os.umask(0)
     os.umask(umask)
     assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}

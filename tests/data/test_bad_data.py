@@ -25,7 +25,7 @@ from d2l_recsys.data import ctr_files
 from d2l_recsys.data.ctr_files import read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, tabbed
 from d2l_recsys.data.movies import read_movies
-from d2l_recsys.data.ratings import read_ratings
+from d2l_recsys.data.ratings import read_movielens_ratings
 
 bounded = settings(
     derandomize=True,
@@ -79,7 +79,7 @@ AVAZU = [
 def check_ratings(content, folder):
     path = folder / "u.data"
     path.write_bytes(content)
-    actual = outcome(lambda: read_ratings(path).itertuples(index=False), path)
+    actual = outcome(lambda: read_movielens_ratings(path).itertuples(index=False), path)
     if not isinstance(actual, Bad):
         actual = [list(row) for row in actual]
     same(actual, expected(lambda: parsed_ratings(content)))
@@ -200,7 +200,7 @@ def test_time_and_memory_are_bounded(content, tmp_path):
     tracemalloc.start()
     start = time.process_time()
     try:
-        assert outcome(lambda: read_ratings(path), path).args == (1,)
+        assert outcome(lambda: read_movielens_ratings(path), path).args == (1,)
         movies = outcome(lambda: read_movies(tmp_path), tmp_path / "u.item")
         assert movies.args == (1,)
         numeric = tabbed(3, numeric=[1, 2, 3])

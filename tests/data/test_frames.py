@@ -89,9 +89,14 @@ class TestTimes:
     def test_that_are_missing_or_durations(self, frame):
         data = frame(*ROWS)
         with pytest.raises(
-            ValueError, match="data has 3 columns, but column 4 must be the timestamp"
+            ValueError, match="data has no column timestamp, only user_id, item_id, ra"
         ):
             split_data_ml100k(data.iloc[:, :3], 2, 2, "seq-aware")
+        unnamed = data.iloc[:, :3].set_axis(list("abc"), axis=1)
+        with pytest.raises(
+            ValueError, match="data has 3 columns, but column 4 must be the timestamp"
+        ):
+            split_data_ml100k(unnamed, 2, 2, "seq-aware")
         durations = data.assign(timestamp=pd.to_timedelta(data["timestamp"]))
         with pytest.raises(ValueError, match="timestamps must be numbers, not of type"):
             split_data_ml100k(durations, 2, 2, "seq-aware")
@@ -159,7 +164,7 @@ class TestLoad:
         data = frame(*ROWS).iloc[:, :2]
         assert load_data_ml100k(data, 2, 2, "implicit").inter == {0: [0, 1], 1: [0, 1]}
         with pytest.raises(
-            ValueError, match="data has 2 columns, but column 3 must be"
+            ValueError, match="data has no column rating, only user_id, i"
         ):
             load_data_ml100k(data, 2, 2)
 

@@ -8,7 +8,7 @@ from movielens_files import CSV, DAT, HALVES, HEADER, rows_of, text_of, write_se
 from test_bad_data import Bad, bounded, expected, outcome, same
 
 from d2l_recsys.data import catalog, ratings
-from d2l_recsys.data.ratings import FORMATS, count_ratings, read_ratings
+from d2l_recsys.data.ratings import FORMATS, count_ratings, read_movielens_ratings
 from d2l_recsys.movielens import (
     load_data_ml100k,
     read_data_ml100k,
@@ -26,7 +26,7 @@ class TestRatings:
         path = tmp_path / "ratings"
         text = text_of(name, rows_of(name)).replace("\n", newline)
         path.write_bytes((text if end else text[: -len(newline)]).encode())
-        data = read_ratings(path, name=name)
+        data = read_movielens_ratings(path, name=name)
         assert list(data.columns) == ["user_id", "item_id", "rating", "timestamp"]
         assert list(map(tuple, data.to_numpy().tolist())) == rows_of(name)
         assert data["rating"].dtype == ("int64" if name == "ml-1m" else "float64")
@@ -37,7 +37,7 @@ class TestRatings:
     def test_the_files_name_tells_the_format(self, tmp_path, name):
         folder = write_set(tmp_path, name)
         path = folder / catalog.DATASETS[name].members[0]
-        assert read_ratings(path)["rating"].tolist() == [0.5, 4, 3.5]
+        assert read_movielens_ratings(path)["rating"].tolist() == [0.5, 4, 3.5]
 
     @pytest.mark.parametrize("header", [HEADER, QUOTED])
     @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -48,7 +48,7 @@ class TestRatings:
         monkeypatch.delattr(ratings, "_fault_of_line")  # it is slow
         path = tmp_path / "ratings.csv"
         path.write_bytes(mark + newline.join([header.encode(), b"7,2,3.5,4", b""]))
-        assert read_ratings(path).to_numpy().tolist() == [[7, 2, 3.5, 4]]
+        assert read_movielens_ratings(path).to_numpy().tolist() == [[7, 2, 3.5, 4]]
         assert count_ratings(path, "ml-25m") == 1
 
     @pytest.mark.parametrize(
@@ -57,19 +57,21 @@ class TestRatings:
     def test_may_follow_a_byte_order_mark(self, tmp_path, name, line):
         path = tmp_path / "ratings"
         path.write_bytes(b"\xef\xbb\xbf" + line)
-        assert read_ratings(path, name=name).to_numpy().tolist() == [[7, 2, 3, 4]]
+        assert read_movielens_ratings(path, name=name).to_numpy().tolist() == [
+            [7, 2, 3, 4]
+        ]
 
     def test_whole_half_stars_are_whole_numbers(self, tmp_path):
         (tmp_path / "ratings.csv").write_text(f"{HEADER}\n1,2,3.0,4\n1,5,4,4\n")
-        data = read_ratings(tmp_path / "ratings.csv")
+        data = read_movielens_ratings(tmp_path / "ratings.csv")
         assert data["rating"].tolist() == [3, 4]
         assert data["rating"].dtype == "int64"
 
     def test_the_first_set_of_whole_stars_has_no_half_a_star(self, tmp_path):
         (tmp_path / "ratings.dat").write_text("1::2::0.5::4\n")
-        assert len(read_ratings(tmp_path / "ratings.dat")) == 1
+        assert len(read_movielens_ratings(tmp_path / "ratings.dat")) == 1
         with pytest.raises(ValueError, match=r"line 1: rating '0.5' is outside 1-5"):
-            read_ratings(tmp_path / "ratings.dat", name="ml-1m")
+            read_movielens_ratings(tmp_path / "ratings.dat", name="ml-1m")
 
     @pytest.mark.parametrize("name", DAT + CSV)
     def test_of_good_files_are_not_looked_at_one_by_one(
@@ -84,8 +86,8 @@ class TestRatings:
         (tmp_path / "ratings.csv").write_text(f"{HEADER}\n1,2,3.0,4\n1,2,3.5,4\n")
         match = r"ratings\.csv, line 3: user 1 already rated item 2 on line 2"
         with pytest.raises(ValueError, match=match):
-            read_ratings(tmp_path / "ratings.csv")
-        assert len(read_ratings(tmp_path / "ratings.csv", "last")) == 1
+            read_movielens_ratings(tmp_path / "ratings.csv")
+        assert len(read_movielens_ratings(tmp_path / "ratings.csv", "last")) == 1
 
 
 BAD = [  # (fields of a line, error)
@@ -141,7 +143,7 @@ class TestABadLine:
         path = tmp_path / "ratings"
         path.write_text("\n".join(lines) + "\n")
         with pytest.raises(ValueError, match=f"ratings, line {at + head + 1}: {fault}"):
-            read_ratings(path, name=name)
+            read_movielens_ratings(path, name=name)
 
     @pytest.mark.parametrize(
         ("text", "fault"),
@@ -166,7 +168,7 @@ class TestABadLine:
         path = tmp_path / "ratings.csv"
         path.write_bytes(text.encode())
         with pytest.raises(ValueError, match=rf"ratings\.csv, {fault}"):
-            read_ratings(path)
+            read_movielens_ratings(path)
 
     @pytest.mark.parametrize("name", ["ml-1m", "ml-10m", "ml-25m"])
     def test_is_found_in_whatever_is_damaged(self, tmp_path, name):
@@ -180,7 +182,8 @@ class TestABadLine:
         def check(content):
             path.write_bytes(content)
             actual = outcome(
-                lambda: read_ratings(path, name=name).itertuples(index=False), path
+                lambda: read_movielens_ratings(path, name=name).itertuples(index=False),
+                path,
             )
             if not isinstance(actual, Bad):
                 actual = [list(row) for row in actual]

@@ -1,6 +1,6 @@
 import pytest
 
-from d2l_recsys.data.ratings import read_ratings
+from d2l_recsys.data.ratings import read_movielens_ratings
 
 GOOD = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
 
@@ -19,7 +19,7 @@ def file(tmp_path):
 @pytest.mark.parametrize("end", [True, False])
 def test_reads_what_is_there(file, newline, end):
     text = GOOD.replace("\n", newline)
-    data = read_ratings(file(text if end else text[: -len(newline)]))
+    data = read_movielens_ratings(file(text if end else text[: -len(newline)]))
     assert list(data.columns) == ["user_id", "item_id", "rating", "timestamp"]
     assert data.to_numpy().tolist() == [
         [196, 242, 3, 881250949],
@@ -30,7 +30,7 @@ def test_reads_what_is_there(file, newline, end):
 
 
 def test_half_stars_stay_halves(file):
-    data = read_ratings(file(GOOD + "1\t1\t3.5\t1\n"))
+    data = read_movielens_ratings(file(GOOD + "1\t1\t3.5\t1\n"))
     assert data["rating"].tolist() == [3, 3, 1, 3.5]
 
 
@@ -78,12 +78,12 @@ def test_a_bad_line_is_named(file, line, fault, number):
     lines.insert(number - 1, line)
     path = file(("\n".join(lines) + "\n").encode("latin-1"))
     with pytest.raises(ValueError, match=f"u.data, line {number}: {fault}"):
-        read_ratings(path)
+        read_movielens_ratings(path)
 
 
 def test_an_empty_file(file):
     with pytest.raises(ValueError, match=r"u\.data, line 1: the file is empty"):
-        read_ratings(file(""))
+        read_movielens_ratings(file(""))
 
 
 class TestDuplicates:
@@ -93,16 +93,16 @@ class TestDuplicates:
         with pytest.raises(
             ValueError, match="line 4: user 196 already rated item 242 on line"
         ):
-            read_ratings(file(self.text))
+            read_movielens_ratings(file(self.text))
 
     @pytest.mark.parametrize(
         ("keep", "ratings"), [("first", [3, 3, 1]), ("last", [3, 1, 5])]
     )
     def test_one_can_be_kept(self, file, keep, ratings):
-        data = read_ratings(file(self.text), duplicates=keep)
+        data = read_movielens_ratings(file(self.text), duplicates=keep)
         assert data["rating"].tolist() == ratings
         assert data.index.tolist() == [0, 1, 2]
 
     def test_another_word_is_refused(self, file):
         with pytest.raises(ValueError, match="not 'both'"):
-            read_ratings(file(self.text), duplicates="both")
+            read_movielens_ratings(file(self.text), duplicates="both")

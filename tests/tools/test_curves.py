@@ -49,9 +49,18 @@ def test_a_terminal_sees_a_progress_bar(monkeypatch):
     assert "train loss 0.667, test RMSE 0.333" in screen.getvalue()
 
 
-def test_a_log_sees_nothing(capsys):
+def test_a_log_sees_nothing_of_a_short_training(capsys):
     followed(HISTORY)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_gets_a_line_for_an_epoch_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(Curves, "log_seconds", 0)
+    followed(HISTORY)
+    assert capsys.readouterr().out == (
+        "epoch 1/3: train loss 2.000, test RMSE 1.000\n"
+        "epoch 2/3: train loss 1.000, test RMSE 0.500\n"
+    )
 
 
 def test_this_is_no_notebook():

@@ -1,0 +1,262 @@
+"""Read a reader's own ratings: a CSV or TSV file with a header, or a frame.
+
+Errors name the file, the line and the column. Section: ``movielens``.
+"""
+
+import math
+import os
+import re
+from numbers import Integral, Real
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Hashable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
+
+import numpy
+import pandas as pd
+
+from d2l_recsys.data import frames
+from d2l_recsys.data.column_names import COLUMN_OF, find_columns
+from d2l_recsys.data.csv_files import CSVFile
+from d2l_recsys.data.lines import NUMBER, shown
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_WHOLE_LINES = re.compile(rf"({_WHOLE.pattern})(\n({_WHOLE.pattern}))*")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?")
+_PathLike = Union[str, "os.PathLike[str]"]
+Scale = Tuple[float, float]
+
+
+class _Column(NamedTuple):
+    """A column: row r has ``values[codes[r]]``; nothing if ``codes[r]`` is -1."""
+
+    name: Hashable
+    codes: numpy.ndarray
+    values: List[Any]  # distinct
+
+
+class _Source(NamedTuple):
+    """The columns by role, and how errors name a row."""
+
+    columns: Dict[str, _Column]
+    file: Optional[CSVFile]
+
+    def where(self, row: int) -> str:
+        """Return the place of a row: a line of the file, or a row of the frame."""
+        if self.file is None:
+            return f"row {row} of data"
+        return f"{self.file.path}, line {self.file.line_of(row)}"
+
+    def converted(self, role: str, convert: Callable[[Any], Any]) -> List[Any]:
+        """Return ``convert(value)`` of each distinct value of a column.
+
+        Raises a ValueError that names a row without a value, or with one for which
+        `convert` raises a ValueError.
+        """
+        name, codes, values = self.columns[role]
+        result, faults = [], {-1: f"the {role} is missing"}
+        for code, value in enumerate(values):
+            try:
+                if isinstance(value, str) and not value.strip():
+                    raise ValueError(faults[-1])
+                result.append(convert(value))
+            except ValueError as error:
+                faults[code] = str(error)
+        wrong = numpy.isin(codes, list(faults))
+        if wrong.any():
+            row = int(wrong.argmax())
+            fault = faults[int(codes[row])]
+            raise ValueError(f"{self.where(row)}, column {name}: {fault}")
+        return result
+
+
+def read_own_ratings(
+    source: Union[_PathLike, pd.DataFrame],
+    names: Mapping[str, Optional[Hashable]],
+    duplicates: str = "error",
+    min_rating: Optional[float] = None,
+    scale: Optional[Scale] = None,
+) -> pd.DataFrame:
+    """Return the ratings of a file or a frame as read_data_ml100k returns them.
+
+    `names` maps user, item, rating and time to the names of their columns, or to None
+    for a usual name. See :func:`d2l_recsys.movielens.read_ratings`.
+    """
+    _check_options(duplicates, scale)
+    read = _of_frame if isinstance(source, pd.DataFrame) else _of_file
+    found = read(source, names)
+    if min_rating is not None and "rating" not in found.columns:
+        raise ValueError("min_rating needs a column of ratings, and there is none")
+    data, ids = pd.DataFrame(), {}
+    for role in ("user", "item"):
+        numbers, ids[COLUMN_OF[role]] = _numbered(found, role)
+        data[COLUMN_OF[role]] = numbers
+    if "rating" in found.columns:
+        values = found.converted("rating", lambda value: _rating(value, scale))
+        whole = all(value == int(value) for value in values)
+        ratings = numpy.array(values, dtype="int64" if whole else "float64")
+        data["rating"] = ratings[found.columns["rating"].codes]
+    if "time" in found.columns:
+        data["timestamp"] = _times(found)[found.columns["time"].codes]
+    data = _without_duplicates(data, duplicates, found, ids)
+    limits = scale or (data["rating"].agg(["min", "max"]) if "rating" in data else None)
+    data = frames.numbered_from_1(data, min_rating, ids)
+    if limits is not None:
+        data.attrs["scale"] = numpy.asarray(limits).tolist()
+    return data
+
+
+def _check_options(duplicates: str, scale: Optional[Scale]) -> None:
+    if duplicates not in ("error", "first", "last"):
+        raise ValueError(
+            f"duplicates must be 'error', 'first' or 'last', not {duplicates!r}"
+        )
+    if scale is None:
+        return
+    limits = [*map(_number, scale)] if isinstance(scale, (tuple, list)) else []
+    low, high = limits if len(limits) == 2 else (None, None)
+    if low is None or high is None or low >= high:
+        raise ValueError(
+            f"scale must be the lowest and the highest rating, as (1, 5), not {scale!r}"
+        )
+
+
+def _of_file(path: _PathLike, names: Mapping[str, Optional[Hashable]]) -> _Source:
+    file = CSVFile(path)
+    places = find_columns(file.names, names, f"{file.path}, line 1")
+    columns = {
+        role: _Column(
+            file.names[places[role]],
+            category.codes,
+            _plain(role, list(category.categories)),
+        )
+        for role, category in zip(places, file.columns(list(places.values())))
+    }
+    return _Source(columns, file)
+
+
+def _of_frame(data: pd.DataFrame, names: Mapping[str, Optional[Hashable]]) -> _Source:
+    frames.check_frame(data)
+    places = find_columns(list(data.columns), names, "data")
+    columns = {}
+    for role, place in places.items():
+        codes, values = pd.factorize(data.iloc[:, place])
+        columns[role] = _Column(data.columns[place], codes, list(values))
+    return _Source(columns, None)
+
+
+def _plain(role: str, texts: List[str]) -> List[Any]:
+    """Return the ids in a file as integers if all of them are."""
+    texts = [text.strip() for text in texts]
+    if role in ("user", "item") and all(map(_WHOLE.fullmatch, texts)):
+        return [int(text) for text in texts]
+    return texts
+
+
+def _numbered(found: _Source, role: str) -> Tuple[numpy.ndarray, List[Any]]:
+    """Return ids from 1 in ascending order, and the reader's own ids in this order."""
+    kinds = {str if isinstance(x, str) else int for x in found.columns[role].values}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            if int in kinds:
+                raise ValueError(f"id {shown(value)} is text, but others are numbers")
+            return value
+        whole = isinstance(value, (Integral, float)) and float(value).is_integer()
+        if isinstance(value, (bool, numpy.bool_)) or not whole:
+            raise ValueError(f"id {shown(value)} is neither text nor an integer")
+        return int(value)
+
+    values = found.converted(role, plain)
+    ids = sorted({*values})
+    place = {value: number for number, value in enumerate(ids, 1)}
+    numbers = numpy.array([place[value] for value in values])
+    return numbers[found.columns[role].codes], ids
+
+
+def _rating(value: Any, scale: Optional[Scale]) -> float:
+    """Return a rating as a number; raise ValueError if it is none."""
+    number = _number(value)
+    if number is None:
+        raise ValueError(f"rating {shown(value)} is not a number")
+    if scale and not scale[0] <= number <= scale[1]:
+        raise ValueError(f"rating {value} is outside {scale[0]:g}-{scale[1]:g}")
+    return number
+
+
+def _number(value: Any) -> Optional[float]:
+    if isinstance(value, str):
+        value = float(value) if NUMBER.fullmatch(value.strip()) else math.nan
+    number = isinstance(value, Real) and not isinstance(value, (bool, numpy.bool_))
+    return float(value) if number and math.isfinite(value) else None
+
+
+def _times(found: _Source) -> numpy.ndarray:
+    """Return the distinct times as numbers; dates become seconds since 1970."""
+    values = found.columns["time"].values
+    if found.file is not None and _WHOLE_LINES.fullmatch("\n".join(values)):
+        return numpy.array(values).astype("int64")  # at C speed: most times are unique
+    if any(_number(value) is not None for value in values):
+        return _exact(found.converted("time", _as_time))
+    return _exact(found.converted("time", _seconds))
+
+
+def _as_time(value: Any) -> Union[int, float]:
+    number = _number(value)
+    if number is None:
+        raise ValueError(f"time {shown(value)} is not a number, but others are")
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)
+    return int(value) if isinstance(value, Integral) else number
+
+
+def _seconds(value: Any) -> Union[int, float]:
+    """Return a date as seconds since 1970, a whole number if possible."""
+    try:
+        if isinstance(value, str) and not _DATE.fullmatch(value.strip()):
+            raise ValueError
+        time = pd.Timestamp(value)
+        time = (
+            time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+        )
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(
+            f"time {shown(value)} is neither a number nor a date as 2024-12-31 or "
+            "2024-12-31T23:59:59"
+        ) from None
+    whole, rest = divmod(time.value, 10**9)
+    return time.value / 10**9 if rest else whole
+
+
+def _exact(values: List[Union[int, float]]) -> numpy.ndarray:
+    """Return integers as int64; floats, if there is a fraction."""
+    whole = all(float(value).is_integer() and abs(value) < 2**63 for value in values)
+    return numpy.array(values, dtype="int64" if whole else "float64")
+
+
+def _without_duplicates(
+    data: pd.DataFrame, duplicates: str, found: _Source, ids: Mapping[str, List[Any]]
+) -> pd.DataFrame:
+    pairs = ["user_id", "item_id"]
+    if duplicates != "error":
+        return data.drop_duplicates(pairs, keep=duplicates, ignore_index=True)
+    again = data.duplicated(pairs).to_numpy()
+    if again.any():
+        row = int(again.argmax())
+        same = (data[pairs] == data[pairs].iloc[row]).all(axis=1)
+        first = int(same.to_numpy().argmax())
+        user, item = (ids[name][data[name].iloc[row] - 1] for name in pairs)
+        raise ValueError(
+            f"{found.where(row)}: user {user} already rated item {item} "
+            f"({found.where(first)}): keep one of the two with duplicates='first' or "
+            "'last' (of the scripts: --duplicates first or last)"
+        )
+    return data
