@@ -174,3 +174,13 @@ def test_a_notebook_is_executed_once_and_shown_with_its_boxes(
     plain = section_pages.published("ranking", notebook, "https://github.com/a/b")
     first = nbformat.reads(plain, as_version=4).cells[0]
     assert first.source.startswith("%pip install -q git+https://github.com/a/b\n")
+
+
+def test_the_packages_of_the_site_leave_the_releases_of_the_lock():
+    pins = {}
+    for name in ("requirements.txt", "requirements-site.txt"):
+        for package, release in re.findall(r"^([\w-]+)==(\S+)", read(name), re.M):
+            pins.setdefault(name, {}).setdefault(package, set()).add(release)
+    site, lock = pins["requirements-site.txt"], pins["requirements.txt"]
+    assert {"sphinx", "myst-nb", "mxnet"} <= {*site}
+    assert all(site[package] <= lock[package] for package in {*site} & {*lock})
