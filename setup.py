@@ -30,7 +30,11 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["d2l_recsys*", "chapters*"]),
-    package_data={"chapters.runner": ["printed.csv"], "d2l_recsys": ["py.typed"]},
+    package_data={
+        "chapters.runner": ["printed.csv"],
+        "d2l_recsys": ["py.typed"],
+        "d2l_recsys.tools": ["d2l_recsys.mplstyle"],
+    },
     entry_points={"console_scripts": ["d2l-recsys=d2l_recsys.__main__:main"]},
     python_requires=">=3.8,<3.14",
     install_requires=[

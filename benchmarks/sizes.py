@@ -31,7 +31,7 @@ from d2l_recsys.movielens import (
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import legend_below, new_figure
 
 SIZES = {  # ratings, users and items of the published MovieLens sets
     "ml-100k": (100_000, 943, 1_682),
@@ -184,8 +184,9 @@ def _draw(results):
     axes.plot(sizes, [together[0] * n / sizes[0] for n in sizes], "k:", label="linear")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.legend(fontsize=8)
-    figure.savefig(Path(__file__).parent.parent / "docs" / "sizes.png", dpi=110)
+    legend_below(figure)
+    path = Path(__file__).parent.parent / "docs" / "sizes.png"
+    path.write_bytes(figure.picture())
 
 
 if __name__ == "__main__":

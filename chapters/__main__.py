@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 from chapters.runner.data import arguments_for
 from chapters.runner.options import Options
-from chapters.runner.printed import in_brief
+from chapters.runner.printed import EDITIONS, printed_figures, words
 from d2l_recsys.tools.command_line import positive
 
 Record = Dict[str, Any]  # the contents of a section's JSON file
@@ -43,7 +43,12 @@ def main() -> None:
         if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
             # The section has no checkpoint yet.
             given = [word for word in given if word != "--resume"]
-        record, seconds = run_section(slug, arguments_for(slug, given), args.out)
+        try:
+            record, seconds = run_section(slug, arguments_for(slug, given), args.out)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted in {slug}", flush=True)
+            _print_summary(rows)
+            raise
         rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics and figures are in {args.out}/")
@@ -99,26 +104,51 @@ def run_section(slug: str, arguments: List[str], out: Path) -> Tuple[Record, flo
 
 
 def _print_summary(rows: List[Tuple[str, Record, float]]) -> None:
+    """Print a row for each metric: here, and in the book's MXNet editions.
+
+    An erratum in parentheses distorts the book's figure before it.
+    """
+    if not rows:
+        return
     data = sorted({record["data"] for _, record, _ in rows})
     print(f"\n=== summary (data: {', '.join(data)}) ===")
     if not {*data} <= {"ml-100k", "ctr"}:
         print(
             "Some sections did NOT use the book's data (ml-100k, ctr). Their results "
-            "are not comparable with the book's."
+            "are not\ncomparable with the book's."
         )
-    table = [("section", "seconds", "here", "the book prints")]
+    table = [("section", "seconds", "data", "metric", "here", *EDITIONS.values())]
     for slug, record, seconds in rows:
-        here = ", ".join(
-            f"{name.replace('_', ' ')} {value:.3f}"
-            if isinstance(value, float)
-            else f"{name.replace('_', ' ')} {'undefined' if value is None else value}"
-            for name, value in record["metrics"].items()
-        )
-        table.append((slug, f"{seconds:.1f}", here, in_brief(slug)))
-    widths = [max(len(row[i]) for row in table) for i in range(3)]
+        start = (slug, f"{seconds:.1f}")
+        made_up = record["data"] in ("synthetic", "smoke")
+        source = "made up" if made_up else record["data"]
+        for metric, value in record["metrics"].items():
+            book = [_of_edition(slug, metric, edition) for edition in EDITIONS]
+            table.append((*start, source, words(metric), _shown(value), *book))
+            start = ("", "")
+    widths = [max(map(len, column)) for column in zip(*table)]
     for row in table:
-        cells = [cell.ljust(w) for cell, w in zip(row, widths)] + [row[3]]
-        print("  ".join(cells).rstrip())
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(
+        "The last columns are the book's editions. (E11), ...: a mistake in the book "
+        "distorts the\nfigure, see docs/errata.md."
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _of_edition(slug: str, metric: str, edition: str) -> str:
+    """Return the figure of an edition with the errata that distort it, or ""."""
+    table = printed_figures(slug)
+    table = table[(table["edition"] == edition) & (table["framework"] == "MXNet")]
+    for row in table[table["metric"] == metric].itertuples():
+        causes = row.because.replace(" ", ", ")
+        return f"{row.value} ({causes})" if causes else row.value
+    return ""
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ net.hybridize(static_alloc=True)
 lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = gluon.loss.L2Loss(weight=2)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
-curves = Curves(num_epochs, labels, ylim=(0, 2))
+curves = Curves(num_epochs, labels, ylim=(0.8, 2), book=run.printed(labels))
 history = train_recsys_rating(
     net,
     train_iter,

@@ -10,7 +10,7 @@ import numpy
 
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import new_figure
 
 options = Options("ctr")
 options.add_vocabulary()
@@ -39,6 +39,8 @@ train_data, test_data, *_ = load_ctr(
     run.seed,
     min_count=run.args.min_count,
     num_bins=run.args.bins,
+    test_file=run.args.test,
+    label=dict(run.args.columns or ()).get("label"),
 )
 num_fields, num_values = len(train_data.field_dims), int(train_data.field_dims.sum())
 click_rate = float(train_data.labels.mean())

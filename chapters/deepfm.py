@@ -6,6 +6,7 @@
 # values. Both parts share the vectors, and their logits are added.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.options import Options
 from chapters.runner.saving import save_ctr_model
@@ -42,7 +43,14 @@ run = options.parse()
 # %%
 args, valid_share = run.args, 0.1 if run.args.patience else 0
 parts = load_ctr(
-    run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+    run.folder,
+    run.data_name,
+    run.seed,
+    valid_share,
+    args.min_count,
+    args.bins,
+    args.test,
+    dict(args.columns or ()).get("label"),
 )
 train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
 devices = run.devices
@@ -62,6 +70,7 @@ curves = Curves(
     num_epochs,
     {"train_loss": "train loss", "train_acc": "train acc", "test_acc": "test acc"},
     ylim=(0, 1),
+    book=None if args.without else run.printed(["test_acc"]),
 )
 history = train_ch13(
     net,
@@ -84,3 +93,15 @@ save_ctr_model(run, net, parts)
 figure = curves.figure(f"DeepFM on {run.data_title}")
 run.save_figure(figure)
 figure
+
+# %% [markdown]
+# ## Which Epoch Is the Best?
+#
+# Accuracy and AUC ask only for the order of the rows, log loss for the probabilities,
+# too. Its best epoch comes early. After it, the order of the rows changes little, but
+# the model becomes too sure of itself, and pays for each row where it is wrong.
+# `--patience` keeps the epoch that is best on validation rows.
+
+# %%
+title = f"DeepFM on {run.data_title}, test set"
+run.draw("overfitting", pictures.overfitting, history, title)

@@ -8,10 +8,12 @@
 # over the indices $i$ of the row.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.ctr_data import load_ctr, load_movielens
 from chapters.runner.options import Options
 from chapters.runner.saving import save_ctr_model
 from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, train_ch13
 from d2l_recsys.mf import train_recsys_rating
@@ -42,7 +44,14 @@ if of_movielens:
     )
 else:
     parts = load_ctr(
-        run.folder, run.data_name, run.seed, valid_share, args.min_count, args.bins
+        run.folder,
+        run.data_name,
+        run.seed,
+        valid_share,
+        args.min_count,
+        args.bins,
+        args.test,
+        dict(args.columns or ()).get("label"),
     )
 
 # %% [markdown]
@@ -67,7 +76,8 @@ else:
 curves = Curves(
     run.epochs,
     {"train_loss": "train loss", **labels},
-    ylim=(0, 2 if of_ratings else 1),
+    ylim=(0.8, 2) if of_ratings else (0, 1),
+    book=run.printed(labels),
 )
 
 
@@ -121,6 +131,17 @@ save_ctr_model(run, net, parts, "rating" if of_ratings else "probability")
 figure = curves.figure(f"FM on {run.data_title}")
 run.save_figure(figure)
 figure
+
+# %% [markdown]
+# Can the probabilities be trusted? Among the rows for which the model predicts a click
+# with a probability of about 20%, a fifth should be clicks. After many epochs, the
+# model is too sure of itself: the points lie off the diagonal.
+
+# %%
+if not of_ratings:
+    logits, clicks = predict(net, parts.loaders(run.batch_size, run.seed)[1], devices)
+    title = f"FM on {run.data_title}"
+    run.draw("calibration", pictures.reliability, logits, clicks, title)
 
 # %% [markdown]
 # Do the pairs help? Without factors, the model is logistic regression, or linear

@@ -6,6 +6,7 @@
 # and item match, and the biases tell how each of them is usually rated.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.options import Options
 from chapters.runner.saving import save_recommender
 from chapters.runner.validation import split_loader
@@ -57,7 +58,8 @@ net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = gluon.loss.L2Loss(weight=2)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
-curves = Curves(num_epochs, labels, ylim=(0, 2))
+book = run.printed(labels) if args.split == "seq-aware" else None
+curves = Curves(num_epochs, labels, ylim=(0.8, 2), book=book)
 history = train_recsys_rating(
     net,
     train_iter,
@@ -110,3 +112,15 @@ scores = net(
 )
 user_id, item_id = ratings.ids.users[user], ratings.ids.items[item]
 print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3f}")
+
+# %% [markdown]
+# ## What the Vectors Know
+#
+# The model sees ratings only, no title and no genre. Yet movies that the same users
+# like have similar vectors. These are the vectors of the most rated items, projected
+# onto the two directions in which they differ most.
+
+# %%
+vectors = net.Q.weight.data(devices[0]).asnumpy()
+rated, item_ids = train_iter.dataset.arrays[1], ratings.data.attrs["item_ids"]
+run.draw("map", pictures.embedding_map, vectors, rated, run.folder, item_ids)

@@ -5,9 +5,10 @@
 # movies. All sections up to `seqrec` use it.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.options import Options
 from d2l_recsys.movielens import split_data_ml100k
-from d2l_recsys.tools.curves import histogram
+from d2l_recsys.tools.figures import histogram
 
 run = Options("movielens").parse()
 
@@ -27,10 +28,18 @@ print(data.head(5))
 
 # %%
 figure = histogram(
-    data["rating"], f"Distribution of Ratings in {run.data_title}", "Rating"
+    data["rating"], f"Distribution of Ratings in {run.data_title}", "rating"
 )
 run.save_figure(figure)
 figure
+
+# %% [markdown]
+# The ratings are not spread evenly over the matrix. If users and items are sorted by
+# their numbers of ratings, one corner is almost full, and most of the rest is empty.
+
+# %%
+title = f"Sparsity of {run.data_title}"
+run.draw("sparsity", pictures.sparsity, data, num_users, num_items, title)
 
 # %% [markdown]
 # ## Splitting the Dataset

@@ -6,13 +6,19 @@
 # interacted with above other items.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.options import Options
-from chapters.runner.recommendations import print_recommendations
+from chapters.runner.recommendations import (
+    print_ranking_metrics,
+    print_recommendations,
+)
 from chapters.runner.saving import save_recommender
 from chapters.runner.users import check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.full_ranking import rank_held_out
+from d2l_recsys.engine.metrics import ranking_metrics
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -128,7 +134,8 @@ def train(name, test_items, on_epoch=None, eval_step=1):
 
 
 # %%
-curves = Curves(num_epochs, labels, ylim=(0, 1))
+book = run.printed(labels) if args.model == "neumf" else None
+curves = Curves(num_epochs, labels, ylim=(0, 1), book=book)
 net, history = train("main", None if valid else test_iter, on_epoch=curves)
 metrics = {name: kept_epoch(history)[name] for name in labels}
 run.save(metrics, history)
@@ -138,6 +145,17 @@ save_recommender(run, net, known_data)
 figure = curves.figure(f"{TITLES[args.model]} on {run.data_title}")
 run.save_figure(figure)
 figure
+
+# %% [markdown]
+# Hit rate and AUC summarize the ranks of the held-out items. The book names precision,
+# recall and NDCG, too. With one held-out item per user, the recall at 50 is the hit
+# rate, and the precision is a fiftieth of it. NDCG is higher if hits have better ranks.
+
+# %%
+ranks = rank_held_out(net, test_iter, None, known, (num_users, num_items), devices)
+more = ranking_metrics(ranks, [50])
+print_ranking_metrics(more, 50)
+run.draw("ranks", pictures.held_out_ranks, ranks)
 
 # %% [markdown]
 # The strict protocol, which does not use the test set:

@@ -8,10 +8,11 @@
 # %%
 import numpy
 
+from chapters.runner import pictures
 from chapters.runner.options import Options
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
 from d2l_recsys.runtime.backend import autograd, np
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import new_figure
 
 run = Options("ranking").parse()
 
@@ -50,13 +51,22 @@ run.save(
 figure, axes = new_figure(
     "Losses of one pair", "positive score - negative score", "loss"
 )
-for name, loss, style in (
+losses = (
     ("BPR", BPRLoss(), "-"),
     ("hinge, margin 1", HingeLossbRec(), "--"),
     ("hinge, margin 2", HingeLossbRec(margin=2), ":"),
-):
+)
+for name, loss, style in losses:
     values = [loss(np.array([d]), zero).item() for d in distances]
     axes.plot(distances, values, style, label=name)
 axes.legend()
 run.save_figure(figure)
 figure
+
+# %% [markdown]
+# The gradient is the pull on the two scores. That of the hinge loss is the same for all
+# pairs within the margin, and zero for all others. That of BPR is larger the more
+# clearly the pair is in the wrong order, and fades gradually.
+
+# %%
+run.draw("gradients", pictures.gradients, losses)

@@ -5,8 +5,13 @@
 # filters find patterns in it that predict the next item.
 
 # %%
+from chapters.runner import pictures
 from chapters.runner.options import Options
-from chapters.runner.recommendations import print_recommendations
+from chapters.runner.recommendations import (
+    print_ranking_metrics,
+    print_recommendations,
+    titles_of,
+)
 from chapters.runner.saving import save_recommender
 from chapters.runner.users import check_histories, check_users
 from chapters.runner.validation import split_validation
@@ -128,7 +133,8 @@ net.hybridize(static_alloc=True, static_shape=True)
 lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = BPRLoss() if args.loss == "bpr" else HingeLossbRec(margin=args.margin)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
-curves = Curves(num_epochs, labels, ylim=(0, 1))
+book = run.printed(labels)
+curves = Curves(num_epochs, labels, ylim=(0, 1), book=book)
 history = train_ranking(
     net,
     train_iter,
@@ -153,6 +159,27 @@ save_recommender(run, net, known_data)
 figure = curves.figure(f"Caser on {run.data_title}, L = {L}")
 run.save_figure(figure)
 figure
+
+# %%
+_, _, more = evaluate_ranking(
+    net, test_iter, test_seq_iter, known, num_users, num_items, devices, ks=[50]
+)
+print_ranking_metrics(more, 50)
+
+# %% [markdown]
+# ## What the Filters See
+#
+# For Caser, a user is an image with one row for each of the last `L` items. A
+# horizontal filter covers a few rows, so it can find items that follow each other. A
+# vertical filter covers a column, and weighs the items by their age.
+
+# %%
+if args.without != "both":
+    last_items = test_seq_iter[0]
+    vectors = net.Q.weight.data(devices[0]).asnumpy()[last_items]
+    titles = titles_of(run.folder, [item_ids[item] for item in last_items])
+    filters = args.without != "horizontal", args.without != "vertical"
+    run.draw("window", pictures.window, vectors, titles, *filters)
 
 # %% [markdown]
 # ## Recommendations

@@ -1,5 +1,6 @@
 """The package's commands, such as ``python -m d2l_recsys doctor``."""
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -29,7 +30,10 @@ def main() -> int:
         )
         return 2
     # MXNet, which the other commands need, may be what the doctor is asked about.
-    return import_module(f"d2l_recsys.tools.{name}").main(arguments)
+    run = import_module(f"d2l_recsys.tools.{name}").main
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # titles, in a terminal of ASCII
+    return run(arguments)
 
 
 def main_for_a_pipe() -> int:

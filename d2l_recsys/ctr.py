@@ -1,37 +1,27 @@
 """Encode the fields of CTR data as indices. Section: ``ctr``."""
 
 import os
-from bisect import bisect_left
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Dict, Hashable, List, Optional, Sequence, Tuple, Union
 
 import numpy
+import pandas as pd
 
 from d2l_recsys.data.ctr_files import Table, read_table
-from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
-from d2l_recsys.data.lines import shown
+from d2l_recsys.data.ctr_layouts import Layout
+from d2l_recsys.data.ctr_vocabulary import (
+    Bins,
+    Mapper,
+    Vocabulary,
+    check_mapper,
+    from_json,
+    load_vocabulary,
+    save_vocabulary,
+)
+from d2l_recsys.data.own_clicks import layout_for, table_of
 from d2l_recsys.data.sizes import check_size
 from d2l_recsys.runtime.backend import gluon
 
 _PathLike = Union[str, "os.PathLike[str]"]
-
-
-@dataclass(frozen=True)
-class Bins:
-    """The bins of a numeric field. Bin i contains ``edges[i-1] < x <= edges[i]``."""
-
-    edges: Tuple[float, ...]
-
-    def __len__(self) -> int:
-        """Return the number of bins, not counting the index for missing numbers."""
-        return len(self.edges) + 1
-
-    def get(self, text: str, missing: int) -> int:
-        """Return the bin of the number in `text`, or `missing` if `text` is empty."""
-        return bisect_left(self.edges, float(text)) if text else missing
-
-
-Mapper = Dict[int, Union[Dict[str, int], Bins]]
 
 
 class CTRDataset(gluon.data.Dataset):
@@ -42,14 +32,18 @@ class CTRDataset(gluon.data.Dataset):
     numbers, the shapes are (n, fields) and (n, 1).
 
     `data_path` is a file or a list of files. Each line is a label, 0 or 1, and
-    `num_feat` fields, separated by tabs. For other formats, `layout` is 'criteo',
-    'avazu' or a :class:`~d2l_recsys.data.ctr_layouts.Layout`; then `num_feat` is
-    ignored. `numeric` lists the fields of the book's layout that hold numbers, counted
-    from 1. They are divided into `num_bins` quantile bins.
+    `num_feat` fields, separated by tabs. If the first line is a header, it tells the
+    number of fields, and whether commas or tabs separate them, which may be in quotes.
+    The label is then the column `label`, or one with a usual name such as click or
+    target, or the first column. `data_path` may also be a DataFrame, whose label is
+    found in the same way. For other formats, `layout` is 'criteo', 'avazu' or a
+    :class:`~d2l_recsys.data.ctr_layouts.Layout`. `numeric` lists the fields that hold
+    numbers, by name or counted from 1. They are divided into `num_bins` quantile bins.
 
-    The vocabulary is built from the file. For a test file, pass `feat_mapper` and
+    The vocabulary is built from the data. For a test set, pass `feat_mapper` and
     `defaults` of the training set instead. They may have been through JSON, which makes
-    text of the fields' numbers. The attributes are
+    text of the fields' numbers. Or pass as `vocabulary` the file that
+    :meth:`save_vocabulary` of the training set has written. The attributes are
 
     * feat_mapper: {field, from 1: {value: index within the field}}, with the values
       sorted as text, or :class:`Bins` for a numeric field;
@@ -70,28 +64,41 @@ class CTRDataset(gluon.data.Dataset):
 
     def __init__(
         self,
-        data_path: Union[_PathLike, Sequence[_PathLike]],
+        data_path: Union[_PathLike, Sequence[_PathLike], pd.DataFrame],
         feat_mapper: Optional[Mapper] = None,
         defaults: Optional[Dict[int, int]] = None,
         min_threshold: int = 4,
         num_feat: int = 34,
         layout: Union[str, Layout, None] = None,
-        numeric: Sequence[int] = (),
+        numeric: Sequence[Union[int, str]] = (),
         num_bins: int = 20,
         on_error: str = "raise",
+        label: Optional[Hashable] = None,
+        vocabulary: Optional[_PathLike] = None,
     ) -> None:
-        if isinstance(layout, str):
-            if layout not in LAYOUTS:
+        feat_mapper, defaults = from_json(feat_mapper), from_json(defaults)
+        known = None if vocabulary is None else load_vocabulary(vocabulary)
+        if known is not None:
+            if feat_mapper is not None or defaults is not None:
                 raise ValueError(
-                    f"layout must be {', '.join(LAYOUTS)} or a Layout, not {layout!r}"
+                    "vocabulary takes the place of feat_mapper and defaults: pass one "
+                    "or the others"
                 )
-            layout = LAYOUTS[layout]
-        feat_mapper, defaults = _from_json(feat_mapper), _from_json(defaults)
-        if layout is None:
-            mapped = [f for f, m in (feat_mapper or {}).items() if isinstance(m, Bins)]
-            layout = tabbed(num_feat, [*{*numeric, *mapped}])
-        _check_mapper(feat_mapper, defaults, len(layout.fields))
-        table = read_table(data_path, layout, on_error)
+            _, feat_mapper, defaults = known
+        mapped = [f for f, m in (feat_mapper or {}).items() if isinstance(m, Bins)]
+        numeric = [*numeric, *(known.fields[f - 1] if known else f for f in mapped)]
+        if isinstance(data_path, pd.DataFrame):
+            table = table_of(data_path, label, numeric)
+        else:
+            layout = layout_for(data_path, layout, num_feat, numeric, label)
+            check_mapper(feat_mapper, defaults, len(layout.fields))
+            table = read_table(data_path, layout, on_error)
+        check_mapper(feat_mapper, defaults, len(table.fields))
+        if known is not None and known.fields != table.fields:
+            raise ValueError(
+                f"{vocabulary} has the fields {', '.join(known.fields)}, but the data "
+                f"has {', '.join(table.fields)}: pass the same fields in this order"
+            )
         self._encode(table, feat_mapper, defaults, min_threshold, num_bins)
 
     @classmethod
@@ -107,8 +114,8 @@ class CTRDataset(gluon.data.Dataset):
 
         Raises ValueError if the table has no rows.
         """
-        feat_mapper, defaults = _from_json(feat_mapper), _from_json(defaults)
-        _check_mapper(feat_mapper, defaults, len(table.fields))
+        feat_mapper, defaults = from_json(feat_mapper), from_json(defaults)
+        check_mapper(feat_mapper, defaults, len(table.fields))
         if not len(table.labels):
             raise ValueError("the table has no rows")
         dataset = cls.__new__(cls)
@@ -138,6 +145,14 @@ class CTRDataset(gluon.data.Dataset):
             index = numpy.array([known.get(v, other) for v in values], dtype="int32")
             index += self.offsets[column].astype("int32")
             self.features[:, column] = index[table.codes[:, column]]
+
+    def save_vocabulary(self, path: _PathLike) -> None:
+        """Write `feat_mapper`, `defaults` and the names of the fields as JSON.
+
+        ``CTRDataset(data, vocabulary=path)`` encodes other data in the same way. An
+        existing file is replaced only when the new one is complete.
+        """
+        save_vocabulary(path, Vocabulary(self.fields, self.feat_mapper, self.defaults))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -180,62 +195,3 @@ def _quantile_bins(values: List[str], counts: numpy.ndarray, num_bins: int) -> B
     inner = numpy.arange(1, num_bins) / num_bins
     edges = numpy.unique(numpy.quantile(rows, inner, method="lower"))
     return Bins(tuple(edges[edges < rows.max()].tolist()))
-
-
-def _from_json(of_fields: Optional[Mapping[Any, Any]]) -> Any:
-    """Return {field: value} with integers as fields and :class:`Bins` as bins."""
-    if of_fields is None:
-        return None
-    if not isinstance(of_fields, Mapping):
-        raise ValueError(
-            "feat_mapper and defaults must be dictionaries, not of type "
-            f"{type(of_fields).__name__}"
-        )
-    if all(isinstance(field, int) for field in of_fields):
-        return of_fields
-    fields = {
-        int(field) if str(field).isdecimal() else field: (
-            Bins(tuple(value["edges"]))  # as json.dumps(..., default=vars) writes them
-            if isinstance(value, dict) and isinstance(value.get("edges"), list)
-            else value
-        )
-        for field, value in of_fields.items()
-    }
-    if len(fields) < len(of_fields):
-        raise ValueError("a field of feat_mapper or defaults is there twice: 1 and '1'")
-    return fields
-
-
-def _check_mapper(
-    feat_mapper: Optional[Mapper], defaults: Optional[Dict[int, int]], num_fields: int
-) -> None:
-    if (feat_mapper is None) != (defaults is None):
-        raise ValueError(
-            "feat_mapper and defaults belong together: pass both or neither, "
-            "feat_mapper=train.feat_mapper and defaults=train.defaults"
-        )
-    if feat_mapper is None or defaults is None:
-        return
-    expected = set(range(1, num_fields + 1))
-    if set(feat_mapper) != expected or set(defaults) != expected:
-        raise ValueError(
-            f"feat_mapper has {len(feat_mapper)} fields and defaults has "
-            f"{len(defaults)}, but the file has {num_fields}: pass those of a training "
-            "set with the same fields"
-        )
-    for field, known in feat_mapper.items():
-        if not isinstance(known, (Bins, Mapping)):
-            raise ValueError(
-                f"field {field}: feat_mapper must hold a dictionary or Bins, not "
-                f"{shown(known)}"
-            )
-        indices = range(len(known)) if isinstance(known, Bins) else known.values()
-        other = defaults[field]
-        if not all(
-            isinstance(i, (int, numpy.integer)) and 0 <= i <= other
-            for i in (other, *indices)
-        ):
-            raise ValueError(
-                f"field {field}: the indices of feat_mapper must be integers from 0 to "
-                f"{other}, the default: pass both from the same training set"
-            )

@@ -3,9 +3,9 @@
 With ``from d2l_recsys import d2l`` instead of ``from d2l import mxnet as d2l``, the
 cells of the chapter run unchanged. The installed d2l is not modified.
 
-In a notebook, the training functions draw with d2l's Animator, as in the book; in a
-script, they only print. They accept the first edition's ``ctx_list=`` for ``devices=``.
-``accuracy`` is d2l's function for classifiers. Sections: all.
+In a notebook, the training functions draw curves after each epoch, as in the book; in
+a script, they only print. They accept the first edition's ``ctx_list=`` for
+``devices=``. ``accuracy`` is d2l's function for classifiers. Sections: all.
 """
 
 import os

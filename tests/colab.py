@@ -55,7 +55,7 @@ def main(readme=ROOT / "README.md"):
         client.execute(env={**os.environ, "D2L_RECSYS_ARGS": "--smoke"})
     *_, section, version = [cell.outputs for cell in cells]
     printed = "".join(x.text for x in section if x.output_type == "stream")
-    pictures = [x for x in section if "image/svg+xml" in x.get("data", {})]
+    pictures = [x for x in section if "image/png" in x.get("data", {})]
     assert re.search(r"train loss [\d.]+, test RMSE [\d.]+", printed), printed
     assert pictures, "no live curves"
     assert version[0].text.strip() == numpy.__version__

@@ -7,7 +7,7 @@ import numpy
 from chapters.runner.exercises import Exercises, compare, draw, print_table
 from chapters.runner.recommendations import titles_of
 from d2l_recsys.runtime.backend import np
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import new_figure
 
 exercises = Exercises()
 

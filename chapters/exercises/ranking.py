@@ -16,7 +16,7 @@ from d2l_recsys.mf import MF
 from d2l_recsys.neumf import PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
 from d2l_recsys.runtime.backend import autograd, mx, np, npx
-from d2l_recsys.tools.curves import new_figure
+from d2l_recsys.tools.figures import new_figure
 
 exercises = Exercises()
 bpr, hinge = BPRLoss(), HingeLossbRec()

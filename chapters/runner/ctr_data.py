@@ -1,5 +1,6 @@
 """Load the data of the scripts `ctr`, `fm` and `deepfm`, and split it into parts."""
 
+import csv
 from pathlib import Path
 from typing import NamedTuple, Optional, Sequence, Tuple
 
@@ -8,6 +9,8 @@ import numpy
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
+from d2l_recsys.data.frames import shown_names
+from d2l_recsys.data.own_clicks import layout_of_header
 from d2l_recsys.data.rating_fields import rating_fields
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
@@ -39,33 +42,70 @@ def load_ctr(
     valid_share: float = 0,
     min_count: int = 4,
     num_bins: int = 20,
+    test_file: Optional[Path] = None,
+    label: Optional[str] = None,
 ) -> CTRParts:
     """Read the data set `data_name` from `folder`, or read the user's own file.
 
-    If `folder` is a file, each line is a label and fields, separated by tabs; a random
-    sixth of its rows becomes the test part. A random share `valid_share` of the
+    If `folder` is a file, its header names the fields; `label` is its column of labels,
+    if that has no usual name. Without a header, each line is a label and fields. The
+    rows of `test_file`, or else a random sixth of the rows, become the test part. This
+    is printed. A random share `valid_share` of the
     training rows becomes the validation part. In each field, values that occur fewer
     than `min_count` times in the training part share an index; numbers are divided into
     `num_bins` quantile bins.
 
-    Raises ValueError if a file has no tabs or too few rows, or a line is invalid.
+    Raises ValueError if a file has too few rows, or a line is invalid.
     """
     rng = numpy.random.default_rng(seed)
     if folder.is_file():
-        with open(folder, "rb") as file:
-            num_feat = file.readline().count(b"\t")
-        if not num_feat:
-            raise ValueError(
-                f"{folder}, line 1: there are no tabs; separate the fields by tabs"
-            )
-        layout = tabbed(num_feat)
-        train, test = _split(read_table(folder, layout), 1 / 6, rng)
+        layout = _own_layout(folder, label)
+        train = read_table(folder, layout)
+        if test_file:
+            test, source = _read_test(test_file, label, layout, folder), test_file
+        else:
+            (train, test), source = _split(train, 1 / 6, rng), "a random sixth"
+        print(
+            f"{len(train.labels)} training rows, {len(test.labels)} test rows: {source}"
+        )
     else:
         layout = LAYOUTS.get(data_name, tabbed(34))
         more = [folder / "dev.csv"] if (folder / "dev.csv").is_file() else []
         train = read_table([folder / "train.csv", *more], layout)
         test = read_table(folder / "test.csv", layout)
     return _encoded(train, test, layout, valid_share, rng, min_count, num_bins)
+
+
+def _own_layout(path: Path, label: Optional[str]) -> Layout:
+    """Return the layout of a user's own file, whether it has a header or not."""
+    layout = layout_of_header(path, label)
+    if layout is not None:
+        return layout
+    with open(path, "rb") as file:
+        line = file.readline().decode(errors="replace")
+    separator = "\t" if "\t" in line else ","
+    if separator not in line:
+        raise ValueError(
+            f"{path}, line 1: there are no tabs and no commas; separate the fields by "
+            "one of them"
+        )
+    if separator == "\t":
+        return tabbed(line.count("\t"))  # in the book's format, quotes are plain text
+    fields = next(csv.reader([line]))
+    return tabbed(len(fields) - 1)._replace(separator=",", quoted=True)
+
+
+def _read_test(
+    path: Path, label: Optional[str], layout: Layout, train_path: Path
+) -> Table:
+    """Read the test rows, whose columns must be those of the training rows."""
+    own = _own_layout(path, label)
+    if (own.columns, own.label) != (layout.columns, layout.label):
+        raise ValueError(
+            f"{path}, line 1: the columns are {shown_names(own.columns)}, but those of "
+            f"{train_path} are {shown_names(layout.columns)}: both files need the same"
+        )
+    return read_table(path, own)
 
 
 def load_movielens(

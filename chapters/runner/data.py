@@ -78,7 +78,8 @@ def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
             _warn(
                 f"{title[0].upper()}{title[1:]} was not found and could not be "
                 "downloaded. SYNTHETIC DATA is\n***  used instead. `--data "
-                f"{real}` tells how to get the real data."
+                f"{real}` tells how to get the real data.\n***  Looked for: "
+                f"{catalog.looked_for(real, args.data_dir)}."
             )
             return catalog.fetch(f"{real}-synthetic"), "synthetic"
         folder = found
@@ -147,8 +148,15 @@ def _sha1(path: Path) -> str:
     return pooch.file_hash(str(path), alg="sha1")
 
 
+@lru_cache(maxsize=None)
 def _warn(reason: str) -> None:
+    """Print a reason; once, until :func:`forget_warnings` is called."""
     print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+
+
+def forget_warnings() -> None:
+    """Let the next run print all warnings again, as in a notebook."""
+    _warn.cache_clear()
 
 
 def data_argument(

@@ -13,7 +13,6 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import pandas as pd
 from IPython.utils.capture import capture_output
 from matplotlib import pyplot
-from matplotlib.figure import Figure
 
 from chapters.runner import results
 from chapters.runner.data import DATA_TITLES
@@ -21,6 +20,7 @@ from chapters.runner.experiments import LOWEST, ExperimentFailed, run_all
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch
 from d2l_recsys.tools.command_line import Parser, positive
 from d2l_recsys.tools.curves import in_notebook, new_figure
+from d2l_recsys.tools.figures import StyledFigure
 
 NAMES = {
     "setting": "",
@@ -139,10 +139,10 @@ class Exercises:
         except ValueError as error:
             raise ExperimentFailed(f"{name}: {error}") from None
 
-    def save(self, name: str, figure: Figure) -> Figure:
+    def save(self, name: str, figure: StyledFigure) -> StyledFigure:
         """Save a figure as ``NAME.png`` among the results; return it, to be shown."""
         self.out.mkdir(parents=True, exist_ok=True)
-        results.write(self.out / f"{name}.png", results.as_png(figure))
+        results.write(self.out / f"{name}.png", figure.picture())
         return figure
 
 
@@ -206,7 +206,7 @@ def print_table(lines: Sequence[Sequence[Any]]) -> None:
 
 def draw(
     rows: pd.DataFrame, title: str, label: str, metric: str, log: bool = False
-) -> Figure:
+) -> StyledFigure:
     """Draw the `metric` of each run over its setting, which is called `label`.
 
     Numbers lie on a scale, a logarithmic one if `log`; other settings side by side.

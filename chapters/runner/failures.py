@@ -7,10 +7,11 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, Type
+from typing import Any, Optional, Type
 
 import d2l_recsys
 
+interrupted_run: Any = None  # the Run that a Ctrl-C would interrupt
 _OURS = [Path(__file__).parents[1], Path(d2l_recsys.__file__).parent]
 
 
@@ -68,21 +69,31 @@ def report(
 ) -> None:
     """Report an uncaught exception: the ``sys.excepthook`` of scripts.
 
-    An interrupt prints the metrics so far and exits with code 130. A ValueError raised
-    by this package, and an error of the operating system, print their message and exit
-    with code 1. Other exceptions print their traceback.
+    An interrupt prints and saves the metrics so far and exits with code 130. A
+    ValueError raised by this package, and an error of the operating system, print their
+    message and exit with code 1. Other exceptions print their traceback.
     """
     sys.stdout.flush()
     if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
         return  # whoever read the output has read enough
     if issubclass(kind, KeyboardInterrupt):
         print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
+        save_interrupted(error)
         os._exit(130)  # immediately, because MXNet may still be busy
     line = in_one_line(error, trace)
     if line is None:
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"{_program()}: error: {line}", file=sys.stderr)
+
+
+def save_interrupted(error: BaseException) -> None:
+    """Save the metrics of the training that `error`, a KeyboardInterrupt, ended."""
+    try:
+        if interrupted_run is not None:
+            interrupted_run.save_interrupted(getattr(error, "history", []))
+    except Exception as failure:
+        warn(f"no results were saved: {in_one_line(failure) or repr(failure)}")
 
 
 def in_one_line(

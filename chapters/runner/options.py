@@ -14,9 +14,11 @@ from chapters.runner.data import (
     FAMILY_OF,
     MOVIELENS,
     data_argument,
+    forget_warnings,
     times_the_books,
 )
 from chapters.runner.failures import in_one_line
+from chapters.runner.own_data import add_own_clicks, add_own_ratings
 from chapters.runner.run import Run
 from chapters.runner.settings import Settings, natural
 from d2l_recsys.runtime.backend import mx
@@ -103,8 +105,9 @@ class Options(Settings):
                 default="error",
                 help="the rating to keep if a user rated an item twice",
             )
-            if self.slug != "__main__":
-                self.add_own_ratings()
+        if self.slug != "__main__":
+            add = add_own_ratings if self.family is MOVIELENS else add_own_clicks
+            add(self)
         self.add_argument(
             "--out",
             type=Path,
@@ -151,6 +154,8 @@ class Options(Settings):
         if vars(args).get("kvstore") == "dist_sync":
             self._join()
         self.make_folder(args.out)
+        if sys.argv[0] != self.slug:  # python -m chapters runs several sections
+            forget_warnings()
         try:
             run = Run(self.slug, args, self.family)
             self._choose_batch(run)

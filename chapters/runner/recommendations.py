@@ -7,6 +7,7 @@ import numpy
 import pandas as pd
 
 from chapters.runner.failures import in_one_line, warn
+from chapters.runner.printed import words
 from chapters.runner.run import Run
 from d2l_recsys.data.movies import read_movies
 from d2l_recsys.engine.full_ranking import recommend
@@ -46,6 +47,12 @@ def _print(run, net, data, candidates, num_users, num_items, seq, user) -> None:
     print("recommendations (score, title):")
     for item, score in best:
         print(f"    {score:7.3f}  {titles[item]}")
+
+
+def print_ranking_metrics(metrics: Dict[str, float], k: int) -> None:
+    """Print precision, recall and NDCG at `k` in one line."""
+    names = ("precision", "recall", "ndcg")
+    print(", ".join(f"{words(x)}@{k} {metrics[f'{x}@{k}']:.3f}" for x in names))
 
 
 def titles_of(folder: Path, item_ids: Sequence[int]) -> List[str]:

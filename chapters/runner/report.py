@@ -11,10 +11,12 @@ from typing import Any, Dict, Iterator, List, NamedTuple
 
 import numpy
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from chapters.runner import results
-from chapters.runner.printed import printed_figures
-from d2l_recsys.tools.curves import new_figure
+from chapters.runner.printed import correct_figures, printed_figures, words
+from chapters.runner.results import write
+from d2l_recsys.tools.curves import draw_book
+from d2l_recsys.tools.figures import contain, new_panels, style
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -68,7 +70,8 @@ def write_report(args: Namespace) -> None:
     page = ROOT / "docs" / "results.md"
     _replace(page, "\n\n".join(_sections(results, args.seeds)))
     _replace(ROOT / "README.md", _summary(results, args.seeds))
-    _curves(results).savefig(ROOT / "docs" / "curves.png", dpi=110)
+    picture = _curves(results).picture()
+    write(ROOT / "docs" / "curves.png", picture)
     print(f"wrote {page.relative_to(ROOT)}, docs/curves.png and README.md's table")
 
 
@@ -100,10 +103,7 @@ def _means(metrics: List[str], records: List[Record]) -> str:
 
 def _words(metric: str) -> str:
     """Return the name of a metric as it is written in the tables."""
-    text = metric.replace("examples_per_sec", "examples/s")
-    text = text.replace("rating_20_30", "rating of user 20 for item 30")
-    text = text.replace("strict_", "").replace("_", " ").replace("test ", "")
-    return text.replace("rmse", "RMSE").replace("auc", "AUC").replace("acc", "accuracy")
+    return words(metric).replace("strict ", "").replace("test ", "")
 
 
 def _speed(records: List[Record]) -> float:
@@ -173,25 +173,66 @@ def _summary(results: List[Result], seeds: int) -> str:
     return "\n".join(lines)
 
 
+# Title and limits of a panel; section, title, metric and label of its curves.
+PANELS = [
+    (
+        ("test RMSE, random split", 0.85, 2),
+        [
+            ("mf", "random split", "test_rmse", "MF"),
+            ("autorec", "random split", "test_rmse", "AutoRec"),
+        ],
+    ),
+    (
+        ("test RMSE, seq-aware split", 0.85, 2),
+        [("mf", "seq-aware split", "test_rmse", "MF")],
+    ),
+    (
+        ("test hit rate at 50", 0, 0.5),
+        [
+            ("neumf", "the book's protocol", "test_hit_rate", "NeuMF"),
+            ("seqrec", "the book's protocol", "test_hit_rate", "Caser"),
+        ],
+    ),
+    (
+        ("test AUC", 0.75, 0.95),
+        [
+            ("neumf", "the book's protocol", "test_auc", "NeuMF"),
+            ("seqrec", "the book's protocol", "test_auc", "Caser"),
+        ],
+    ),
+]
+
+
 def _curves(results: List[Result]) -> Figure:
-    """Draw the test metrics over the epochs of the first seed."""
-    figure, axes = new_figure(
-        "Learning curves on MovieLens 100K, seed 0", "epoch", "test metric"
-    )
-    for slug, metric, label in (
-        ("mf", "test_rmse", "MF, RMSE (seq-aware split)"),
-        ("autorec", "test_rmse", "AutoRec, RMSE (random split)"),
-        ("neumf", "test_auc", "NeuMF, AUC"),
-        ("seqrec", "test_auc", "Caser, AUC"),
-        ("neumf", "test_hit_rate", "NeuMF, hit rate at 50"),
-        ("seqrec", "test_hit_rate", "Caser, hit rate at 50"),
-    ):
-        history = next(r.records[0]["history"] for r in results if r.section == slug)
-        axes.plot(
-            [e["epoch"] for e in history], [e[metric] for e in history], label=label
-        )
-    axes.set_ylim(0, 1.5)
-    axes.legend(fontsize=8)
+    """Draw the test metrics over the epochs: a thin line per seed, and the mean.
+
+    The book's values are dashed.
+    """
+    found = {(r.section, r.title): r.records for r in results}
+    colours = {"MF": "C0", "AutoRec": "C1", "NeuMF": "C2", "Caser": "C3"}
+    figure, axes = new_panels(2, 2, size=(7.2, 6.4))
+    for panel, ((title, low, high), curves) in zip(axes, PANELS):
+        for slug, run, metric, label in curves:
+            records = found[slug, run]
+            seeds = [[e[metric] for e in r["history"]] for r in records]
+            epochs = range(1, len(seeds[0]) + 1)
+            for values in seeds:
+                panel.plot(epochs, values, color=colours[label], lw=0.7, alpha=0.6)
+            means = numpy.mean(seeds, axis=0)
+            panel.plot(epochs, means, color=colours[label], label=label)
+            if (slug, run) != ("mf", "random split"):  # which the book has not
+                book = correct_figures(slug, [metric], records[0]["data"])[metric]
+                draw_book(panel, book, colours[label])
+        panel.set_title(title)
+        panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        contain(panel, low, high)
+        place = "center right" if "RMSE" in title else "lower right"
+        panel.legend(fontsize=9.5, loc=place)
+    seeds = max(len(records) for records in found.values())
+    with style():
+        note = f"thin: each of {seeds} seeds; thick: their mean; dashed: the book"
+        figure.supxlabel(note, fontsize=10)
     return figure
 
 
@@ -200,4 +241,4 @@ def _replace(path: Path, text: str) -> None:
     page = path.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    results.write(path, f"{before}{BEGIN}\n{text}\n{END}{after}".encode())
+    write(path, f"{before}{BEGIN}\n{text}\n{END}{after}".encode())

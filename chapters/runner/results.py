@@ -1,12 +1,9 @@
 """Write result files: completely or not at all, and never through a link."""
 
-import io
 import json
 import math
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from d2l_recsys.data.replacing import replacing
 
@@ -24,13 +21,6 @@ def as_json(record: Any) -> bytes:
     """Return `record` as JSON. NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_plain(record), indent=1, allow_nan=False)
     return f"{text}\n".encode()
-
-
-def as_png(figure: Figure) -> bytes:
-    """Return `figure` as a PNG picture."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    return picture.getvalue()
 
 
 def _plain(value: Any) -> Any:

@@ -3,18 +3,19 @@
 import argparse
 import os
 import platform
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Iterable, Optional
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from chapters.runner import results
+from chapters.runner import failures, results
 from chapters.runner.data import DATA_TITLES, Family, find_data, fingerprint
 from chapters.runner.failures import in_one_line, warn
+from chapters.runner.printed import correct_figures
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.movielens import MovieLens, read_data_ml100k, read_ratings
 from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.workers import worker
+from d2l_recsys.tools.figures import StyledFigure
 
 # Options that may change when a run is resumed: they do not affect a single epoch.
 _FREE = ("epochs", "out", "checkpoint", "resume", "data", "data_dir", "smoke")
@@ -35,6 +36,8 @@ class Run:
         self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
+        self._saved = False
+        failures.interrupted_run = self
 
     def read_ratings(self) -> MovieLens:
         """Read the ratings, of MovieLens or of the file that --data names.
@@ -104,6 +107,8 @@ class Run:
         free = (*_FREE, "kvstore", "devices")
         settings = {k: str(v) for k, v in vars(self.args).items() if k not in free}
         data = fingerprint(self.folder)
+        if vars(self.args).get("test"):
+            data += f" {fingerprint(self.args.test)}"
         return {"section": self.slug, **settings, "data": data}
 
     def save(self, metrics: Dict[str, Any], history: Optional[History] = None) -> None:
@@ -114,13 +119,14 @@ class Run:
 
         Raises an OSError that names the file.
         """
+        self._saved = True
         if worker.rank:
             return
         record = {
             "section": self.slug,
             "data": self.data_name,
             "metrics": metrics,
-            "settings": {k: str(v) for k, v in sorted(vars(self.args).items())},
+            "settings": {k: _plain(v) for k, v in sorted(vars(self.args).items())},
             "environment": {
                 "python": platform.python_version(),
                 "mxnet": mx.__version__,
@@ -132,12 +138,59 @@ class Run:
         }
         results.write(self.out / f"{self.slug}.json", results.as_json(record))
 
-    def save_figure(self, figure: Figure) -> None:
-        """Write ``SLUG.png``; on worker 0 only. A failure is a warning."""
+    def save_interrupted(self, history: History) -> None:
+        """Save the latest metrics of a training that Ctrl-C ended.
+
+        The results of a whole training are not replaced.
+        """
+        if history and not self._saved:
+            left_out = ("epoch", "seconds", "examples_per_sec")
+            last = {k: v for k, v in history[-1].items() if k not in left_out}
+            self.save(
+                {"interrupted_after_epoch": history[-1]["epoch"], **last}, history
+            )
+
+    def printed(self, metrics: Iterable[str]) -> Dict[str, Dict[str, float]]:
+        """Return the book's figures of the test metrics, to be drawn by ``Curves``."""
+        tests = [metric for metric in metrics if metric.startswith("test_")]
+        return correct_figures(self.slug, tests, self.data_name)
+
+    def save_figure(self, figure: StyledFigure, name: str = "") -> None:
+        """Write ``SLUG.png`` and ``SLUG.svg``, or ``SLUG-NAME.png`` and so on.
+
+        On worker 0 only. A failure is a warning.
+        """
         if worker.rank:
             return
-        path = self.out / f"{self.slug}.png"
+        stem = f"{self.slug}-{name}" if name else self.slug
         try:
-            results.write(path, results.as_png(figure))
+            for format in ("png", "svg"):
+                path = self.out / f"{stem}.{format}"
+                results.write(path, figure.picture(format))
         except Exception as error:
             warn(f"no figure was saved: {in_one_line(error) or repr(error)}")
+
+    def draw(
+        self, name: str, picture: Callable[..., StyledFigure], *args: Any
+    ) -> Optional[StyledFigure]:
+        """Draw ``picture(*args)`` and save it as ``SLUG-NAME.png`` and ``.svg``.
+
+        On worker 0 only. A failure is a warning, and None is returned.
+        """
+        if worker.rank:
+            return None
+        try:
+            figure = picture(*args)
+        except Exception as error:
+            warn(f"no picture {name!r}: {in_one_line(error) or repr(error)}")
+            return None
+        self.save_figure(figure, name)
+        return figure
+
+
+def _plain(value: Any) -> Any:
+    """Return an option as JSON can hold it: a number as a number."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if plain else str(value)

@@ -1,6 +1,6 @@
 """Save the model that a script has trained, for ``d2l_recsys.load``."""
 
-from typing import List, Optional, Union
+from typing import Callable, List, Optional, Union
 
 import pandas as pd
 
@@ -26,20 +26,7 @@ def save_recommender(
     `train` has the training rows. With `ratings`, the model predicts them. `rows` tells
     whether 'item' or 'user' is a row of an AutoRec. A failure is a warning.
     """
-    if worker.rank:
-        return
-    rated = train.sort_values(["user_id", "timestamp"], kind="stable")
-    user_ids, item_ids = (train.attrs[name] for name in ("user_ids", "item_ids"))
-    users, items = (rated[name].to_numpy() - 1 for name in ("user_id", "item_id"))
-    histories = Histories(
-        user_ids,
-        item_ids,
-        Interactions(users, items, len(user_ids), len(item_ids)),
-        rated["rating"].to_numpy(dtype="float32") if ratings else None,
-        _titles(run, item_ids),
-        rows,
-    )
-    _save(run, net, histories)
+    _save(run, net, lambda: _histories(run, train, ratings, rows))
 
 
 def save_ctr_model(
@@ -49,18 +36,38 @@ def save_ctr_model(
 
     `output` is 'probability' or 'rating'. A failure is a warning.
     """
-    if not worker.rank:
-        train = parts.train
-        known = Vocabulary(parts.layout, train.feat_mapper, train.defaults, output)
-        _save(run, net, known)
+    known = parts.train.feat_mapper, parts.train.defaults
+    _save(run, net, lambda: Vocabulary(parts.layout, *known, output))
 
 
-def _save(run: Run, net: gluon.Block, trained_on: Union[Histories, Vocabulary]) -> None:
+def _save(
+    run: Run, net: gluon.Block, make: Callable[[], Union[Histories, Vocabulary]]
+) -> None:
+    if worker.rank:
+        return
     settings = {**vars(run.args), "data": run.data_name}
     try:
-        save(run.out / run.slug, net, trained_on, settings)
+        save(run.out / run.slug, net, make(), settings)
     except Exception as error:
         warn(f"no model was saved: {in_one_line(error) or repr(error)}")
+
+
+def _histories(
+    run: Run, train: pd.DataFrame, ratings: bool, rows: Optional[str]
+) -> Histories:
+    # A reader's own file may have no times. Then the order of its rows counts.
+    order = [name for name in ("user_id", "timestamp") if name in train]
+    rated = train.sort_values(order, kind="stable")
+    user_ids, item_ids = (train.attrs[name] for name in ("user_ids", "item_ids"))
+    users, items = (rated[name].to_numpy() - 1 for name in ("user_id", "item_id"))
+    return Histories(
+        user_ids,
+        item_ids,
+        Interactions(users, items, len(user_ids), len(item_ids)),
+        rated["rating"].to_numpy(dtype="float32") if ratings else None,
+        _titles(run, item_ids),
+        rows,
+    )
 
 
 def _titles(run: Run, item_ids: List) -> Optional[List[Optional[str]]]:

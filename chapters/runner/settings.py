@@ -1,15 +1,12 @@
 """The options that vary a section's settings. Their defaults are the book's."""
 
 import argparse
-import re
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from chapters.runner.data import MOVIELENS
 from d2l_recsys.autorec import ACTIVATIONS
-from d2l_recsys.data.column_names import COLUMN_OF
 from d2l_recsys.data.rating_fields import FIELDS
 from d2l_recsys.tools.command_line import Parser, positive, positive_number
 
@@ -58,26 +55,6 @@ class Settings(Parser):
         self.add_argument(
             "--optimizer", choices=OPTIMIZERS, default="adam", help="optimizer"
         )
-
-    def add_own_ratings(self) -> None:
-        """Add --columns and --scale, for --data FILE."""
-        self.add_argument(
-            "--columns",
-            type=column,
-            nargs="+",
-            metavar="ROLE=NAME",
-            help="with --data FILE: names of columns, as in user=userId item=movieId "
-            "rating=stars time=when; usual names are recognised without it",
-        )
-        self.add_argument(
-            "--scale",
-            type=scale,
-            metavar="LOW-HIGH",
-            help="with --data FILE: the scale of the ratings, as in 1-10; ratings "
-            "outside are errors (default: from the lowest to the highest)",
-        )
-        for option in ("--columns", "--scale"):
-            self.need(option, "--data FILE", lambda args: Path(args.data).is_file())
 
     def add_min_rating(self) -> None:
         """Add --min-rating."""
@@ -226,27 +203,6 @@ class Settings(Parser):
 def is_movielens(args: argparse.Namespace) -> bool:
     """Return whether a script for CTR data trains on MovieLens instead."""
     return args.data == MOVIELENS.real
-
-
-def column(text: str) -> Tuple[str, str]:
-    """Convert an option such as user=userId to a role and a name."""
-    role, equals, name = text.partition("=")
-    if role not in COLUMN_OF or not (equals and name):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not ROLE=NAME, with one of the roles {', '.join(COLUMN_OF)}"
-        )
-    return role, name
-
-
-def scale(text: str) -> Tuple[float, float]:
-    """Convert an option such as 1-10 to two numbers."""
-    match = re.fullmatch(r"(-?[0-9.]+)-(-?[0-9.]+)", text)
-    low, high = map(_number, match.groups()) if match else (0.0, 0.0)
-    if not low < high:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not LOW-HIGH, the lowest and the highest rating"
-        )
-    return low, high
 
 
 def number(text: str) -> float:

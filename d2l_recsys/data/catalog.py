@@ -15,124 +15,22 @@ import shutil
 import tempfile
 import textwrap
 import time
-from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Iterator, List, Optional, Union
 
+from d2l_recsys.data.datasets import (
+    DATASETS,
+    SUBSTITUTE,
+    Download,
+    Generated,
+    Manual,
+)
 from d2l_recsys.data.downloads import DatasetUnavailable, check_hash, download, unpack
-from d2l_recsys.data.synthetic_ctr import write_ctr
-from d2l_recsys.data.synthetic_movielens import write_movielens
 
-SUBSTITUTE = "ml-100k-synthetic"  # for every MovieLens data set
 _STALE_SECONDS = 24 * 3600  # no process works on one file for this long
 _PathLike = Union[str, "os.PathLike[str]"]
-
-
-class Download(NamedTuple):
-    """A published archive: its URL, its hash and the files to unpack."""
-
-    url: str
-    hash: Optional[str]  # 'sha1:...' or 'md5:...'; None if the archive may change
-    members: Tuple[str, ...]  # a folder that has the first one holds the data set
-    max_bytes: int  # upper limit of the unpacked size
-    ratings: Optional[int] = None  # number of ratings in the published data set
-    folder: Optional[str] = None  # folder in the archive, if not the data set's name
-
-
-class Generated(NamedTuple):
-    """A synthetic data set: the function that writes it, and its files."""
-
-    write: Callable[[Path], None]
-    members: Tuple[str, ...]
-
-
-class Manual(NamedTuple):
-    """A data set that users download themselves: the web page, and the files."""
-
-    origin: str
-    members: Tuple[str, ...]
-
-
-Source = Union[Download, Generated, Manual]
-
-_CTR_FILES = ("train.csv", "test.csv")
-_DAT, _CSV = ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv")
 # Several data sets have files of these names, so the folder's name must match, too.
 _SHARED = ("train.csv", "ratings.dat", "ratings.csv")
-_MOVIELENS = "https://files.grouplens.org/datasets/movielens/"
-DATASETS: Dict[str, Source] = {
-    "ml-100k": Download(
-        f"{_MOVIELENS}ml-100k.zip",
-        "sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
-        ("u.data", "u.item", "u.genre", "u.user", "u.info", "u.occupation", "README"),
-        max_bytes=50_000_000,
-    ),
-    # GroupLens publishes these MD5 sums in NAME.zip.md5.
-    "ml-1m": Download(
-        f"{_MOVIELENS}ml-1m.zip",
-        "md5:c4d9eecfca2ab87c1945afe126590906",
-        _DAT,
-        max_bytes=50_000_000,
-        ratings=1_000_209,
-    ),
-    "ml-10m": Download(
-        f"{_MOVIELENS}ml-10m.zip",
-        "md5:ce571fd55effeba0271552578f2648bd",
-        _DAT,
-        max_bytes=500_000_000,
-        ratings=10_000_054,
-        folder="ml-10M100K",
-    ),
-    "ml-20m": Download(
-        f"{_MOVIELENS}ml-20m.zip",
-        "md5:cd245b17a1ae2cc31bb14903e1204af3",
-        _CSV,
-        max_bytes=1_000_000_000,
-        ratings=20_000_263,
-    ),
-    "ml-25m": Download(
-        f"{_MOVIELENS}ml-25m.zip",
-        "md5:6b51fb2759a8657d3bfcbfc42b592ada",
-        _CSV,
-        max_bytes=1_000_000_000,
-        ratings=25_000_095,
-    ),
-    "ml-32m": Download(
-        f"{_MOVIELENS}ml-32m.zip",
-        "md5:d472be332d4daa821edc399621853b57",
-        _CSV,
-        max_bytes=1_500_000_000,
-        ratings=32_000_204,
-    ),
-    # GroupLens updates this set from time to time, so it has no fixed hash. The number
-    # of ratings is from September 2018.
-    "ml-latest-small": Download(
-        f"{_MOVIELENS}ml-latest-small.zip",
-        None,
-        _CSV,
-        max_bytes=50_000_000,
-        ratings=100_836,
-    ),
-    "ml-100k-synthetic": Generated(write_movielens, ("u.data",)),
-    "ml-100k-smoke": Generated(
-        partial(write_movielens, num_users=200, num_items=300, num_ratings=8000),
-        ("u.data",),
-    ),
-    "ctr": Download(
-        "http://d2l-data.s3-accelerate.amazonaws.com/ctr.zip",
-        "sha1:e18327c48c8e8e5c23da714dd614e390d369843f",
-        _CTR_FILES,
-        max_bytes=100_000_000,
-    ),
-    "ctr-synthetic": Generated(write_ctr, _CTR_FILES),
-    "ctr-smoke": Generated(
-        partial(write_ctr, num_train=2000, num_test=500), _CTR_FILES
-    ),
-    "criteo": Manual(
-        "https://www.kaggle.com/c/criteo-display-ad-challenge", _CTR_FILES
-    ),
-    "avazu": Manual("https://www.kaggle.com/c/avazu-ctr-prediction", _CTR_FILES),
-}
 
 
 def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
@@ -162,11 +60,19 @@ def fetch(name: str, data_dir: Optional[_PathLike] = None) -> Path:
         return _write_to_cache(name, source.write)
     if isinstance(source, Manual):
         raise DatasetUnavailable(
-            f"no folder {name} with {' and '.join(source.members)} was found: get the "
-            f"data from {source.origin}, put the files into a folder called {name}, "
-            "and pass the folder above it as --data-dir (data_dir=) or D2L_RECSYS_DATA"
+            f"no folder {name} with {' and '.join(source.members)} was found "
+            f"({looked_for(name, data_dir)}): get the data from {source.origin}, "
+            f"put the files into a folder called {name}, and pass the folder above it "
+            "as --data-dir (data_dir=) or D2L_RECSYS_DATA"
         )
-    return _unpack(name, source, _download(name, source))
+    try:
+        archive = _download(name, source)
+    except (OSError, ValueError) as error:
+        if isinstance(error, DatasetUnavailable):
+            raise
+        advice = _download_advice(name, source, error, data_dir)
+        raise DatasetUnavailable(advice) from None
+    return _unpack(name, source, archive)
 
 
 def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
@@ -194,17 +100,32 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
     return None
 
 
+def looked_for(name: str, data_dir: Optional[_PathLike] = None) -> str:
+    """Return the files of which one was expected, and the folders without them."""
+    source, (first, *_) = DATASETS[name], DATASETS[name].members
+    names = dict.fromkeys((name, getattr(source, "folder", None) or name))
+    expected = [f"{folder}/{first}" for folder in names]
+    expected += [first] if first not in _SHARED else []
+    expected += [f"{name}.zip"] if isinstance(source, Download) else []
+    folders = dict.fromkeys(map(str, _search_folders(data_dir)))
+    return f"no {_either(expected)} is in {_either([*folders])}"
+
+
+def _either(words: List[str]) -> str:
+    return " or ".join([x for x in (", ".join(words[:-1]), words[-1]) if x])
+
+
 def cache_dir() -> Path:
     """Return the user's cache folder for data sets, which may not exist yet."""
     import pooch
 
     try:
         return Path(pooch.os_cache("d2l-recsys"))
-    except RuntimeError as error:
+    except RuntimeError:
         raise DatasetUnavailable(
             "the cache folder is unknown, because there is no home folder: set "
             "XDG_CACHE_HOME to a writable folder"
-        ) from error
+        ) from None
 
 
 def _is_file(path: Path) -> bool:
@@ -249,7 +170,7 @@ def _write_to_cache(name: str, write: Callable[[Path], None]) -> Path:
             raise DatasetUnavailable(
                 f"cannot write {name} to {target} ({error.strerror}): free some disk "
                 "space, or delete what is there"
-            ) from error
+            ) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
@@ -267,7 +188,7 @@ def _writable_cache(name: str) -> Path:
             f"cannot write to the cache folder {cache} ({error.strerror}): set "
             "XDG_CACHE_HOME to a writable folder, or D2L_RECSYS_DATA to a folder that "
             f"holds {name}"
-        ) from error
+        ) from None
     oldest = time.time() - _STALE_SECONDS
     for leftover in (*cache.glob("tmp*"), *cache.glob(".*-*")):
         try:
@@ -281,20 +202,22 @@ def _writable_cache(name: str) -> Path:
 def _download(name: str, source: Download) -> Path:
     """Download the archive of `source` into the cache."""
     archive = _writable_cache(name) / f"{name}.zip"
-    try:
-        return download(source.url, source.hash, archive, source.max_bytes)
-    except (OSError, ValueError) as error:
-        raise DatasetUnavailable(_download_advice(name, source, error)) from error
+    return download(source.url, source.hash, archive, source.max_bytes)
 
 
-def _download_advice(name: str, source: Download, error: Exception) -> str:
+def _download_advice(
+    name: str, source: Download, error: Exception, data_dir: Optional[_PathLike]
+) -> str:
     reason = textwrap.shorten(str(error).splitlines()[0], 200, placeholder=" ...")
     own = f"{name}-synthetic"
-    synthetic = own if own in DATASETS else SUBSTITUTE
+    synthetic = f"fetch('{own}')"
+    if name != "ctr":
+        synthetic = f"read_data_ml100k(name='{SUBSTITUTE}')"
     return (
-        f"{name} could not be downloaded ({type(error).__name__}: {reason}). Download "
+        f"{name} could not be downloaded ({type(error).__name__}: {reason}), and "
+        f"{looked_for(name, data_dir)}. Download "
         f"{source.url} with a browser and put the file, or the unpacked folder "
         f"{source.folder or name}, into {cache_dir()}, or into a folder that you pass "
         "as --data-dir (data_dir=) or D2L_RECSYS_DATA. Or use synthetic data, which "
-        f"needs no download: --data synthetic (fetch('{synthetic}'))."
+        f"needs no download: --data synthetic (in code: {synthetic})."
     )

@@ -1,12 +1,12 @@
-"""Find the columns of a reader's own ratings by their names."""
+"""Find the columns of a reader's own data by their names."""
 
 import re
 from typing import Dict, Hashable, Mapping, Optional, Sequence
 
-from d2l_recsys.data import frames
+from d2l_recsys.data.frames import NAMES, shown_names
 from d2l_recsys.data.lines import shown
 
-COLUMN_OF = dict(zip(("user", "item", "rating", "time"), frames.NAMES))
+COLUMN_OF = dict(zip(("user", "item", "rating", "time"), NAMES))
 # Usual names in lower case, without blanks, dots, dashes and underscores.
 USUAL = {
     "user": "user userid uid customer customerid reviewer reviewerid member memberid "
@@ -18,6 +18,44 @@ USUAL = {
 }
 
 
+def named(
+    columns: Sequence[Hashable],
+    name: Optional[Hashable],
+    role: str,
+    usual: str,
+    where: str,
+) -> Optional[int]:
+    """Return the place of the column `name`, or of one with a `usual` name, or None.
+
+    The book's own name goes before other usual ones. Raises a ValueError that begins
+    with `where` if there are several such columns, or none called `name`.
+    """
+    if name is not None:
+        fitting = [i for i, column in enumerate(columns) if column == name]
+        if not fitting:
+            raise ValueError(
+                f"{where}: there is no column {shown(name)}; the columns are "
+                f"{shown_names(columns)}"
+            )
+    else:
+        fitting = [i for i, x in enumerate(columns) if x == COLUMN_OF.get(role)]
+        fitting = fitting or [
+            i
+            for i, column in enumerate(columns)
+            if re.sub(r"[\W_]", "", str(column).lower()) in usual.split()
+        ]
+    if len(fitting) > 1:
+        found = shown_names(columns[i] for i in fitting)
+        raise ValueError(
+            f"{where}: several columns may be the {role}: {found}; {_way_out(role)}"
+        )
+    return fitting[0] if fitting else None
+
+
+def _way_out(role: str) -> str:
+    return f"name it with {role}=NAME (of the scripts: --columns {role}=NAME)"
+
+
 def find_columns(
     columns: Sequence[Hashable], names: Mapping[str, Optional[Hashable]], where: str
 ) -> Dict[str, int]:
@@ -27,33 +65,17 @@ def find_columns(
     """
     places: Dict[str, int] = {}
     for role, name in names.items():
-        usual = USUAL[role].split()
-        if name is not None:
-            fitting = [i for i, column in enumerate(columns) if column == name]
-        else:
-            fitting = [i for i, x in enumerate(columns) if x == COLUMN_OF[role]]
-            fitting = fitting or [
-                i
-                for i, column in enumerate(columns)
-                if re.sub(r"[\W_]", "", str(column).lower()) in usual
-            ]
-        way_out = f"name it with {role}=NAME (of the scripts: --columns {role}=NAME)"
-        there = f"the columns are {frames.shown_names(columns)}"
-        if len(fitting) > 1:
-            found = frames.shown_names(columns[i] for i in fitting)
+        place = named(columns, name, role, USUAL[role], where)
+        if place is None:
+            if role in ("user", "item"):
+                raise ValueError(
+                    f"{where}: no column has a usual name of the {role}; the columns "
+                    f"are {shown_names(columns)}; {_way_out(role)}"
+                )
+            continue
+        if place in places.values():
             raise ValueError(
-                f"{where}: several columns may be the {role}: {found}; {way_out}"
+                f"{where}: the column {columns[place]} cannot be the {role}, too"
             )
-        if name is not None and not fitting:
-            raise ValueError(f"{where}: there is no column {shown(name)}; {there}")
-        if fitting and fitting[0] in places.values():
-            raise ValueError(
-                f"{where}: the column {columns[fitting[0]]} cannot be the {role}, too"
-            )
-        if fitting:
-            places[role] = fitting[0]
-        elif role in ("user", "item"):
-            raise ValueError(
-                f"{where}: no column has a usual name of the {role}; {there}; {way_out}"
-            )
+        places[role] = place
     return places

@@ -26,7 +26,14 @@ from typing import (
 import numpy as np
 import pandas as pd
 
-from d2l_recsys.data.ctr_layouts import Layout, check, fault_of, is_checked, time_of
+from d2l_recsys.data.ctr_layouts import (
+    Layout,
+    check,
+    fault_of,
+    is_checked,
+    split,
+    time_of,
+)
 
 _BLOCK_BYTES = 2**24  # read at a time: about 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -95,7 +102,6 @@ def read_table(
 
 def _blocks(path: Path, layout: Layout) -> Iterator[Tuple[bytes, int]]:
     """Yield about `_BLOCK_BYTES` of whole lines, and the number of the first line."""
-    names = layout.separator.join(layout.columns).encode()
     number = 1
     with open(path, "rb") as file:
         while True:
@@ -107,11 +113,19 @@ def _blocks(path: Path, layout: Layout) -> Iterator[Tuple[bytes, int]]:
                 text = text[len(codecs.BOM_UTF8) :]
             if b"\r" in text:
                 text = text.replace(b"\r\n", b"\n")
-            if number == 1 and text.split(b"\n", 1)[0] == names:
-                text, number = text[len(names) + 1 :], 2
+            if number == 1 and _is_header(text.split(b"\n", 1)[0], layout):
+                text, number = text.partition(b"\n")[2], 2
             if text:
                 yield text, number
             number += text.count(b"\n")
+
+
+def _is_header(line: bytes, layout: Layout) -> bool:
+    try:
+        names = split(line.decode(), layout)
+    except ValueError:
+        return False
+    return [name.strip(" ") for name in names] == list(layout.columns)
 
 
 class _Encoder:
@@ -184,7 +198,10 @@ def _recode(column: _Column, new: Sequence[Any]) -> np.ndarray:
 
 def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
     """Return {name: column} of the lines at C speed, or None if a line is invalid."""
-    if not _counts_are_right(text, layout) or b"\0" in text or b"\r" in text:
+    try:
+        if b"\0" in text or b"\r" in text or not _counts_are_right(text, layout):
+            return None
+    except (csv.Error, UnicodeDecodeError):
         return None
     # pandas silently drops a byte order mark at the start of a block.
     if text.startswith(codecs.BOM_UTF8) or b"\n" + codecs.BOM_UTF8 in text:
@@ -198,7 +215,7 @@ def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
             usecols=kept,
             dtype="category",  # stores each distinct value once, as text
             na_filter=False,
-            quoting=csv.QUOTE_NONE,
+            quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
             lineterminator="\n",
             skip_blank_lines=False,
         )
@@ -216,6 +233,11 @@ def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
 
 def _counts_are_right(text: bytes, layout: Layout) -> bool:
     """Tell whether every line has the layout's number of separators."""
+    if layout.quoted and b'"' in text:
+        lines = text.decode().rstrip("\n").split("\n")
+        reader = csv.reader(lines, delimiter=layout.separator, strict=True)
+        sizes = [len(fields) for fields in reader]  # an open quote takes several lines
+        return len(sizes) == len(lines) and {*sizes} == {len(layout.columns)}
     characters = np.frombuffer(text, dtype="uint8")
     ends = np.flatnonzero(characters == ord("\n"))
     if text[-1:] != b"\n":

@@ -1,10 +1,11 @@
 """The columns of a CTR file, and the checks of its lines. Section: ``ctr``."""
 
 import codecs
+import csv
 import math
 import re
 from datetime import datetime
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from d2l_recsys.data.lines import NUMBER, shown
 from d2l_recsys.data.sizes import check_size
@@ -19,6 +20,7 @@ class Layout(NamedTuple):
     dropped: Tuple[str, ...] = ()  # columns that are ignored
     numeric: Tuple[str, ...] = ()  # columns of numbers; empty text is a missing number
     hour: Optional[str] = None  # a time YYMMDDHH, split into weekday and hour of day
+    quoted: bool = False  # whether fields may be in quotes, as in CSV files
 
     @property
     def fields(self) -> Tuple[str, ...]:
@@ -46,7 +48,7 @@ class Layout(NamedTuple):
         return self._replace(dropped=dropped, label=None)
 
 
-def tabbed(num_feat: int, numeric: Sequence[int] = ()) -> Layout:
+def tabbed(num_feat: int, numeric: Sequence[Any] = ()) -> Layout:
     """Return the book's layout: a label and `num_feat` fields, separated by tabs.
 
     `numeric` lists the fields that hold numbers, counted from 1.
@@ -89,9 +91,11 @@ LAYOUTS = {
 def fault_of(line: bytes, layout: Layout) -> Optional[str]:
     """Return what is wrong with `line`, or None if it is valid."""
     try:
-        fields = line.rstrip(b"\n").decode().split(layout.separator)
+        fields = split(line.rstrip(b"\n").decode(), layout)
     except UnicodeDecodeError as error:
         return f"not UTF-8 ({error.reason} at byte {error.start})"
+    except ValueError as error:
+        return str(error)
     if len(fields) != len(layout.columns):
         cut = "" if line.endswith(b"\n") else "; the file may be truncated here"
         mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
@@ -113,6 +117,16 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
     except ValueError as error:
         return str(error)
     return None
+
+
+def split(line: str, layout: Layout) -> List[str]:
+    """Return the fields of a line; raise ValueError if a quote is not closed."""
+    if not (layout.quoted and '"' in line):
+        return line.split(layout.separator)
+    try:
+        return next(csv.reader([line], delimiter=layout.separator, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{error} in {shown(line)}") from None
 
 
 def is_checked(name: str, layout: Layout) -> bool:

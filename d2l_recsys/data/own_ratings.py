@@ -29,6 +29,7 @@ from d2l_recsys.data.csv_files import CSVFile
 from d2l_recsys.data.lines import NUMBER, shown
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_WHOLE_LINES = re.compile(rf"({_WHOLE.pattern})(\n({_WHOLE.pattern}))*")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?")
 _PathLike = Union[str, "os.PathLike[str]"]
 Scale = Tuple[float, float]
@@ -201,6 +202,8 @@ def _number(value: Any) -> Optional[float]:
 def _times(found: _Source) -> numpy.ndarray:
     """Return the distinct times as numbers; dates become seconds since 1970."""
     values = found.columns["time"].values
+    if found.file is not None and _WHOLE_LINES.fullmatch("\n".join(values)):
+        return numpy.array(values).astype("int64")  # at C speed: most times are unique
     if any(_number(value) is not None for value in values):
         return _exact(found.converted("time", _as_time))
     return _exact(found.converted("time", _seconds))

@@ -14,6 +14,7 @@ from d2l_recsys.runtime.backend import autograd, gluon, np, npx
 USER_TABLES = ("P", "U", "user_bias")  # the book's names of what a user has
 # Measured on MovieLens 100K, against the vectors of the trained users.
 _STEPS, _RATE_OF_BPR, _RATE_OF_RATINGS = 50, 0.05, 0.02
+_RATE_OF_DECODER = 0.25  # divided by the number of hidden units, which add up
 _NEGATIVES = 256  # drawn for each step
 
 
@@ -92,7 +93,7 @@ def decoded_for_new_user(
     _fit(
         list(layer.collect_params().values()),
         lambda: np.square(outputs(inputs) - labels).mean(),
-        _RATE_OF_RATINGS,
+        _RATE_OF_DECODER / hidden.shape[1],
     )
     return outputs(np.array(hidden, ctx=weight.ctx)).asnumpy()
 

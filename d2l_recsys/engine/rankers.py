@@ -1,6 +1,17 @@
 """Loaded models as models that score all items for a user, known or new."""
 
-from typing import Any, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from numbers import Integral, Real
+from typing import (
+    Any,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy
 
@@ -32,8 +43,7 @@ def ranker_of(net: gluon.Block) -> Ranker:
     if data.rows == "user":
         return Ranker(ByUser(net, data.seen, numpy.asarray(data.ratings)), data.seen)
     if data.rows == "item":
-        table = _reconstructed(net, data)
-        return Ranker(FromTable(net, data.seen, table), data.seen)
+        return Ranker(FromTable(net, data.seen, _by_item(net, data).T), data.seen)
     return Ranker(net, data.seen, _latest(net, data.seen))
 
 
@@ -122,26 +132,14 @@ def _rows(
 
 def _by_item(net: gluon.Block, data: Histories) -> numpy.ndarray:
     """Return the outputs of `net` for the ratings of each item, one row per item."""
-    users, items, ratings = (
-        data.seen.users,
-        data.seen.items,
-        numpy.asarray(data.ratings),
-    )
+    users, items, num_items = data.seen.users, data.seen.items, data.seen.num_items
     order = numpy.argsort(items, kind="stable")
-    sizes = data.seen.num_items, data.seen.num_users
-    raters = Interactions(items[order], users[order], *sizes)
+    ratings = numpy.asarray(data.ratings)[order]
+    raters = Interactions(items[order], users[order], num_items, data.seen.num_users)
+    chunks = numpy.split(numpy.arange(num_items), range(_ROWS, num_items, _ROWS))
     devices = devices_of(net)
-    numbers = numpy.arange(data.seen.num_items)
-    return numpy.concatenate(
-        [
-            forward(net, [_rows(raters, ratings[order], chunk)], devices)
-            for chunk in numpy.split(numbers, range(_ROWS, len(numbers), _ROWS))
-        ]
-    )
-
-
-def _reconstructed(net: gluon.Block, data: Histories) -> numpy.ndarray:
-    return _by_item(net, data).T
+    rows = (_rows(raters, ratings, chunk) for chunk in chunks)
+    return numpy.concatenate([forward(net, [part], devices) for part in rows])
 
 
 def _hidden(net: gluon.Block, data: Histories) -> numpy.ndarray:
@@ -154,36 +152,37 @@ def _hidden(net: gluon.Block, data: Histories) -> numpy.ndarray:
 
 
 def _checked(
-    history: History, data: Histories
+    history: Any, data: Histories
 ) -> Tuple[numpy.ndarray, Optional[numpy.ndarray]]:
     """Return the items (n,) of a history, and ratings (n,) if the net needs them."""
-    items = list(history)
+    items: List[Any] = list(history)
     if not items:
         raise ValueError("the history is empty: it needs at least one item")
     counts = numpy.bincount(data.seen.items, minlength=data.seen.num_items)
     for item in items:
-        if item not in range(len(counts)):
+        if not isinstance(item, Integral) or item not in range(len(counts)):
             raise ValueError(
                 f"history: item {item} is not in 0..{len(counts) - 1}, the items of "
                 "the training data"
             )
-        if not counts[item]:
+        name = data.item_ids[int(item)]
+        if not counts[int(item)]:
             raise ValueError(
-                f"history: nobody has item {data.item_ids[item]} in the training data, "
+                f"history: nobody has item {name} in the training data, "
                 "so the model knows nothing about it: leave it out"
             )
         if items.count(item) > 1:
-            raise ValueError(f"history: item {data.item_ids[item]} is there twice")
-    given = history if isinstance(history, Mapping) else {}
+            raise ValueError(f"history: item {name} is there twice")
+    given: Dict[Any, Any] = dict(history) if isinstance(history, Mapping) else {}
     if data.ratings is None:
         if given:
             raise ValueError(
                 "history: this model was trained without ratings: pass items alone"
             )
         return numpy.array(items), None
-    lowest, highest = float(data.ratings.min()), float(data.ratings.max())
+    lowest, highest = data.ratings.min().item(), data.ratings.max().item()
     for item, rating in given.items():
-        if not lowest <= rating <= highest:
+        if not isinstance(rating, Real) or not lowest <= rating <= highest:
             raise ValueError(
                 f"history: rating {rating} of item {data.item_ids[item]} is not in "
                 f"{lowest:g}..{highest:g}, the ratings of the training data"

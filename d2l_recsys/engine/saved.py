@@ -21,7 +21,7 @@ from d2l_recsys.data.ctr_layouts import Layout
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.replacing import replacing
 from d2l_recsys.engine.errors import ModelError
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.backend import gluon, mx, npx
 
 MODELS = ("AutoRec", "Caser", "DeepFM", "FM", "MF", "NeuMF")
 _FORMAT = 1  # raised when an older version could not read the files
@@ -163,7 +163,12 @@ _IN_ARRAYS = ("seen", "ratings")
 def _parameters(net: gluon.Block) -> bytes:
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "model.params"
-        net.save_parameters(str(path))
+        try:
+            net.save_parameters(str(path))
+            npx.load(str(path))  # MXNet does not notice if the disk is full at the end
+        except mx.MXNetError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise OSError(f"{path} cannot be written ({reason})") from error
         return path.read_bytes()
 
 

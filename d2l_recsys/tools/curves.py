@@ -1,21 +1,28 @@
-"""Draw curves and figures: live in a notebook, to files in a script.
-
-Figures are created without pyplot. So scripts need no display and no backend, and they
-do not change matplotlib's global state.
-"""
+"""Draw curves of a training: live in a notebook, to files in a script."""
 
 import sys
-from io import BytesIO
-from typing import Any, Dict, Optional, Tuple
+import time
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from tqdm import tqdm
 
 from d2l_recsys.engine.checkpoint import History
-from d2l_recsys.runtime import compat
+from d2l_recsys.tools.figures import (
+    StyledFigure,
+    contain,
+    legend_below,
+    marker_for_one_point,
+    new_figure,
+    new_panels,
+    styled,
+)
+
+__all__ = ["Curves", "in_notebook", "new_figure"]
+# How the lines of the book's values are dashed.
+_DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 
 
 def in_notebook() -> bool:
@@ -27,104 +34,129 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-class NotebookFigure(Figure):
-    """A figure that notebooks show as a picture, although pyplot does not know it."""
-
-    def _repr_png_(self) -> bytes:
-        picture = BytesIO()
-        self.savefig(picture, format="png", dpi=100)
-        return picture.getvalue()
-
-
 class Curves:
     """Show the progress of a training: pass an instance as ``on_epoch``.
 
-    `labels` maps keys of the history to labels of the legend. In a notebook, the book's
-    Animator draws after each epoch. In a terminal, a progress bar moves on stderr. In a
-    log file, nothing is shown.
+    `labels` maps keys of the history to labels of the legend. Losses have a panel of
+    their own. `ylim` are the limits of the other panel, unless the data exceeds them.
+    `book` maps keys of the history to {label: value}, the values that the book prints;
+    they are drawn as dashed lines.
+
+    In a notebook, a figure shows the curves after each epoch. In a terminal, a progress
+    bar moves on stderr. In a log file, an epoch gets a line if the last one is at least
+    `log_seconds` old.
     """
 
+    log_seconds = 10.0
+
     def __init__(
-        self, num_epochs: int, labels: Dict[str, str], ylim: Tuple[float, float]
+        self,
+        num_epochs: int,
+        labels: Dict[str, str],
+        ylim: Tuple[float, float],
+        book: Optional[Mapping[str, Mapping[str, float]]] = None,
     ) -> None:
         self.num_epochs, self.labels, self.ylim = num_epochs, labels, ylim
+        self.book = book or {}
         self.history: History = []
-        self.animator: Any = None
+        self.live = in_notebook()
+        self.output: Any = None  # of the notebook
         self.bar: Any = None
-        if in_notebook():
-            self.animator = self._animator()
-        elif sys.stderr.isatty():
+        self.last_line = time.monotonic()
+        if not self.live and sys.stderr.isatty():
             self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
-
-    def _animator(self) -> Any:
-        """Return the book's Animator; None, and a line, where d2l is not installed."""
-        try:
-            from d2l import mxnet as d2l
-        except ModuleNotFoundError:
-            print(f"No live curves: {compat.HOW_TO_ADD_D2L}")
-            return None
-        return d2l.Animator(
-            xlabel="epoch",
-            xlim=[1, max(self.num_epochs, 2)],
-            ylim=list(self.ylim),
-            legend=list(self.labels.values()),
-        )
 
     def __call__(self, history: History) -> None:
         """Show the latest epoch of `history`."""
         self.history = list(history)
         last = history[-1]
-        values = [last[key] for key in self.labels]
-        if self.animator is not None:
-            self.animator.add(last["epoch"], values)
+        known = [key for key in self.labels if key in last]
+        text = ", ".join(f"{self.labels[key]} {last[key]:.3f}" for key in known)
+        if self.live:
+            self._show(self._drawn(""))
+        elif self.bar is None:
+            self._log(f"epoch {last['epoch']}/{self.num_epochs}: {text}")
         if self.bar is not None:
-            pairs = zip(self.labels.values(), values)
-            self.bar.set_postfix_str(", ".join(f"{k} {v:.3f}" for k, v in pairs))
+            self.bar.set_postfix_str(text)
             self.bar.update(len(history) - self.bar.n)
             if last["epoch"] == self.num_epochs:
                 self.bar.close()
 
+    def _log(self, line: str) -> None:
+        """Print a line, unless it is too early or the results follow anyway."""
+        now, ended = time.monotonic(), len(self.history) == self.num_epochs
+        if now - self.last_line >= self.log_seconds and not ended:
+            self.last_line = now
+            print(line, flush=True)
+
     def figure(self, title: str, ylabel: Optional[str] = None) -> Figure:
-        """Draw the curves of the whole training into a new figure."""
-        figure, axes = new_figure(title, "epoch", ylabel)
-        epochs = [epoch["epoch"] for epoch in self.history]
-        for (key, label), style in zip(self.labels.items(), ("-", "--", "-.", ":")):
-            axes.plot(epochs, [e[key] for e in self.history], style, label=label)
+        """Draw the curves of the whole training into a new figure.
+
+        In a notebook, it replaces the figure of the last epoch.
+        """
+        figure = self._drawn(title, ylabel)
+        if self.live and self.output is not None:
+            self._show(figure)
+            figure.shown = True
+        return figure
+
+    def _show(self, figure: StyledFigure) -> None:
+        """Display `figure` in a notebook, in the place of the last one."""
+        from IPython.display import display
+
+        data, metadata = figure.output()
+        if self.output is None:
+            self.output = display(data, metadata=metadata, raw=True, display_id=True)
+        else:
+            self.output.update(data, metadata=metadata, raw=True)
+
+    @styled
+    def _drawn(self, title: str, ylabel: Optional[str] = None) -> StyledFigure:
+        losses = [key for key in self.labels if key.endswith("loss")]
+        others = [key for key in self.labels if key not in losses]
+        panels = [keys for keys in (losses, others) if keys]
+        heights, size = ([2, 3], (5, 4.6)) if len(panels) > 1 else (None, None)
+        figure, axes = new_panels(len(panels), 1, heights, size, sharex=True)
+        for panel, keys in zip(axes, panels):
+            self._draw(panel, keys)
+            if keys is losses:
+                _scale_of_losses(panel)
+            else:
+                contain(panel, *self.ylim)
+        axes[0].set_title(title)
+        axes[-1].set_xlabel("epoch")
+        axes[-1].set_ylabel(ylabel or "")
+        legend_below(figure)
+        return figure
+
+    def _draw(self, axes: Axes, keys: List[str]) -> None:
+        """Draw the curves of `keys`, and the book's values of them."""
+        colours = {key: f"C{i}" for i, key in enumerate(self.labels)}
+        for key in keys:
+            label, colour = self.labels[key], colours[key]
+            points = [(e["epoch"], e[key]) for e in self.history if key in e]
+            axes.plot(*zip(*points), color=colour, label=label)
+            draw_book(axes, self.book.get(key, {}), colour)
         marker_for_one_point(axes)
         axes.set_xlim(1, max(self.num_epochs, 2))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(*self.ylim)
-        axes.legend()
-        return figure
 
 
-def marker_for_one_point(axes: Axes) -> None:
-    """Put markers on lines that have a single point and would be invisible."""
-    for line in axes.get_lines():
-        if len(line.get_xdata()) == 1:
-            line.set_marker("o")
+def draw_book(axes: Axes, values: Mapping[str, float], colour: str) -> None:
+    """Draw the values that the book prints, {label: value}, as dashed lines."""
+    for (label, value), dashes in zip(values.items(), _DASHES):
+        axes.axhline(
+            value, color=colour, linestyle=dashes, linewidth=1.4, label=label, zorder=1
+        )
 
 
-def new_figure(
-    title: str, xlabel: str, ylabel: Optional[str] = None
-) -> Tuple[Figure, Axes]:
-    """Return a new figure and its axes, with a grid, a title and labels."""
-    figure = NotebookFigure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title)
-    axes.set_xlabel(xlabel)
-    if ylabel:
-        axes.set_ylabel(ylabel)
-    axes.grid(True, alpha=0.4)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def histogram(values: pd.Series, title: str, xlabel: str) -> Figure:
-    """Draw a bar for each distinct value, as high as its count."""
-    counts = values.value_counts().sort_index()
-    figure, axes = new_figure(title, xlabel, "Count")
-    step = min([1, *counts.index.to_series().diff().dropna()])  # 0.5 with half stars
-    bars = axes.bar(counts.index, counts, width=0.9 * step, edgecolor="black")
-    axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
-    return figure
+def _scale_of_losses(axes: Axes) -> None:
+    """Make the scale logarithmic: the first epoch's loss is many times the last's."""
+    axes.set_ylabel("loss (log scale)")
+    if axes.dataLim.y0 > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+        axes.yaxis.set_minor_locator(LogLocator(subs=()))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    else:
+        axes.set_ylabel("loss")

@@ -233,17 +233,22 @@ def _look_at_data(asked: Optional[str]) -> Iterator[Finding]:
             continue
         if folder:
             yield OK, f"data {name}: in {folder}"
-        elif name in DATA or name == asked:
-            yield otherwise, f"data {name}: {_origin(catalog.DATASETS[name])}"
+            continue
+        source = catalog.DATASETS[name]
+        if name in DATA or name == asked:
+            yield (
+                otherwise,
+                f"data {name}: not here: {catalog.looked_for(name)}; {_origin(source)}",
+            )
 
 
 def _origin(source):
     if hasattr(source, "url"):
         return (
-            f"not here: scripts download it from {source.url} when they first need it, "
-            "or set D2L_RECSYS_DATA to a folder that holds it"
+            f"scripts download it from {source.url} when they first need it, or set "
+            "D2L_RECSYS_DATA to a folder that holds it"
         )
     return (
-        f"not here: get it from {source.origin} and set D2L_RECSYS_DATA to the folder "
+        f"get it from {source.origin} and set D2L_RECSYS_DATA to the folder "
         "that holds it"
     )

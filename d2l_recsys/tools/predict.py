@@ -11,7 +11,7 @@ import numpy
 
 import d2l_recsys
 from d2l_recsys.data.ctr_files import read_table
-from d2l_recsys.data.ctr_layouts import Layout
+from d2l_recsys.data.ctr_layouts import Layout, split
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.saved import Vocabulary, load, trained_on
@@ -59,7 +59,7 @@ def _predicted(net: gluon.Block, data: Vocabulary, path: Path) -> numpy.ndarray:
     scores, _ = predict(net, BatchLoader(rows, _BATCH))
     if data.output == "rating":
         return scores
-    return 1 / (1 + numpy.exp(-scores.astype("float64")))
+    return numpy.exp(-numpy.logaddexp(0, -scores.astype("float64")))
 
 
 def _num_columns(path: Path, layout: Layout) -> int:
@@ -69,7 +69,8 @@ def _num_columns(path: Path, layout: Layout) -> int:
     of others.
     """
     with open(path, "rb") as file:
-        number = file.readline().count(layout.separator.encode()) + 1
+        line = file.readline().rstrip(b"\r\n").decode(errors="replace")
+    number = len(split(line, layout))
     most = len(layout.columns)
     if number not in (most, most - 1):
         mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)

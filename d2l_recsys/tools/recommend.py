@@ -132,9 +132,11 @@ def _history(text: str, data: Histories) -> Any:
                 ratings[items[-1]] = float(rating)
             except ValueError:
                 raise ModelError(f"--history: {word!r} is not ITEM:RATING") from None
+    if len({*items}) < len(items):
+        raise ModelError(f"--history: an item is there twice in {text!r}")
     if ratings and len(ratings) < len(items):
         raise ModelError("--history: give a rating for each item, or for none")
-    return ratings if ratings and len({*items}) == len(items) else items
+    return ratings or items
 
 
 def _number(text: str, ids: Sequence[Any], what: str) -> int:

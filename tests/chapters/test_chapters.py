@@ -11,6 +11,7 @@ import jupytext
 import pytest
 
 from chapters.runner.data import times_the_books
+from d2l_recsys import load, recommend
 from d2l_recsys.data.movies import read_movies
 from d2l_recsys.movielens import read_data_ml100k
 
@@ -25,6 +26,16 @@ SLUGS = [
     "ctr",
     "fm",
     "deepfm",
+]
+# A second picture of a section, SLUG-NAME.
+PICTURES = [
+    "movielens-sparsity",
+    "mf-map",
+    "ranking-gradients",
+    "neumf-ranks",
+    "seqrec-window",
+    "fm-calibration",
+    "deepfm-overfitting",
 ]
 
 
@@ -55,7 +66,9 @@ def test_all_sections_run_in_smoke_mode(smoke):
     for slug in SLUGS:
         assert re.search(rf"^{slug} ", summary, re.MULTILINE)
         assert (out / f"{slug}.json").is_file()
-        assert (out / f"{slug}.png").read_bytes().startswith(b"\x89PNG")
+    for name in (*SLUGS, *PICTURES):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{name}.svg").read_bytes().endswith(b"</svg>\n")
 
 
 def test_results_are_the_printed_figures(smoke):
@@ -79,6 +92,17 @@ def test_the_last_movies_of_a_user_are_told(smoke, smoke_data):
     assert told.split("\n")[:-1] == [f"    {titles[item]}" for item in seen[-5:]]
 
 
+def test_every_training_saves_its_model(smoke):
+    result, out = smoke
+    for slug in ("mf", "autorec", "neumf", "seqrec", "fm", "deepfm"):
+        net, section = load(out / slug), result.stdout.split(f"=== {slug} ===")[1]
+        told = section.split("===")[0].partition("recommendations (score, title):\n")[2]
+        if told:
+            titles, best = net.trained_on.titles, recommend(net, 0, 10)
+            lines = [f"    {score:7.3f}  {titles[item]}" for item, score in best]
+            assert told.splitlines()[:10] == lines
+
+
 def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
     result = chapter("chapters.movielens", "--data", "synthetic", "--out", tmp_path)
     assert "***  THE FIGURES BELOW ARE NOT THE BOOK'S." in result.stdout
@@ -88,10 +112,12 @@ def test_made_up_data_says_so_in_a_line_nobody_can_miss(tmp_path):
 def test_without_network_or_data_the_made_up_set_is_used(tmp_path):
     """A proxy that refuses connections stands for a missing network."""
     closed = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")
-    closed.update(D2L_RECSYS_DATA="", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    closed.update(D2L_RECSYS_DATA=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
     result = chapter("chapters.movielens", "--out", tmp_path, **closed)
     assert result.returncode == 0
     assert "SYNTHETIC DATA" in result.stdout
+    looked = "***  Looked for: no ml-100k/u.data, u.data or ml-100k.zip is in"
+    assert f"{looked} {tmp_path} or {tmp_path / 'cache'}" in result.stdout
     result = chapter(
         "chapters.movielens", "--out", tmp_path, "--data", "ml-100k", **closed
     )
@@ -149,6 +175,16 @@ def test_two_devices(tmp_path):
     assert figures(two)[0] == figures(one)[0]
 
 
+def test_equal_runs_draw_equal_files(tmp_path):
+    runs = tmp_path / "one", tmp_path / "two"
+    for out in runs:
+        assert chapter("chapters.mf", "--smoke", "--out", str(out)).returncode == 0
+    for name in ("mf.png", "mf.svg", "mf-map.png", "mf-map.svg"):
+        one, two = ((out / name).read_bytes() for out in runs)
+        assert one == two
+    assert "test RMSE" in (runs[0] / "mf.svg").read_text()  # not glyphs
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
@@ -166,7 +202,7 @@ def test_two_devices(tmp_path):
             "gpu:7",
             "argument --devices: gpu(7) does not exist, MXNet finds",
         ),
-        ("--data", "netflix", "argument --data: invalid choice: 'netflix'"),
+        ("--data", "netflix", "argument --data: 'netflix' is neither auto, ml-100k, "),
         ("--data-dir", "nowhere", "argument --data-dir: 'nowhere' is not a folder"),
         ("--out", "setup.py", "argument --out: setup.py: File exists"),
         ("--split", "half", "argument --split: invalid choice: 'half'"),

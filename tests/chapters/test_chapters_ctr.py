@@ -25,7 +25,7 @@ def own_file(tmp_path):
 
 def test_a_file_of_ones_own_is_cut_in_two(own_file):
     parts = load_ctr(own_file, "custom", seed=3, valid_share=0.1)
-    assert [len(part) for part in parts] == [450, 100, 50]
+    assert [len(part) for part in parts[:3]] == [450, 100, 50]
     assert parts.train.features.shape[1] == 5
     assert parts.test.feat_mapper is parts.valid.feat_mapper is parts.train.feat_mapper
     again, other = (
@@ -59,7 +59,7 @@ def test_the_learning_rate_can_be_set(slug, own_file, tmp_path):
         options = ["--data", own_file, "--epochs", "9", "--out", tmp_path, "--lr", lr]
         assert chapter(f"chapters.{slug}", *map(str, options)).returncode == 0
         record = json.loads((tmp_path / f"{slug}.json").read_text())
-        assert record["settings"]["lr"] == str(float(lr))
+        assert record["settings"]["lr"] == float(lr)
         losses.append([epoch["test_log_loss"] for epoch in record["history"]])
     assert losses[0] == pytest.approx([losses[0][0]] * 9, abs=1e-6)  # nothing learned
     assert losses[1][-1] < losses[1][0] - 0.01
@@ -138,8 +138,8 @@ def test_in_the_runner_a_section_that_does_not_know_the_data_uses_auto(tmp_path)
     ("content", "message"),
     [
         (
-            "1,a,b\n0,c,d\n",
-            r"own\.csv, line 1: there are no tabs; separate the",
+            "1 a b\n0 c d\n",
+            r"own\.csv, line 1: there are no tabs and no commas; separate the",
         ),
         ("1\ta\tb\n", "one row is not enough: training and test need at least one"),
     ],

@@ -3,9 +3,15 @@
 import json
 import random
 import re
+from argparse import ArgumentTypeError, Namespace
 
 import pytest
 from test_chapters import chapter
+
+from chapters.runner.ctr_data import load_ctr
+from chapters.runner.data import MOVIELENS, find_data, forget_warnings
+from chapters.runner.own_data import column, scale
+from d2l_recsys import load, recommend
 
 USERS = [f"reader {n}" for n in range(12)]
 
@@ -36,10 +42,8 @@ def run(tmp_path):
 @pytest.mark.parametrize(
     ("slug", "options", "line"),
     [
-        ("movielens", [], "seq-aware: {train} training ratings, 12 test ratings"),
         ("mf", ["--validation"], "predicted rating of user reader 9 for item 120: "),
         ("autorec", [], "matrix factorization on the same split:"),
-        ("neumf", ["--scale", "1-10"], "last items of user reader 0:\n    item 1"),
         ("seqrec", ["-L", "2"], "sample 0: user reader 0, items ["),
     ],
 )
@@ -51,24 +55,46 @@ def test_ratings(run, tmp_path, slug, options, line):
         f"\n{count} ratings on a scale from 1 to 10, 12 users, 20 items\n"
         in result.stdout
     )
-    assert line.format(train=count - 12) in result.stdout
+    assert line in result.stdout
     record = json.loads((tmp_path / f"{slug}.json").read_text())
     assert record["data"] == "custom"
+
+
+@pytest.mark.parametrize(
+    ("slug", "fields"), [("mf", "012"), ("autorec", "012"), ("neumf", "013")]
+)
+def test_models_know_the_ids_of_the_file(run, tmp_path, slug, fields):
+    header = ",".join(["userId", "isbn", "stars", "when"][int(k)] for k in fields)
+    options = ["--split", "random"] if slug == "mf" else []
+    result = run(slug, *options, header=header, fields=fields)
+    assert (result.returncode, result.stderr) == (0, "")
+    net = load(tmp_path / slug)
+    data = net.trained_on
+    assert sorted(data.user_ids) == sorted(USERS)
+    user = data.user_ids.index("reader 3")
+    mine = {str(row[1]) for row in rows() if row[0] == "reader 3"}
+    seen = {str(data.item_ids[item]) for item in data.seen.of_user(user)}
+    best = {str(data.item_ids[item]) for item, _ in recommend(net, user, 20)}
+    assert seen < mine
+    assert seen | best == {*map(str, data.item_ids)}
+    assert not seen & best
+    assert (data.ratings is None) == (slug == "neumf")
 
 
 def test_columns_of_any_name_and_low_ratings(run):
     names = ["user=a", "item=b", "rating=c", "time=d"]
     result = run(
-        "neumf", "--columns", *names, "--min-rating", "5", header="d,c,b,a",
-        fields="3210",
+        "neumf", "--columns", *names, "--min-rating", "5", "--scale=0-10",
+        header="d,c,b,a", fields="3210",
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (0, "")
     high = [row for row in rows() if row[2] >= 5]
     users, items = ({row[k] for row in high} for k in (0, 1))
     assert (
-        f"\n{len(high)} ratings on a scale from 1 to 10, at least 5, {len(users)} "
+        f"\n{len(high)} ratings on a scale from 0 to 10, at least 5, {len(users)} "
         f"users, {len(items)} items\n" in result.stdout
     )
+    assert f"\nlast items of user {min(users)}:\n    item 1" in result.stdout
 
 
 def test_implicit_feedback(run):
@@ -83,11 +109,6 @@ def test_implicit_feedback(run):
         ("mf", [], ("user,item,date", "013"), "own.csv: no column has a usual name of "
          "the rating, which mf needs: name it with --columns rating=NAME, or use neum"),
         ("neumf", [], ("user,item,stars", "012"), "usual name of the time, which neum"),
-        ("mf", ["--columns", "user=who"], ("user,item,stars", "012"), "own.csv, line "
-         "1: there is no column 'who'; the columns are user, item, stars"),
-        ("mf", ["--columns", "who=user"], ("a,b", "01"), "'who=user' is not ROLE=NAME"),
-        ("mf", ["--scale", "10-1"], ("a,b", "01"), "'10-1' is not LOW-HIGH, the lowes"),
-        ("mf", ["--scale", "1-9"], ("user,item,stars", "012"), "outside 1-9"),
         ("mf", ["--scale", "1-9", "--data", "ml-100k"], ("a,b", "01"), "argument --sc"
          "ale: needs --data FILE"),
     ],
@@ -99,6 +120,19 @@ def test_errors(run, slug, options, kind, error):
     assert "Traceback" not in result.stderr
 
 
+def test_values_of_options():
+    assert column(("user", "item"), "user=a=b") == ("user", "a=b")
+    for text in ("who=a", "user=", "user"):
+        with pytest.raises(
+            ArgumentTypeError, match="is not ROLE=NAME, with a role out"
+        ):
+            column(("user",), text)
+    assert [scale(x) for x in ("1-10", "-1.5--1")] == [(1, 10), (-1.5, -1)]
+    for text in ("10-1", "1", "1-1", "a-b", "1-.", "-", "1-2-3"):
+        with pytest.raises(ArgumentTypeError):
+            scale(text)
+
+
 def test_without_times_mf_has_a_random_split(run, tmp_path):
     point = ["--checkpoint", tmp_path / "points"]
     kind = {"header": "user,item,stars", "fields": "012"}
@@ -106,8 +140,62 @@ def test_without_times_mf_has_a_random_split(run, tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     again = run("mf", "--split", "random", *point, "--resume", **kind)
     assert (again.returncode, again.stderr) == (0, "")
-    (tmp_path / "own.csv").write_text("user,item,stars\n1,1,1\n1,2,2\n")
     other = run("mf", "--split", "random", *point, "--resume", header="user,item,score",
                 fields="012")  # fmt: skip
     assert other.returncode == 2
-    assert "data" in other.stderr
+    assert "start a new training in another folder" in other.stderr
+
+
+class TestClicks:
+    @pytest.fixture
+    def clicks(self, tmp_path):
+        """Return a function that writes rows with a header to a file."""
+
+        def write(name, count, header="ad,bought,site"):
+            rng = random.Random(count)
+            rows = (
+                f'"ad, {rng.randrange(4)}",{rng.randrange(2)},s{rng.randrange(3)}\n'
+                for _ in range(count)
+            )
+            (tmp_path / name).write_text(f"{header}\n" + "".join(rows))
+            return tmp_path / name
+
+        return write
+
+    def test_scripts_take_files_with_a_header(self, clicks, tmp_path):
+        train, test = clicks("own.csv", 60), clicks("test.csv", 20)
+        result = chapter(
+            "chapters.fm", "--data", train, "--test", test, "--columns", "label=bought",
+            "--epochs", "1", "--out", tmp_path,
+        )  # fmt: skip
+        assert (result.returncode, result.stderr) == (0, "")
+        assert f"\n60 training rows, 20 test rows: {test}\n" in result.stdout
+
+    def test_a_random_sixth_is_the_test_part(self, clicks, capsys):
+        parts = load_ctr(clicks("own.csv", 60), "custom", label="bought")
+        assert [*map(len, parts[:2])] == [50, 10]
+        told = "50 training rows, 10 test rows: a random sixth\n"
+        assert capsys.readouterr().out == told
+        assert parts.train.fields == ("ad", "site")
+        assert "ad, 1" in parts.train.feat_mapper[1]
+
+    def test_files_without_a_header(self, tmp_path):
+        (tmp_path / "own.csv").write_text('1,"a,a",b\n0,c,d\n' * 6)
+        parts = load_ctr(tmp_path / "own.csv", "custom", min_count=1)
+        assert parts.train.fields == ("field 1", "field 2")
+
+    def test_other_columns_are_refused(self, clicks):
+        train, test = clicks("own.csv", 60), clicks("test.csv", 20, "site,bought,ad")
+        match = "the columns are site, bought, ad, but those of .*own.csv are ad, bou"
+        with pytest.raises(ValueError, match=match):
+            load_ctr(train, "custom", test_file=test, label="bought")
+
+
+def test_a_warning_is_printed_once_for_all_sections_of_a_run(capsys, smoke_data):
+    args = Namespace(smoke=False, data="auto", data_dir=smoke_data)
+    forget_warnings()
+    for runs in (1, 2):
+        for _ in range(2):
+            find_data(args, MOVIELENS)
+        assert capsys.readouterr().out.count("NOT THE BOOK'S") == 1, runs
+        forget_warnings()

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from test_chapters import ROOT, SLUGS, chapter
+from test_chapters import PICTURES, ROOT, SLUGS, chapter
 
 from chapters.__main__ import _print_summary
 from chapters.runner import results
+from d2l_recsys import load
 
 FULL = "/dev/full"  # every write to it fails as on a full disk
 
@@ -35,6 +36,14 @@ def with_limit(size, *arguments):
         cwd=ROOT,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
+
+
+@pytest.fixture(scope="module")
+def smoke_records(tmp_path_factory):
+    """Return [(section, record), ...] of all sections."""
+    out = tmp_path_factory.mktemp("out")
+    assert chapter("chapters", "--smoke", "--out", str(out)).returncode == 0
+    return [(slug, strictly(out / f"{slug}.json")) for slug in SLUGS]
 
 
 @pytest.fixture
@@ -63,9 +72,11 @@ def test_titles_that_cannot_be_read_are_a_warning(
     options = "--epochs", "1", "--data-dir", u_data, "--out", out
     result = chapter(f"chapters.{slug}", *map(str, options))
     assert result.returncode == 0
-    (warning,) = result.stderr.splitlines()
-    assert warning.startswith(f"python -m chapters.{slug}: warning: no recommendations")
-    assert line in warning
+    starts = "no titles were saved", "no recommendations"
+    for warning, start in zip(result.stderr.splitlines(), starts):
+        assert warning.startswith(f"python -m chapters.{slug}: warning: {start}: ")
+        assert line in warning
+    assert load(out / slug).trained_on.titles is None
     metrics = strictly(out / f"{slug}.json")["metrics"]
     assert metrics["test_hit_rate"] >= 0
     assert slug == "seqrec" or metrics["strict_test_hit_rate"] >= 0
@@ -125,12 +136,15 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert chapter(*map(str, options)).returncode == 0
     before = (tmp_path / "ranking.json").read_bytes()
     (tmp_path / "ranking.png").write_bytes(b"before")
-    # The picture does not fit: a warning.
+    (tmp_path / "ranking.svg").unlink()
+    # The pictures do not fit: warnings.
     result = with_limit(5000, *options)
     assert result.returncode == 0
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("python -m chapters.ranking: warning: no figure was saved: ")
-    assert line.endswith("ranking.png: File too large")
+    for line, name in zip(result.stderr.splitlines(), ("ranking", "ranking-gradients")):
+        said = "python -m chapters.ranking: warning: no figure was saved: "
+        assert line.startswith(said)
+        assert line.endswith(f"{name}.png: File too large")
+    assert len(result.stderr.splitlines()) == 2
     assert (tmp_path / "ranking.png").read_bytes() == b"before"
     # Nothing fits: an error, and the old files stay.
     result = with_limit(100, *options)
@@ -140,21 +154,33 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert line.endswith("ranking.json: File too large")
     assert (tmp_path / "ranking.json").read_bytes() == before
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"ranking.json", "ranking.png"}
+    pictures = {"ranking-gradients.png", "ranking-gradients.svg", "ranking.png"}
+    assert names == {"ranking.json", *pictures}
+
+
+def test_a_model_that_cannot_be_saved_is_a_warning(tmp_path):
+    result = with_limit(10_000, "chapters.mf", "--smoke", "--out", tmp_path)
+    assert result.returncode == 0
+    first, second = result.stderr.splitlines()
+    assert first.startswith("python -m chapters.mf: warning: no model was saved: ")
+    assert "warning: no figure was saved" in second
+    assert strictly(tmp_path / "mf.json")["metrics"]["test_rmse"] > 0
+    assert not list(tmp_path.glob("mf/*"))
 
 
 def test_result_files_never_go_through_a_link(tmp_path):
     victim, out = tmp_path / "victim", tmp_path / "out"
     victim.write_text("mine")
     out.mkdir()
-    files = sorted(out / f"{slug}.{kind}" for slug in SLUGS for kind in ("json", "png"))
+    pictures = [f"{x}.{kind}" for x in (*SLUGS, *PICTURES) for kind in ("png", "svg")]
+    files = sorted(out / name for name in (*(f"{x}.json" for x in SLUGS), *pictures))
     for path in files:
         path.symlink_to(victim)
     result = chapter("chapters", "--smoke", "--out", str(out))
     assert (result.returncode, result.stderr) == (0, "")
     assert victim.read_text() == "mine"
     assert not any(path.is_symlink() for path in files)
-    assert sorted(out.iterdir()) == files
+    assert sorted(x for x in out.iterdir() if not x.is_dir()) == files
     umask = os.umask(0)
     os.umask(umask)
     assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}
@@ -175,7 +201,7 @@ def test_json_has_null_for_nan(tmp_path):
 
 def test_the_summary_shows_that_a_metric_is_undefined(capsys):
     _print_summary([("fm", {"data": "ctr", "metrics": {"test_auc": None}}, 1.0)])
-    assert "test auc undefined " in capsys.readouterr().out
+    assert "test AUC  undefined" in capsys.readouterr().out
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -184,3 +210,18 @@ def test_numbers_of_numpy_are_numbers():
     record = {"a": [numpy.float32(0.5), numpy.int64(3)], "b": (float("inf"), True)}
     expected = {"a": [0.5, 3], "b": [None, True]}
     assert json.loads(results.as_json(record)) == expected
+
+
+def test_the_summary_fits_a_terminal(smoke_records, capsys):
+    """With the longest names that the data sets have."""
+    for data in ("smoke", "ml-latest-small"):
+        rows = [(slug, {**r, "data": data}, 1234.5) for slug, r in smoke_records]
+        _print_summary(rows)
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 100
+        name = "made up" if data == "smoke" else data
+        (neumf,) = [line for line in lines if line.startswith("neumf")]
+        assert f"  {name}  test hit rate" in neumf
+        assert neumf.endswith("0.359         0.323 (E27)")
+        (head,) = [line for line in lines if line.startswith("section")]
+        assert head.endswith("newest, 2026  first, 2020")

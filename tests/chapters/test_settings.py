@@ -261,7 +261,8 @@ def test_validation(run, slug, words, metric, best):
         assert len(valid) == pytest.approx(len(train | valid) / 10, rel=0.2)
     else:
         assert (len(valid), len(test)) == (users, users)
-    assert rows == len(names["data" if slug == "mf" else "df"])
+    read = names["ratings"].data if slug == "mf" else names["df"]
+    assert rows == len(read)
 
 
 def test_frames_and_loaders_are_split_alike(run):

@@ -1,11 +1,13 @@
 import hashlib
 import io
 import os
+import re
 import stat
 import struct
 import subprocess
 import sys
 import threading
+import traceback
 import zipfile
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from d2l_recsys.data import catalog
 from d2l_recsys.data.catalog import DatasetUnavailable, fetch, find
 from d2l_recsys.data.downloads import DamagedArchive
+from d2l_recsys.movielens import read_data_ml100k
 
 MEMBERS = catalog.DATASETS["ml-100k"].members
 U_DATA = b"1\t1\t5\t881250949\n"
@@ -269,3 +272,18 @@ def test_a_folder_with_the_real_ratings_is_not_taken_for_made_up_ones(
     monkeypatch.setenv("D2L_RECSYS_DATA", str(tmp_path))
     assert catalog.find("ml-100k") == tmp_path
     assert catalog.find("ml-100k-smoke") is None
+
+
+def test_without_a_network_a_call_ends_with_one_exception_whose_advice_works(
+    published, tmp_path
+):
+    published(b"")  # at a closed port
+    with pytest.raises(DatasetUnavailable) as raised:
+        read_data_ml100k(tmp_path)
+    text = "".join(traceback.format_exception(None, raised.value, raised.tb))
+    assert text.count("Traceback") == 1
+    message = str(raised.value)
+    looked = "no ml-100k/u.data, u.data or ml-100k.zip is in"
+    assert f"{looked} {tmp_path} or {catalog.cache_dir()}. Download " in message
+    (code,) = re.findall(r"\(in code: (.*)\)\.", message)
+    assert eval(code, {"read_data_ml100k": read_data_ml100k})[1:] == (943, 1682)

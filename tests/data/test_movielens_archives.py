@@ -106,7 +106,7 @@ class TestArchives:
         with pytest.raises(DatasetUnavailable) as error:
             fetch(name)
         folder = f"the unpacked folder {FOLDER[name]}, into"
-        synthetic = "--data synthetic (fetch('ml-100k-synthetic'))"
+        synthetic = "(in code: read_data_ml100k(name='ml-100k-synthetic'))"
         for part in ("http://127.0.0.1:9", folder, str(empty_cache), synthetic):
             assert part in str(error.value)
         assert "\n" not in str(error.value)

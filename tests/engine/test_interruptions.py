@@ -113,6 +113,35 @@ def test_ctrl_c_ends_with_the_metrics_so_far(small, tmp_path):
     assert "train loss" in line
     assert "test rmse" in line
     assert list((tmp_path / "mf" / "main").glob("epoch-*.npz"))
+    record = json.loads((tmp_path / "mf.json").read_text())
+    last = record["history"][-1]
+    assert record["metrics"] == {
+        "interrupted_after_epoch": last["epoch"],
+        "train_loss": last["train_loss"],
+        "test_rmse": last["test_rmse"],
+    }
+    assert line.startswith(f"interrupted; after epoch {last['epoch']}: ")
+
+
+def test_ctrl_c_in_a_later_section_shows_the_table_of_the_earlier_ones(tmp_path):
+    options = ["--smoke", "--out", tmp_path, "--checkpoint", tmp_path / "c"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chapters", *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    wait_for(tmp_path / "c" / "mf" / "main" / "epoch-00000.npz", process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    summary = out.split("=== summary")[1].splitlines()[2:]
+    ran = [line.split()[0] for line in summary if line]
+    assert ran[:2] == ["section", "movielens"]
+    assert out.split("interrupted in ")[1].split()[0] not in ran
 
 
 def test_ctrl_c_while_the_script_is_being_loaded(tmp_path):

@@ -1,0 +1,75 @@
+"""The options for a reader's own data, which ``--data FILE`` names."""
+
+import argparse
+import re
+from functools import partial
+from pathlib import Path
+from typing import Iterable, Tuple
+
+from chapters.runner.settings import Settings, number
+from d2l_recsys.data.column_names import COLUMN_OF
+
+
+def add_own_ratings(options: Settings) -> None:
+    """Add --columns and --scale, for --data FILE."""
+    _add_columns(options, COLUMN_OF, "user=userId item=movieId rating=stars time=when")
+    options.add_argument(
+        "--scale",
+        type=scale,
+        metavar="LOW-HIGH",
+        help="with --data FILE: the scale of the ratings, as in 1-10; ratings outside "
+        "are errors (default: from the lowest to the highest)",
+    )
+    options.need("--scale", "--data FILE", is_own)
+
+
+def add_own_clicks(options: Settings) -> None:
+    """Add --columns and --test, for --data FILE."""
+    _add_columns(options, ["label"], "label=bought")
+    options.add_argument(
+        "--test",
+        type=Path,
+        metavar="FILE",
+        help="with --data FILE: the test rows, with the same columns (default: a "
+        "random sixth of the rows)",
+    )
+    options.need("--test", "--data FILE", is_own)
+
+
+def _add_columns(options: Settings, roles: Iterable[str], example: str) -> None:
+    options.add_argument(
+        "--columns",
+        type=partial(column, tuple(roles)),
+        nargs="+",
+        metavar="ROLE=NAME",
+        help=f"with --data FILE: names of columns, as in {example}; usual names are "
+        "recognised without it",
+    )
+    options.need("--columns", "--data FILE", is_own)
+
+
+def is_own(args: argparse.Namespace) -> bool:
+    """Tell whether --data names a file."""
+    return Path(args.data).is_file()
+
+
+def column(roles: Tuple[str, ...], text: str) -> Tuple[str, str]:
+    """Convert an option such as user=userId to one of `roles` and a name."""
+    role, equals, name = text.partition("=")
+    if role not in roles or not (equals and name):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not ROLE=NAME, with a role out of {', '.join(roles)}"
+        )
+    return role, name
+
+
+def scale(text: str) -> Tuple[float, float]:
+    """Convert an option such as 1-10 to two numbers."""
+    match = re.fullmatch(r"(-?[0-9.]+)-(-?[0-9.]+)", text)
+    if match:
+        low, high = map(number, match.groups())
+        if low < high:
+            return low, high
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not LOW-HIGH, the lowest and the highest rating"
+    )
