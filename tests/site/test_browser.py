@@ -42,8 +42,10 @@ for (let i = 0; i < blocks.length; i++) for (let j = i + 1; j < blocks.length; j
   const y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top)
   if (x > 2 && y > 2) over.push([a, b].map(e => e.textContent.slice(0, 40)))
 }
-const scrolling = [...document.querySelectorAll('.table-wrapper, mjx-container')]
-  .filter(e => e.scrollWidth > e.clientWidth + 1 && !e.querySelector('th:nth-child(5)'))
+const boxes = '.content, .math-wrapper, mjx-container, .table-wrapper'
+const scrolling = [...document.querySelectorAll(boxes)]
+  .filter(e => e.scrollWidth > e.clientWidth + 1)
+  .filter(e => !e.matches('.table-wrapper') || !e.querySelector('th:nth-child(5)'))
   .map(e => e.textContent.slice(0, 80))
 return {wide, scrolling, missing: missing.map(i => i.src), wrong: wrong.length, over}
 """

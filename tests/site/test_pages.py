@@ -12,6 +12,7 @@ import nbformat
 import pytest
 import section_pages
 from notebook_cache import executed
+from packaging.requirements import Requirement
 from section_facts import FACTS, section_numbers
 
 import d2l_recsys
@@ -174,3 +175,20 @@ def test_a_notebook_is_executed_once_and_shown_with_its_boxes(
     plain = section_pages.published("ranking", notebook, "https://github.com/a/b")
     first = nbformat.reads(plain, as_version=4).cells[0]
     assert first.source.startswith("%pip install -q git+https://github.com/a/b\n")
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_packages_of_the_site_are_added_to_those_of_the_lock(python):
+    def releases(path):
+        lines = re.findall(r"^[\w-]+==[^\\\n]+", read(path), re.MULTILINE)
+        here = {"python_version": python, "python_full_version": f"{python}.0"}
+        found = map(Requirement, lines)
+        return {
+            (x.name, str(x.specifier))
+            for x in found
+            if not x.marker or x.marker.evaluate(here)
+        }
+
+    site, lock = releases("requirements-site.txt"), releases("requirements.txt")
+    assert lock <= site
+    assert {"sphinx", "myst-nb", "furo"} <= {name for name, _ in site - lock}
