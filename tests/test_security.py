@@ -47,9 +47,14 @@ def dangers(code):
     return found
 
 
+# What runs code of this repository: the cells of chapters/exercises.
+RUNS_OUR_CODE = {"exercise_pages.py": ["exec", "compile"]}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_nothing_runs_what_it_reads(path):
-    assert dangers(path.read_text(encoding="utf-8")) == []
+    found = [name for _, name in dangers(path.read_text(encoding="utf-8"))]
+    assert found == RUNS_OUR_CODE.get(path.name, [])
 
 
 @pytest.mark.parametrize(
