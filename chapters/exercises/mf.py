@@ -148,7 +148,7 @@ runs = {
     for slug, options in models.items()
 }
 figure, axes = new_figure("Choosing on the test set", "", "better by (bias)")
-lines = [["model, test metric", "chosen in validation", "on the test set", "bias"]]
+lines = [["model, test metric", "chosen on validation data", "on the test set", "bias"]]
 for place, (slug, metric) in enumerate(
     [("mf", "rmse"), ("neumf", "auc"), ("neumf", "hit_rate")]
 ):

@@ -126,7 +126,9 @@ def test_a_picture_that_fails_is_a_warning(tmp_path, smoke_data):
     result = chapter("chapters.mf", *options)
     assert result.returncode == 0
     (line,) = result.stderr.splitlines()
-    assert line.startswith("python -m chapters.mf: warning: no picture 'map': ")
+    assert line.startswith(
+        "python -m chapters.mf: warning: could not draw the figure 'map': "
+    )
     assert "u.item, line 1: 3 fields" in line
 
 
