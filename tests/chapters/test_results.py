@@ -160,7 +160,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert names == {"ranking.json", *pictures}
 
 
-def test_a_model_that_cannot_be_saved_is_a_warning(tmp_path):
+def test_a_model_that_cannot_be_saved_is_a_warning(tmp_path, smoke_data):
     result = with_limit(10_000, "chapters.mf", "--smoke", "--out", tmp_path)
     assert result.returncode == 0
     model, *figures = result.stderr.splitlines()
