@@ -126,7 +126,8 @@ def test_a_picture_that_fails_is_a_warning(tmp_path, smoke_data):
     result = chapter("chapters.mf", *options)
     assert result.returncode == 0
     _, line = result.stderr.splitlines()  # the model is saved without titles
-    assert line.startswith("python -m chapters.mf: warning: no picture 'map': ")
+    warning = "python -m chapters.mf: warning: could not draw the figure 'map': "
+    assert line.startswith(warning)
     assert "u.item, line 1: 3 fields" in line
 
 
