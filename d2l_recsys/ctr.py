@@ -81,8 +81,8 @@ class CTRDataset(gluon.data.Dataset):
         if known is not None:
             if feat_mapper is not None or defaults is not None:
                 raise ValueError(
-                    "vocabulary takes the place of feat_mapper and defaults: pass one "
-                    "or the others"
+                    "vocabulary replaces feat_mapper and defaults: pass either it or "
+                    "both of them"
                 )
             _, feat_mapper, defaults = known
         mapped = [f for f, m in (feat_mapper or {}).items() if isinstance(m, Bins)]

@@ -13,7 +13,7 @@ exercises = Exercises()
 #
 # *First, classic and newest edition; 1 min.*
 #
-# Change the size of the hidden layer. Is there a size from which the model gets worse?
+# Change the size of the hidden layer. Does the model get worse beyond some size?
 
 # %%
 rows = exercises.grid(
@@ -24,10 +24,10 @@ figure = draw(rows, "AutoRec, random split", "hidden units", "valid_rmse", log=T
 exercises.save("autorec-hidden", figure)
 
 # %% [markdown]
-# **Answer.** Larger is better up to 1000 units, which are 0.010 below the book's 500,
-# five times the spread of the difference. There is no size from which the model gets
-# worse in this range. Narrow nets lose 0.05 (100 units) and 0.13 (20 units), in part
-# because they are not done after 25 epochs: their training errors are high, too.
+# **Answer.** Larger is better up to 1000 units. The error is then 0.010 lower than with
+# the book's 500, five times the spread of the difference. In this range, no size makes
+# the model worse. Narrow nets lose 0.05 (100 units) and 0.13 (20 units), in part
+# because 25 epochs are not enough for them: their training errors are high, too.
 
 # %% [markdown]
 # ## autorec-layers
@@ -48,11 +48,11 @@ rows = exercises.grid("autorec", settings, "--validation")
 compare(rows, "layers", "valid_rmse", ["test_rmse"], book="500")
 
 # %% [markdown]
-# **Answer.** At the book's number of epochs, deeper is worse: a layer of 100 units
-# inside costs 0.044, one of 500 units 0.024. It is a matter of training. The training
-# error is higher, too, so the deep nets do not overfit, and with 100 epochs the
-# difference to one hidden layer is down to 0.005, less than three standard errors.
-# Whether still more training or another optimizer would make depth pay is not shown.
+# **Answer.** At the book's number of epochs, deeper is worse: an inner layer of 100
+# units costs 0.044, one of 500 units 0.024. It is a matter of training. The training
+# error is higher, too, so the deep nets do not overfit. With 100 epochs, the difference
+# from one hidden layer falls to 0.005, less than three standard errors. This does not
+# show whether more training or another optimizer would make depth pay.
 
 # %% [markdown]
 # ## autorec-activations
@@ -74,10 +74,10 @@ exercises.save("autorec-activations", figure)
 
 # %% [markdown]
 # **Answer.** Bounded encoders are better: sigmoid is best, tanh costs 0.014 to 0.017,
-# relu about 0.09, and a linear encoder 0.27. The unbounded ones have the lower training
-# errors and the earlier best epochs, so they overfit. A relu at the output gains 0.005
-# with a sigmoid encoder and makes no visible difference with the others. All nets have
-# the same learning rate, which may suit the sigmoid best.
+# relu about 0.09, and a linear encoder 0.27. The unbounded ones have lower training
+# errors and earlier best epochs, so they overfit. A relu at the output gains 0.005 with
+# a sigmoid encoder and makes no visible difference with the others. All nets have the
+# same learning rate, which may suit the sigmoid best.
 
 # %% [markdown]
 # ## autorec-mf

@@ -27,8 +27,8 @@ def shared(parts, part):
 #
 # *First and classic edition; 5 s.*
 #
-# Can `CTRDataset` read the data of Criteo and Avazu? Some fields of Criteo's are
-# numbers, and Avazu's files have commas and a column with the time.
+# Can `CTRDataset` read the data of Criteo and Avazu? Some of Criteo's fields are
+# numbers. Avazu's files have commas and a column for the time.
 
 # %%
 lines = [["data", "rows", "fields", "of numbers", "indices", "clicks", "shared, test"]]
@@ -45,17 +45,17 @@ print_table(lines)
 # %% [markdown]
 # **Answer.** Yes: `layout` describes the columns, and the layouts of both data sets are
 # in the package. Numbers become bins, and Avazu's time becomes two fields, weekday and
-# hour. In Criteo's sample, 22% of the test entries have no index of their own, and 6%
-# in Avazu's. These are samples, so their click rates and vocabularies say little about
-# the full files.
+# hour. In the test rows, 22% of the entries of Criteo's sample have no index of their
+# own, and 6% of Avazu's. These are samples, so their click rates and vocabularies say
+# little about the full files.
 
 # %% [markdown]
 # ## ctr-numeric
 #
 # *Newest edition; 25 s.*
 #
-# Give fields of numbers a path of their own, one that lets nothing leak from the test
-# rows. What do the numbers contribute?
+# Give numeric fields a path of their own that leaks nothing from the test rows. What do
+# the numbers contribute?
 
 # %%
 folder, found = exercises.find("criteo")
@@ -106,9 +106,9 @@ compare(rows, "bins", "valid_log_loss", tests, book=20)
 # %% [markdown]
 # **Answer.** The bins of a field have about equal numbers of training rows, so there
 # are fewer bins where many rows share a number. The edges come from the training rows
-# alone: a larger number in the test rows falls into the last bin and moves no edge. In
-# logistic regression, one bin, which tells only whether a number is missing, has a
-# validation log loss that is higher by 0.025 ± 0.006 than with 20 bins; no difference
+# alone: a larger number in the test rows falls into the last bin and moves no edge. A
+# single bin tells only whether a number is missing. In logistic regression, its
+# validation log loss is higher than that of 20 bins by 0.025 ± 0.006. No difference
 # between 20 bins and 5 or 100 can be seen. This does not show what a path without bins,
 # such as a weight times the logarithm of the number, would gain.
 
@@ -117,8 +117,8 @@ compare(rows, "bins", "valid_log_loss", tests, book=20)
 #
 # *Newest edition's catalogue; 45 s.*
 #
-# Values that occur fewer than four times share an index. What if the threshold is 1, 10
-# or 50?
+# Values that occur fewer than four times share an index. What happens with a threshold
+# of 1, 10 or 50?
 
 # %%
 counts = (1, 4) if exercises.smoke else (1, 4, 10, 50)
@@ -140,11 +140,11 @@ for name in ("criteo", "avazu"):
     print()
 
 # %% [markdown]
-# **Answer.** A threshold of 1 keeps eight times as many indices as one of 4, most of
-# them of values that occur fewer than four times. On Avazu's sample, no training row
-# then has the shared index, so its vector is never trained, though 3.6% of the test
-# entries get it. With 50, a third of Criteo's entries share an index. The validation
-# log loss hardly notices: no threshold differs from 4 by more than three standard
-# errors, except 1 on Avazu's sample, which is better by 0.004 ± 0.002, just above that.
-# This does not show that the threshold has no effect on millions of rows, where even
-# rare values occur often enough to be learned.
+# **Answer.** A threshold of 1 gives eight times as many indices as one of 4. Most of
+# them are for values that occur fewer than four times. On Avazu's sample, no training
+# row then has the shared index, so its vector is never trained, although 3.6% of the
+# test entries use it. With 50, a third of Criteo's entries share an index. The
+# validation log loss hardly changes. No threshold differs from 4 by more than three
+# standard errors, with one exception: on Avazu's sample, 1 is better by 0.004 ± 0.002,
+# just above that. This does not show what the threshold does on millions of rows, where
+# even rare values occur often enough to be learned.

@@ -17,8 +17,8 @@ small_steps = "--lr 0.001 --batch-size 256"
 #
 # *First, classic and newest edition; 80 s.*
 #
-# Change the MLP: the number of its layers, their sizes, and the dropout. How does
-# DeepFM get better or worse?
+# Change the number of layers of the MLP, their sizes, and the dropout. What makes
+# DeepFM better or worse?
 
 # %%
 shapes = ("30,20,10", "10,20,30", "10,30,10", "20,20,20", "10", "100,100")
@@ -44,13 +44,13 @@ for found in ("synthetic", *(exercises.find(x)[1] for x in ("criteo", "avazu")))
 
 # %% [markdown]
 # **Answer.** On the synthetic data, a single layer of 10 units is worse than 30-20-10
-# by 0.051 ± 0.012 in validation log loss. With small steps, this is 0.041 ± 0.011, and
-# 100-100 is better by 0.029 ± 0.008; with the book's steps, which are too large, no
-# gain of 100-100 can be seen. Nor can a difference between the shapes of three layers.
-# Without dropout, the log loss is higher by 0.015 ± 0.005; between the other rates and
-# 0.1, no difference can be seen. On the samples of Criteo and Avazu, all differ from
-# 30-20-10 by 0.003 at most. This does not show which MLP would be best for millions of
-# rows.
+# by 0.051 ± 0.012 in validation log loss. With small steps (a learning rate of 0.001
+# and batches of 256), this is 0.041 ± 0.011, and 100-100 is better by 0.029 ± 0.008.
+# With the book's steps, which are too large, no gain from 100-100 can be seen, and no
+# difference between the shapes of three layers. Without dropout, the log loss is higher
+# by 0.015 ± 0.005. Between the other rates and 0.1, no difference can be seen. On the
+# samples of Criteo and Avazu, all shapes differ from 30-20-10 by at most 0.003. This
+# does not show which MLP would be best for millions of rows.
 
 # %% [markdown]
 # ## deepfm-criteo
@@ -76,8 +76,8 @@ for model, (slug, options) in models.items():
 table(pd.concat(rows), "model", ["train_loss", "valid_log_loss", "epoch"])
 
 # %% [markdown]
-# For each model, the steps that are better in validation, in comparison to a constant:
-# the click rate of the training rows.
+# Each model has the steps that are better on its validation data. All are compared with
+# a constant, the click rate of the training rows.
 
 # %%
 parts = load_ctr(folder, found)
@@ -90,10 +90,10 @@ print(f"\nThere are {len(parts.test)} test rows.")
 # %% [markdown]
 # **Answer.** Not on this sample. The book's steps make DeepFM look much better than FM,
 # with a validation log loss of 0.473 ± 0.004 against 0.539 ± 0.035, but only because
-# they are too large for FM, which learns no more than a constant. With small steps, no
-# difference between the log losses of the three models can be seen: they are below
-# three standard errors over the seeds, and with so few test rows an AUC has a standard
-# error of 0.03. This does not show what DeepFM is worth on all 46 million rows.
+# they are too large for FM, which does no better than a constant. With small steps, no
+# difference between the log losses of the three models can be seen: all differences are
+# below three standard errors over the seeds. With so few test rows, an AUC has a
+# standard error of 0.03. This does not show how good DeepFM is on all 46 million rows.
 
 # %% [markdown]
 # ## deepfm-branches
@@ -119,8 +119,8 @@ for name in ("criteo", "avazu"):
 
 # %% [markdown]
 # **Answer.** On the synthetic data, FM alone is worse than both parts by 0.072 ± 0.005
-# in validation log loss, and with small steps by 0.083 ± 0.010. The MLP alone is not
-# worse than both; no difference can be seen. The data is made so: the clicks also
+# in validation log loss, and with small steps by 0.083 ± 0.010. Between the MLP alone
+# and both parts, no difference can be seen. The data is made this way: the clicks also
 # depend on a product of three traits, which no sum over pairs can express. On the
 # samples of Criteo and Avazu, no effect of either part can be seen. This does not show
 # what the FM is worth on data where only pairs matter.

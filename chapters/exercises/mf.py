@@ -16,7 +16,7 @@ exercises = Exercises()
 #
 # *First, classic and newest edition; 50 s.*
 #
-# Change the number of latent factors. How does the model get better or worse?
+# Change the number of latent factors. Does the model get better or worse?
 
 # %%
 rows = exercises.grid(
@@ -29,12 +29,12 @@ figure = draw(rows, "MF on the random split", "factors", "valid_rmse", log=True)
 exercises.save("mf-factors", figure)
 
 # %% [markdown]
-# **Answer.** More factors are better up to 30: two or five factors cost 0.025 in
-# validation, six times the spread between seeds. With 100 factors, the best epoch is
-# another 0.007 better, but it is the tenth; after it, the model overfits, and at the
-# end of 20 epochs it is the worst. So the number of factors and the number of epochs
-# must be chosen together. The difference between 10 and 30 factors is not larger than
-# its spread: with some seeds, 10 factors hardly get beyond the biases in 20 epochs.
+# **Answer.** More factors are better up to 30. Two or five factors cost 0.025 in
+# validation RMSE, six times the spread between seeds. With 100 factors, the best epoch
+# is another 0.007 better, but it is the tenth. After it, the model overfits, and after
+# 20 epochs it is the worst. So the number of factors and the number of epochs must be
+# chosen together. The difference between 10 and 30 factors is not larger than its
+# spread: with some seeds, 10 factors hardly get beyond the biases in 20 epochs.
 
 # %% [markdown]
 # ## mf-optimizer
@@ -65,20 +65,20 @@ compare(rows, "weight decay", "valid_rmse", ["test_rmse"], book=1e-5)
 
 # %% [markdown]
 # **Answer.** The learning rate matters most. Each optimizer has a rate at which it is
-# as good as Adam: for Adagrad with 0.05 and SGD with 10, no difference to the book's
+# as good as Adam: for Adagrad with 0.05 and SGD with 10, no difference from the book's
 # setting can be seen. With a rate five times too low or too high, Adam loses 0.03, and
 # SGD with 0.1 has hardly begun after 20 epochs. Weight decay hurts from 0.0001 on, and
-# 0.001 costs 0.2: it pulls the biases to zero, too, which have to carry the mean
+# 0.001 costs 0.2. It also pulls the biases to zero, and these have to carry the mean
 # rating, because the model has no global mean. Without weight decay, the error is even
-# 0.002 lower. The table does not tell what longer training would change.
+# 0.002 lower. The table does not show what longer training would change.
 
 # %% [markdown]
 # ## mf-movie
 #
 # *First, classic and newest edition; 5 s.*
 #
-# Predict the ratings that all users would give to one movie. How do they differ from
-# the ratings that it got?
+# Predict every user's rating of one movie. How do the predictions differ from the real
+# ratings?
 
 # %%
 mf = exercises.script("mf", "--split random")
@@ -109,17 +109,17 @@ exercises.save("mf-movie", figure)
 
 # %% [markdown]
 # **Answer.** The mean is right, but the predictions spread half as much as the ratings.
-# A model of the mean squared error leaves out what it cannot know, so it rarely
-# predicts one or five stars. Predictions can lie above five, since nothing in the model
-# limits them. The table does not show what the other users would say: those who did not
-# watch the movie may have had a reason.
+# A model trained on the squared error predicts a mean where it is uncertain, so it
+# rarely predicts one or five stars. Predictions can be above five, because nothing in
+# the model limits them. The table does not show how the other users would rate the
+# movie. They may have had a reason not to watch it.
 
 # %% [markdown]
 # ## mf-biases
 #
 # *Newest edition's catalogue of problems; 15 s.*
 #
-# Leave out the biases. How much do the factors have to make up for, and can they?
+# Leave out the biases. Can the factors make up for them?
 
 # %%
 settings = {"with": "--biases", "without": "--no-biases"}
@@ -128,17 +128,17 @@ compare(rows, "biases", "valid_rmse", ["test_rmse"], book="with")
 
 # %% [markdown]
 # **Answer.** Without biases, the error is 0.007 higher, many times the spread of the
-# difference between seeds. It is not more because a factor that is the same for all
-# users acts as a bias of the items, and the other way round. So the factors make up for
-# most of the biases, at the cost of two of them.
+# difference between seeds. The loss is small because a factor that is the same for all
+# users acts as an item bias, and the other way round. So the factors make up for most
+# of the biases, at the cost of two of them.
 
 # %% [markdown]
 # ## choosing
 #
 # *Newest edition (validation); 2 min, less after mf-factors and neumf-factors.*
 #
-# The book reports the metrics of the test set on which its readers choose factors,
-# rates and epochs. How much does such a choice flatter the model?
+# Readers of the book choose factors, learning rates and epochs on the test set that
+# also gives the reported metrics. How large is the optimistic bias of such a choice?
 
 # %%
 models = {"mf": "--split random --validation", "neumf": "--validation"}
@@ -147,8 +147,8 @@ runs = {
     slug: exercises.grid(slug, {k: f"--factors {k}" for k in grids[slug]}, options)
     for slug, options in models.items()
 }
-figure, axes = new_figure("Choosing on the test set", "", "better by (flattery)")
-lines = [["model, test metric", "chosen in validation", "on the test set", "flattery"]]
+figure, axes = new_figure("Choosing on the test set", "", "better by (bias)")
+lines = [["model, test metric", "chosen on validation data", "on the test set", "bias"]]
 for place, (slug, metric) in enumerate(
     [("mf", "rmse"), ("neumf", "auc"), ("neumf", "hit_rate")]
 ):
@@ -174,7 +174,7 @@ exercises.save("choosing", figure)
 
 # %% [markdown]
 # **Answer.** On the test set, MF looks 0.003 better, and the hit rate of NeuMF 0.018,
-# as much as many a difference between models. The AUC hardly moves. The more a metric
-# varies from run to run, and the more settings and epochs are tried, the larger is the
-# flattery: a hit rate of 943 users has a standard error of 0.015. Three seeds give only
-# its size, and the trials here are few.
+# as much as many differences between models. The AUC hardly moves. The bias grows with
+# the variance of the metric and with the number of settings and epochs that are tried:
+# a hit rate over 943 users has a standard error of 0.015. Three seeds give only the
+# order of magnitude, and few settings were tried here.

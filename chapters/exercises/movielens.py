@@ -67,8 +67,8 @@ print_table(
 # %% [markdown]
 # **Answer.** The larger MovieLens sets are sparser, but need no other protocol: they
 # have the same four columns. Without times, as in Last.fm 360K and Jester, there is no
-# last rating to hold out; with days only, as in Netflix's data, users have many last
-# ratings; and play counts do not tell what users dislike. Jester is an exception, since
+# last rating to hold out. With days only, as in Netflix's data, users have many last
+# ratings. Play counts do not show what users dislike. Jester is an exception, since
 # more than half of its matrix is filled. The table does not show whether the model that
 # is best on one data set is best on another.
 
@@ -77,7 +77,7 @@ print_table(
 #
 # *First, classic and newest edition; 1 s.*
 #
-# Visit https://movielens.org. What does the site tell about the ratings that it
+# Visit https://movielens.org. What does the site reveal about the ratings that it has
 # collected?
 
 # %%
@@ -94,9 +94,9 @@ print(
 # **Answer.** GroupLens, a research group of the University of Minnesota, has run the
 # site since 1997. New users rate movies from lists until the site knows enough to
 # recommend, so the ratings depend on what it showed. The times agree: most users gave
-# all ratings within a day, often several in a minute. So a timestamp tells when they
-# rated a movie, not when they saw it. The times do not tell which lists users saw, or
-# which movies they passed over.
+# all ratings within a day, often several in a minute. So a timestamp says when users
+# rated a movie, not when they saw it. The times do not show which lists users saw, or
+# which movies they skipped.
 
 # %% [markdown]
 # ## subgroups
@@ -104,9 +104,9 @@ print(
 # *Newest edition's catalogue; 2 s.*
 #
 # How sparse are the ratings of users with fewer than 20 and with more than 100 ratings?
-# Does the seq-aware split train on a user's future? Which movies have the five
-# highest means, and which the most ratings? How good is the mean rating of the movie as
-# a prediction, on either split?
+# Does the seq-aware split train on a user's future? Which movies have the five highest
+# mean ratings, and which have the most ratings? How well does a movie's mean rating
+# predict on either split?
 
 # %%
 folder, data, num_users, num_items = read()
@@ -170,11 +170,11 @@ rows = pd.DataFrame([rmse_of_means(x, seed) for x in modes for seed in exercises
 table(rows, "split", [*rows.columns[1:]])
 
 # %% [markdown]
-# **Answer.** No user has fewer than 20 ratings: GroupLens left such users out. The 361
-# users with more than 100 ratings, 38% of all, gave 74% of the ratings. No training
-# rating is later than the test rating of the same user, but nearly all are later than
-# some other user's. The highest means are of movies with at most three ratings, so
-# means without counts make a poor list. The movie's mean has an RMSE of 1.026 ± 0.005
-# on the random split and 1.111 on the seq-aware one, which is the harder one: the last
-# ratings of users are lower and vary more. This does not show that training ratings
-# from the future help on the random split.
+# **Answer.** No user has fewer than 20 ratings: GroupLens left out such users. The 361
+# users with more than 100 ratings, 38% of all users, gave 74% of the ratings. No
+# training rating is later than the test rating of the same user, but nearly all are
+# later than some other user's. The highest means are of movies with at most three
+# ratings, so means without counts make a poor list. The movie's mean has an RMSE of
+# 1.026 ± 0.005 on the random split and 1.111 on the seq-aware one. The seq-aware split
+# is harder: the last ratings of users are lower and vary more. This does not show that
+# training ratings from the future help on the random split.

@@ -12,8 +12,7 @@ tests, shown = ["test_hit_rate", "test_auc"], ["train_loss", "valid_hit_rate"]
 #
 # *First, classic and newest edition; 1 min.*
 #
-# Change the number of latent factors. How many does NeuMF need, and do more of them do
-# harm?
+# Change the number of latent factors. How many does NeuMF need, and do more do harm?
 
 # %%
 rows = exercises.grid(
@@ -24,11 +23,11 @@ figure = draw(rows, "NeuMF, sizes of the embeddings", "factors", "valid_auc", lo
 exercises.save("neumf-factors", figure)
 
 # %% [markdown]
-# **Answer.** Two factors cost 0.019 of AUC in validation and five cost 0.007, both well
-# beyond the spread between seeds. From 10 factors on, no effect can be seen in the AUC.
-# The train loss keeps falling, and with 50 factors the best epoch comes earlier: after
-# it, the model overfits. The table does not show what 50 factors would give with a
-# stronger weight decay.
+# **Answer.** Two factors cost 0.019 in validation AUC and five cost 0.007, both well
+# beyond the spread between seeds. From 10 factors on, no effect on the AUC can be seen.
+# The training loss keeps falling, and with 50 factors the best epoch comes earlier:
+# after it, the model overfits. The table does not show what 50 factors would give with
+# a stronger weight decay.
 
 # %% [markdown]
 # ## neumf-mlp
@@ -47,7 +46,7 @@ compare(rows, "layers", "valid_auc", tests, book="10,10,10", more=shown)
 # **Answer.** No effect can be seen: one layer of 10 or 100 units, the book's three
 # layers and a tower of 64, 32 and 16 differ by 0.002 of AUC at most, no more than the
 # seeds do. This fits `neumf-branches`, where the MLP adds nothing that can be seen to
-# the product of the embeddings. It does not show that depth is useless with more inputs
+# the product of the embeddings. It does not show that depth is useless for inputs other
 # than two ids.
 
 # %% [markdown]
@@ -72,12 +71,12 @@ compare(rows, "weight decay", "valid_auc", tests, book=1e-5, more=shown)
 
 # %% [markdown]
 # **Answer.** All three matter, and each can spoil the model far beyond the spread
-# between seeds. Adam with a tenth of the rate loses 0.028 of AUC in validation: it is
-# not done after 10 epochs. With five times the rate, it loses 0.010. SGD does not get
-# beyond 0.804 with either rate, which is no better than a weight decay of 0.001. A
-# decay of 0.0001 costs 0.027; without any, no effect can be seen. RMSProp is close
-# behind Adam, and for Adagrad no clear difference can be seen. Both have one rate here,
-# and more epochs might help the slow ones.
+# between seeds. Adam with a tenth of the rate loses 0.028 in validation AUC: 10 epochs
+# are not enough. With five times the rate, it loses 0.010. SGD does not get beyond
+# 0.804 with either rate, no better than Adam with a weight decay of 0.001. A decay of
+# 0.0001 costs 0.027. Without decay, no effect can be seen. RMSProp is close behind
+# Adam, and for Adagrad no clear difference can be seen. Both were tried with one rate
+# only. More epochs might help the slow optimizers.
 
 # %% [markdown]
 # ## neumf-loss
@@ -90,15 +89,15 @@ compare(rows, "weight decay", "valid_auc", tests, book=1e-5, more=shown)
 settings = {"BPR": ""}
 settings.update({f"hinge {m}": f"--loss hinge --margin {m}" for m in (0.1, 1, 2, 4)})
 rows = exercises.grid("neumf", settings, "--validation")
-# The train losses of two margins cannot be compared.
+# The training losses of different margins cannot be compared.
 compare(rows, "loss", "valid_auc", tests, book="BPR", more=["valid_hit_rate"])
 
 # %% [markdown]
-# **Answer.** A margin of 0.1 costs 0.008 of AUC in validation, far beyond the spread. A
+# **Answer.** A margin of 0.1 costs 0.008 in validation AUC, far beyond the spread. A
 # margin of 1 is 0.004 behind BPR, hardly more than three standard errors of the
-# difference, and with 2 or 4 none can be seen. The margin has to fit the scale of the
-# scores: with a small one, most pairs soon have no gradient (see `margin`). Learning
-# rate and weight decay were those for BPR.
+# difference. With 2 or 4, no difference can be seen. The margin has to fit the scale of
+# the scores: with a small one, most pairs soon have no gradient (see `margin`).
+# Learning rate and weight decay were those for BPR.
 
 # %% [markdown]
 # ## neumf-branches
@@ -114,8 +113,8 @@ rows = exercises.grid("neumf", settings, "--validation")
 compare(rows, "branches", "valid_auc", tests, book="both", more=shown)
 
 # %% [markdown]
-# **Answer.** The MLP alone is worse by 0.022 of AUC and 0.06 of hit rate, far beyond
+# **Answer.** The MLP alone is worse by 0.022 in AUC and 0.06 in hit rate, far beyond
 # the spread. Between GMF alone and both branches, no difference can be seen. So with
 # the book's settings, the product does the work, and it is cheaper to train. This does
-# not show that an MLP is of no use: this one is small, and the data holds nothing but
+# not show that an MLP is of no use: this one is small, and the data has nothing but
 # ids.

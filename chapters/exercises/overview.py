@@ -33,36 +33,36 @@ exercises = Exercises()
 # Where do recommender systems influence what you see, buy and read in a day?
 
 # %% [markdown]
-# **Answer.** In most feeds: the order of posts, videos and news, the products below the
-# one you look at, the next song, the shows on the first row, routes, restaurants, jobs,
-# advertisements. Two effects are worth watching in yourself. What is shown shapes what
-# is clicked, so a system trained on clicks learns from its own choices. And what is
-# never shown cannot be clicked: the data has no row that says so. The exercises
-# `false-negatives` and `negatives` come back to this.
+# **Answer.** In most feeds: they choose the order of posts, videos and news, the
+# products below the one you look at, the next song, the shows in the first row, routes,
+# restaurants, jobs and advertisements. Two effects are worth watching for. What is
+# shown shapes what is clicked, so a system trained on clicks learns from its own
+# choices. And what is never shown cannot be clicked: the data has no row for it. The
+# exercises `false-negatives` and `negatives` come back to this.
 
 # %% [markdown]
 # ## other-tasks
 #
 # *First and classic edition; 0 s.*
 #
-# Which tasks of recommendation exist besides those of the chapter, and which of its
-# models fit them?
+# Which recommendation tasks exist besides those of the chapter, and which of its models
+# fit them?
 
 # %% [markdown]
 # **Answer.** The chapter predicts ratings (`mf`, `autorec`), ranks items (`neumf`),
 # ranks the next item of a sequence (`seqrec`), and predicts clicks from features
-# (`ctr`, `fm`, `deepfm`). Further tasks are: sessions without a known user (see
+# (`ctr`, `fm`, `deepfm`). Further tasks are sessions without a known user (see
 # `sessions`), new items (see `cold-start`) and new users, lists that are good as a
-# whole and not item by item, groups of users, explanations of a recommendation, and
-# choosing what to show while learning from the answers (bandits).
+# whole, groups of users, explanations of recommendations, and choosing what to show
+# while learning from the feedback (bandits).
 
 # %% [markdown]
 # ## order
 #
 # *Newest edition; 20 s.*
 #
-# Two users have seen the same items in a different order. Which models give both the
-# same scores?
+# Two users have seen the same items in different orders. Which models give both users
+# the same scores?
 
 # %%
 mf, autorec, neumf, plain, caser = (
@@ -114,9 +114,10 @@ print_table(lines)
 
 # %% [markdown]
 # **Answer.** Only Caser tells the orders apart, and only with a filter. The scores of
-# all other models do not change at all: for MF and NeuMF a user is a vector, trained on
-# a set of items, and for AutoRec a row of ratings. The change of Caser's scores shows
-# that order has an effect, not that the effect is useful: see `seqrec-filters`.
+# all other models do not change at all. For MF and NeuMF, a user is a vector that is
+# trained on a set of items. For AutoRec, a user is a row of ratings. The change in
+# Caser's scores shows that order has an effect, not that the effect is useful: see
+# `seqrec-filters`.
 
 # %% [markdown]
 # ## false-negatives
@@ -146,20 +147,20 @@ print(
 )
 
 # %% [markdown]
-# **Answer.** About 0.07 % of the draws hit the held-out item, less than one per user
-# and epoch. Each such draw pushes the item down, by the gradient $\sigma(\hat y_{uj} -
-# \hat y_{ui})$ of BPR, which is the larger the better the model already ranks it. So
-# the error is small but it always points the wrong way. What is not shown here is the
-# number of items that a user would like and never met. They are drawn as often as all
-# others, and nothing in the data tells them apart.
+# **Answer.** About 0.07% of the draws hit the held-out item, less than one per user and
+# epoch. Each such draw pushes the item down, by the gradient $\sigma(\hat y_{uj} - \hat
+# y_{ui})$ of BPR, which is larger the better the model already ranks the item. So the
+# error is small, but it always points the wrong way. This does not show how many items
+# a user would like but has never seen. They are drawn as often as all others, and
+# nothing in the data tells them apart.
 
 # %% [markdown]
 # ## cold-start
 #
 # *Newest edition; 40 s.*
 #
-# Hold out some items with all their ratings. Which models can rate a new item, and what
-# do they need to know about it?
+# Hold out all ratings of some items. Which models can predict ratings of a new item,
+# and what do they need to know about it?
 
 # %%
 folder, _ = exercises.find("ml-100k")
@@ -194,11 +195,11 @@ rows = pandas.DataFrame(rows)
 table(rows, "fields of the FM", ["train_loss", "test_rmse"])
 
 # %% [markdown]
-# **Answer.** A model that knows the movie only by its id cannot rate a new one: what is
-# left is the bias of the user, as in MF (RMSE 1.05). Genres and the year of release,
-# which are known before the first rating, bring it to 1.015, three times the spread
-# between seeds. Adding the id makes it worse, although the training error falls: a new
-# movie gets the index that all rare movies share, and rare movies are rated lower than
-# new ones. So a cold-start model needs features of the item, and a training that does
-# not lean on the id. A warm-start split, with some ratings of each item in training, is
-# the random split of the chapter, where ids help.
+# **Answer.** A model that knows movies only by their ids cannot judge a new one. What
+# remains is the user bias, as in MF (RMSE 1.05). Genres and the year of release, which
+# are known before the first rating, lower the RMSE to 1.015, a gain of three times the
+# spread between seeds. Adding the id makes it worse, although the training error falls:
+# a new movie gets the index that all rare movies share, and rare movies are rated lower
+# than new ones. So a cold-start model needs item features, and training that does not
+# rely on the id. A warm-start split, with some ratings of each item in training, is the
+# random split of the chapter, where ids help.

@@ -60,16 +60,18 @@ print_table(lines)
 # **Answer.** Among them are the squared hinge, WARP (the hinge of the first negative
 # found within the margin, weighted by its estimated rank), the hinge of the worst of
 # several negatives, the listwise softmax, and BPR with negatives drawn by popularity
-# (see `negatives`). They differ in which negatives they push down: the hinge gives the
-# same share to all within the margin, BPR something to every one, and the last three in
-# the table most to the worst. The table does not show which of them ranks best.
+# (see `negatives`). They differ in which negatives they push down. The hinge loss
+# pushes all negatives within the margin equally. BPR pushes every one. The last three
+# in the table push the worst one most. The table does not show which of them ranks
+# best.
 
 # %% [markdown]
 # ## loss-models
 #
 # *First and classic edition; 30 s.*
 #
-# Which models are trained with these losses? Try one that the book trains otherwise.
+# Which models are trained with these losses? Try one that the book trains in another
+# way.
 
 # %%
 neumf = exercises.script("neumf", "--epochs 1 --validation")
@@ -99,19 +101,19 @@ of_mf[tests] = [train_mf(seed) for seed in exercises.seeds]
 table(pd.concat([rows, of_mf]), "model", tests)
 
 # %% [markdown]
-# **Answer.** Most models of implicit feedback: with BPR, NeuMF and Caser in this
-# chapter, GRU4Rec, and the graph models NGCF and LightGCN; with a hinge loss,
+# **Answer.** Most models of implicit feedback. BPR trains NeuMF and Caser in this
+# chapter, GRU4Rec, and the graph models NGCF and LightGCN. A hinge loss trains
 # collaborative metric learning and, in the form of WARP, LightFM. The loss only needs
 # two scores, so it also trains MF, which the book trains on ratings. Between MF and
 # NeuMF, with the settings chosen for NeuMF, no difference can be seen in either metric.
-# This does not show that they stay equal when each has its own settings.
+# This does not show that they would be equal if each had its own settings.
 
 # %% [markdown]
 # ## gradients
 #
 # *Newest edition; 1 s.*
 #
-# Differentiate both losses with respect to the distance d of the scores. What happens
+# Differentiate both losses with respect to the difference d of the scores. What happens
 # for d far below zero, at zero, and beyond the margin?
 
 # %%
@@ -120,7 +122,7 @@ losses = {
     "hinge, margin 1": lambda d: hinge(d, np.zeros_like(d)),
 }
 distances = numpy.array([-100, -6, -1, 0, 0.5, 1.5, 6, 20], dtype="float32")
-head, columns = ["distance"], [distances]
+head, columns = ["difference"], [distances]
 for name, loss in losses.items():
     head += [f"{name}: loss", "gradient"]
     columns += [[loss(np.array([d])).item() for d in distances]]
@@ -128,7 +130,7 @@ for name, loss in losses.items():
 print_table([head, *([f"{x:.4g}" for x in row] for row in zip(*columns))])
 
 figure, axes = new_figure(
-    "Gradients of the losses of one pair", "distance of the scores", "gradient"
+    "Gradients of the losses of one pair", "difference of the scores", "gradient"
 )
 distances = numpy.linspace(-6, 6, 241, dtype="float32")
 for (name, loss), style in zip(losses.items(), ("-", "--")):
@@ -140,7 +142,7 @@ exercises.save("gradients", figure)
 # **Answer.** The gradient of BPR is -sigma(-d): it tends to -1 far below zero, is -1/2
 # at zero and tends to 0 above, without being 0. (At 20 it is -2e-9, which is lost in
 # single precision.) The gradient of the hinge loss is -1 up to the margin, also at
-# zero, and 0 beyond it, so pairs whose distance exceeds the margin are no longer
+# zero, and 0 beyond it. So pairs whose difference exceeds the margin are no longer
 # trained.
 
 # %% [markdown]
@@ -148,8 +150,8 @@ exercises.save("gradients", figure)
 #
 # *Newest edition; 30 s.*
 #
-# Draw negative items uniformly or in proportion to their popularity. What does that
-# change, and with which importance weights do popular draws stand for uniform ones?
+# Draw negative items uniformly or in proportion to their popularity. What does this
+# change, and which importance weights make popularity draws stand for uniform ones?
 
 # %%
 neumf = exercises.script("neumf", "--epochs 1 --validation")
@@ -186,21 +188,21 @@ shown, tests = ["train_loss", "valid_hit_rate"], ["test_hit_rate", "test_auc"]
 compare(rows, "negatives", "valid_auc", tests, book="uniform", more=shown)
 
 # %% [markdown]
-# **Answer.** Popular negatives come from the top 100 items six times as often, and they
-# cost 0.050 of AUC in validation and 0.05 of hit rate, far beyond the spread: the model
-# learns to tell a user's items from other popular ones, but hardly sees the rare items,
-# which the evaluation ranks, too. With the ratio of the two probabilities as its
-# weight, a draw stands for a uniform one, except for the items that are never drawn.
-# But the weights vary so much that 100 such draws are worth 12. The table does not show
-# training with these weights, nor a test among popular items.
+# **Answer.** Popularity draws come from the top 100 items six times as often. They cost
+# 0.050 in validation AUC and 0.05 in hit rate, far beyond the spread. The model learns
+# to tell a user's items from other popular ones, but it hardly sees the rare items,
+# which the evaluation also ranks. Weighted by the ratio of the two probabilities, a
+# draw stands for a uniform one, except for the items that are never drawn. But the
+# weights vary so much that 100 such draws are worth only 12 uniform ones. The table
+# shows neither training with these weights nor a test among popular items.
 
 # %% [markdown]
 # ## validation-item
 #
 # *Newest edition; 30 s.*
 #
-# Write down a history whose held-out item is drawn as a negative. Then compare the
-# protocols: never draw held-out items; draw them like all unseen items; and choose the
+# Write down a history whose held-out item is drawn as a negative. Then compare three
+# protocols: never draw held-out items, draw them like all unseen items, and choose the
 # epoch on a validation item.
 
 # %%
@@ -224,12 +226,12 @@ table(pd.concat([runs, strict, leak, chosen]), "protocol", metrics)
 
 # %% [markdown]
 # **Answer.** The strict protocol draws the held-out item, 5, as often as the other
-# unseen ones, and BPR pushes it down like them. If it alone is never drawn, the model
-# can tell it from the items that are. With three seeds, no effect can be seen in either
-# metric: 0.003 ± 0.002 in the AUC is not enough (with eight seeds it is clear, see E23
-# in `docs/errata.md`). Nor can any be seen from choosing the epoch on a validation
-# item, which also takes the latest training item from each user. Only this protocol
-# makes no choice on the test set.
+# unseen ones, and BPR pushes it down like them. If it is the only unseen item that is
+# never drawn, the model can tell it from the others. With three seeds, no effect on
+# either metric can be seen: 0.003 ± 0.002 in AUC is not enough. With eight seeds, the
+# effect is clear: see E23 in `docs/errata.md`. Nor has choosing the epoch on a
+# validation item a visible effect, although it takes the latest training item from each
+# user. Only this protocol makes no choice on the test set.
 
 # %% [markdown]
 # ## margin
@@ -278,10 +280,10 @@ print_table(lines)
 exercises.save("margin", figure)
 
 # %% [markdown]
-# **Answer.** Before training, all distances are close to zero, so every pair has a loss
-# with every margin. After training, nine of ten training pairs of the BPR model are
-# beyond a margin of 1 and two of three beyond 4: the hinge loss would learn from few of
-# the pairs drawn uniformly. Trained with a margin of 1, the scores spread less, because
-# nothing pushes pairs further apart than the margin. The shares are lower for held-out
-# pairs. A share of 200 pairs has a standard error of up to 0.035, and this is one
-# training of each model.
+# **Answer.** Before training, all differences are close to zero, so every pair has a
+# loss with every margin. After training with BPR, nine of ten training pairs are beyond
+# a margin of 1, and two of three beyond 4: the hinge loss would learn from few
+# uniformly drawn pairs. After training with a margin of 1, the scores spread less,
+# because nothing pushes pairs further apart than the margin. The shares are lower for
+# held-out pairs. A share of 200 pairs has a standard error of up to 0.035, and each
+# model was trained only once.

@@ -34,11 +34,12 @@ rows = exercises.grid("seqrec", settings, "--validation")
 compare(rows, "filters", "valid_auc", tests, book="both kinds", more=shown)
 
 # %% [markdown]
-# **Answer.** Without both kinds, which leaves matrix factorization with the item
-# biases, the AUC in validation falls by 0.014, and without the horizontal filters by
-# 0.005, both far beyond the spread. Without the vertical ones, no effect can be seen.
+# **Answer.** Without filters, only matrix factorization with item biases is left, and
+# the validation AUC falls by 0.014. Without the horizontal filters, it falls by 0.005.
+# Both are far beyond the spread. Without the vertical filters, no effect can be seen.
 # So the horizontal filters matter more here. The hit rate varies too much to rank the
-# first three, and the test metric is that of one chosen setting, not a comparison.
+# first three settings. The test metric is that of one chosen setting, so it compares
+# nothing.
 
 # %% [markdown]
 # ## seqrec-window
@@ -54,11 +55,11 @@ figure = draw(rows, "Caser, length of the input", "L", "valid_auc")
 exercises.save("seqrec-window", figure)
 
 # %% [markdown]
-# **Answer.** With one item, the AUC in validation is 0.007 lower, about five standard
-# errors of the difference. From two items on, no effect can be seen: what follows
-# depends mostly on the last two or three items, and longer windows only cost time. In
-# these data, half of the windows end at an item with the same time as the target, so an
-# order by time hardly exists within them.
+# **Answer.** With one item, the validation AUC is 0.007 lower, about five standard
+# errors of the difference. From two items on, no effect can be seen: the next item
+# depends mostly on the last two or three, and longer windows only cost time. In this
+# data, half of the windows end at an item with the same timestamp as the target, so
+# they hardly have an order in time.
 
 # %% [markdown]
 # ## sessions
@@ -74,7 +75,7 @@ users, items, seen = (seqrec[x] for x in ("users_train", "items_train", "candida
 num_users, num_items, L = seqrec["num_users"], seqrec["num_items"], seqrec["L"]
 train_data, test_data = seqrec["train_data"], seqrec["test_data"]
 times = train_data.groupby("user_id")["timestamp"]
-# The first gap of each user is missing, that is, not at most a day.
+# The first gap of each user is missing, so it does not count as at most a day.
 sessions = (~(times.diff() <= DAY)).cumsum().to_numpy() - 1
 last_session = pd.Series(sessions).groupby(users).last()
 gaps = test_data.set_index("user_id")["timestamp"] - times.last()
@@ -129,12 +130,12 @@ for metric in tests:
 table(rows, "Caser sees", [*rows.columns[2:]])
 
 # %% [markdown]
-# **Answer.** Sequence-aware models know the user and the whole history, session-based
-# ones only the current session. Caser with sessions alone loses 0.010 of AUC, several
-# times the spread. Leaving out the users alone shows no clear effect, and in the hit
-# rate none can be seen at all. Most users have only one session, and for them the input
-# is the same. Sessions also change the windows and negatives of the training, and the
-# table does not separate these effects.
+# **Answer.** Sequence-aware models know the user and the whole history, while
+# session-based ones know only the current session. Caser with sessions alone loses
+# 0.010 in AUC, several times the spread. Leaving out the users alone has no clear
+# effect on the AUC, and no effect on the hit rate can be seen. Most users have only one
+# session, and for them the input is the same. Sessions also change the windows and
+# negatives in training. The table does not separate these effects.
 
 # %% [markdown]
 # ## seqrec-loss
@@ -150,7 +151,7 @@ rows = exercises.grid("seqrec", settings, "--validation")
 compare(rows, "loss", "valid_auc", tests, book="BPR", more=["valid_hit_rate"])
 
 # %% [markdown]
-# **Answer.** In the AUC in validation, both margins are 0.003 behind BPR, which is two
-# to three standard errors of the difference. With three seeds that is not enough: no
-# effect can be seen. The hit rate shows none either. Other margins were not tried, and
-# the learning rate is the one for BPR.
+# **Answer.** Nearly. In validation AUC, both margins are 0.003 behind BPR, two to three
+# standard errors of the difference. With three seeds, that is not enough to show an
+# effect. The hit rate shows none either. Other margins were not tried, and the learning
+# rate is that for BPR.

@@ -78,7 +78,7 @@ def find_data(args: argparse.Namespace, family: Family) -> Tuple[Path, str]:
             _warn(
                 f"{title[0].upper()}{title[1:]} was not found and could not be "
                 "downloaded. SYNTHETIC DATA is\n***  used instead. `--data "
-                f"{real}` tells how to get the real data.\n***  Looked for: "
+                f"{real}` says how to get the real data.\n***  Looked for: "
                 f"{catalog.looked_for(real, args.data_dir)}."
             )
             return catalog.fetch(f"{real}-synthetic"), "synthetic"

@@ -1,7 +1,7 @@
 """Read the notebooks of ``chapters/exercises``, run them, and write docs/exercises.md.
 
 In these notebooks, a heading of level two is the name of an exercise. The line below it
-tells the editions and the cost, and the paragraph below that is the question. The
+names the editions and the cost, and the paragraph below that is the question. The
 answer is in the last cell. What a cell prints is Markdown.
 """
 
@@ -23,10 +23,10 @@ _HEAD = re.compile(r"## ([a-z0-9-]+)\n\n\*(.+); (.+)\.\*\n\n(.+)", re.DOTALL)
 INTRODUCTION = """\
 # The exercises, worked
 
-The book ends each section with exercises and gives no answers. Here are answers, each
-with the program that finds it. The questions are in our words. The numbers are means ±
-standard deviations over {seeds} seeds. Where a setting is chosen, it is chosen on
-validation data, and the test metric of this setting alone is given.
+The book ends each section with exercises, but gives no answers. Here are answers, each
+with the code that found it. The questions are in our words. The numbers are means ±
+standard deviations over {seeds} seeds. Settings are chosen on validation data, and only
+the chosen setting has test metrics.
 
 This page was written by `python -m chapters.exercises --report --seeds {seeds}`. To run
 one exercise, name it: `python -m chapters.exercises mf-factors`.

@@ -52,7 +52,7 @@ def parser() -> Parser:
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help="folder to search first for the data, as of the scripts",
+        help="folder to search first for the data",
     )
     found.add_argument(
         "--out",
@@ -154,7 +154,7 @@ def compare(
     book: Any = None,
     more: Sequence[str] = ("train_loss",),
 ) -> None:
-    """Print a table of settings, with the best one in validation in bold.
+    """Print a table of settings, with the best one on validation data in bold.
 
     The columns are the setting, called `title`, the metrics `more`, the metric that
     chooses, `valid`, and its difference from that of the setting `book` with the same
@@ -175,7 +175,7 @@ def compare(
     table(rows, title, columns, best)
     chosen = rows[rows["setting"] == best]
     figures = ", ".join(f"{NAMES[x]} {_spread(chosen[x], x)}" for x in test)
-    print(f"\nChosen in validation: {best}, with {figures}.")
+    print(f"\nChosen on validation data: {best}, with {figures}.")
 
 
 def table(

@@ -17,8 +17,8 @@ def add_own_ratings(options: Settings) -> None:
         "--scale",
         type=scale,
         metavar="LOW-HIGH",
-        help="with --data FILE: the scale of the ratings, as in 1-10; ratings outside "
-        "are errors (default: from the lowest to the highest)",
+        help="with --data FILE: the scale of the ratings, such as 1-10; ratings "
+        "outside are errors (default: from the lowest to the highest rating)",
     )
     options.need("--scale", "--data FILE", is_own)
 
@@ -42,8 +42,8 @@ def _add_columns(options: Settings, roles: Iterable[str], example: str) -> None:
         type=partial(column, tuple(roles)),
         nargs="+",
         metavar="ROLE=NAME",
-        help=f"with --data FILE: names of columns, as in {example}; usual names are "
-        "recognised without it",
+        help=f"with --data FILE: names of columns, such as {example}; usual names are "
+        "recognized without this option",
     )
     options.need("--columns", "--data FILE", is_own)
 
@@ -58,7 +58,7 @@ def column(roles: Tuple[str, ...], text: str) -> Tuple[str, str]:
     role, equals, name = text.partition("=")
     if role not in roles or not (equals and name):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not ROLE=NAME, with a role out of {', '.join(roles)}"
+            f"{text!r} is not ROLE=NAME, with one of the roles {', '.join(roles)}"
         )
     return role, name
 

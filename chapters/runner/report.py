@@ -153,7 +153,8 @@ def _book_rows(slug: str) -> Iterator[str]:
 def _summary(results: List[Result], seeds: int) -> str:
     lines = [
         f"Means ± standard deviations over {seeds} seeds; "
-        "[docs/results.md](docs/results.md) has all figures and explains differences.",
+        "[docs/results.md](docs/results.md) has all figures and explains the "
+        "differences.",
         "",
         "| section | here | the book, 2026 (MXNet) |",
         "|:--|:--|:--|",

@@ -80,7 +80,7 @@ class Run:
         ):
             if needed and column not in data:
                 raise ValueError(
-                    f"{self.folder}: no column has a usual name of the {role}, which "
+                    f"{self.folder}: no column has a usual name for the {role}, which "
                     f"{self.slug} needs: name it with --columns {role}=NAME, or use "
                     f"{instead}"
                 )
@@ -182,7 +182,8 @@ class Run:
         try:
             figure = picture(*args)
         except Exception as error:
-            warn(f"no picture {name!r}: {in_one_line(error) or repr(error)}")
+            reason = in_one_line(error) or repr(error)
+            warn(f"could not draw the figure {name!r}: {reason}")
             return None
         self.save_figure(figure, name)
         return figure

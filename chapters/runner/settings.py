@@ -169,7 +169,7 @@ class Settings(Parser):
             type=fields,
             default="user,item",
             metavar="NAME,NAME,...",
-            help=f"with --data ml-100k: fields of a row, out of {', '.join(FIELDS)}",
+            help=f"with --data ml-100k: fields of a row, from {', '.join(FIELDS)}",
         )
         self.add_argument(
             "--threshold",
@@ -265,7 +265,7 @@ def fields(text: str) -> List[str]:
     for name in names:
         if name not in FIELDS or names.count(name) > 1:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is not a list of different names out of {', '.join(FIELDS)}"
+                f"{text!r} is not a list of different names from {', '.join(FIELDS)}"
             )
     return names
 

@@ -27,8 +27,8 @@ def named(
 ) -> Optional[int]:
     """Return the place of the column `name`, or of one with a `usual` name, or None.
 
-    The book's own name goes before other usual ones. Raises a ValueError that begins
-    with `where` if there are several such columns, or none called `name`.
+    The book's name takes precedence over other usual ones. Raises a ValueError that
+    begins with `where` if there are several such columns, or none called `name`.
     """
     if name is not None:
         fitting = [i for i, column in enumerate(columns) if column == name]
@@ -53,7 +53,7 @@ def named(
 
 
 def _way_out(role: str) -> str:
-    return f"name it with {role}=NAME (of the scripts: --columns {role}=NAME)"
+    return f"name it with {role}=NAME (in the scripts: --columns {role}=NAME)"
 
 
 def find_columns(
@@ -69,13 +69,13 @@ def find_columns(
         if place is None:
             if role in ("user", "item"):
                 raise ValueError(
-                    f"{where}: no column has a usual name of the {role}; the columns "
+                    f"{where}: no column has a usual name for the {role}; the columns "
                     f"are {shown_names(columns)}; {_way_out(role)}"
                 )
             continue
         if place in places.values():
             raise ValueError(
-                f"{where}: the column {columns[place]} cannot be the {role}, too"
+                f"{where}: the column {columns[place]} cannot also be the {role}"
             )
         places[role] = place
     return places

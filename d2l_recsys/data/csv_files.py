@@ -29,8 +29,8 @@ class CSVFile:
         if b"\0" in self._content:
             line = self._content.count(b"\n", 0, self._content.index(b"\0")) + 1
             raise ValueError(
-                f"{self.path}, line {line}: there is a zero byte: save the file as "
-                "text in UTF-8"
+                f"{self.path}, line {line}: the line contains a zero byte: save the "
+                "file as text in UTF-8"
             )
         first = self._content.lstrip(b"\r\n").split(b"\n", 1)[0]
         self.separator = "\t" if b"\t" in first else ","

@@ -53,7 +53,7 @@ def from_json(of_fields: Optional[Mapping[Any, Any]]) -> Any:
         for field, value in of_fields.items()
     }
     if len(fields) < len(of_fields):
-        raise ValueError("a field of feat_mapper or defaults is there twice: 1 and '1'")
+        raise ValueError("feat_mapper or defaults has a field twice: 1 and '1'")
     return fields
 
 
@@ -137,8 +137,7 @@ def load_vocabulary(path: _PathLike) -> Vocabulary:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"{path}: this is not a whole file that save_vocabulary has written "
-            f"({reason})"
+            f"{path}: this is not a complete file from save_vocabulary ({reason})"
         ) from None
     return known
 

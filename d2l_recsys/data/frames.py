@@ -103,10 +103,10 @@ def times(data: pd.DataFrame) -> numpy.ndarray:
 
 
 def check_frame(data: Any) -> None:
-    """Raise ValueError if `data` is not a frame with rows."""
+    """Raise ValueError if `data` is not a DataFrame with rows."""
     if not isinstance(data, pd.DataFrame):
         raise ValueError(
-            f"data must be a DataFrame of pandas, not of type {type(data).__name__}"
+            f"data must be a pandas DataFrame, not of type {type(data).__name__}"
         )
     if not len(data):
         raise ValueError("data has no rows: there is nothing to split or to load")

@@ -114,7 +114,7 @@ def table_of(
     names = [str(name) for i, name in enumerate(columns) if i != place]
     if not names or len({*names}) < len(names):
         raise ValueError(
-            f"data: a label and fields of different names are needed; the columns are "
+            f"data must have a label and fields, all with different names; it has "
             f"{shown_names(columns)}"
         )
     numbers = numeric_names(names, numeric)

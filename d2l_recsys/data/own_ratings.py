@@ -229,7 +229,7 @@ def _seconds(value: Any) -> Union[int, float]:
         )
     except (ValueError, TypeError, OverflowError):
         raise ValueError(
-            f"time {shown(value)} is neither a number nor a date as 2024-12-31 or "
+            f"time {shown(value)} is neither a number nor a date like 2024-12-31 or "
             "2024-12-31T23:59:59"
         ) from None
     whole, rest = divmod(time.value, 10**9)
@@ -257,6 +257,6 @@ def _without_duplicates(
         raise ValueError(
             f"{found.where(row)}: user {user} already rated item {item} "
             f"({found.where(first)}): keep one of the two with duplicates='first' or "
-            "'last' (of the scripts: --duplicates first or last)"
+            "'last' (in the scripts: --duplicates first or last)"
         )
     return data

@@ -44,7 +44,7 @@ def rating_fields(
     unknown = [name for name in fields if name not in FIELDS]
     if unknown or not fields or len({*fields}) < len(fields):
         raise ValueError(
-            f"fields must be different names out of {', '.join(FIELDS)}, not "
+            f"fields must be different names from {', '.join(FIELDS)}, not "
             f"{', '.join(fields) or 'none'}"
         )
     columns = _columns(data, Path(folder), {*fields})
@@ -121,7 +121,7 @@ def _found(frame: pd.DataFrame, ids: numpy.ndarray, path: Path) -> pd.DataFrame:
     missing = numpy.setdiff1d(ids, frame.index)
     if len(missing):
         raise ValueError(
-            f"{path}: there is no line for id {missing[0]}, which is rated"
+            f"{path}: there is no line for id {missing[0]}, which the ratings contain"
         )
     return frame.loc[ids]
 

@@ -230,7 +230,7 @@ def _without_duplicates(
         raise ValueError(
             f"{path}, line {start + row}: user {user} already rated item {item} on "
             f"line {start + first}: keep one of the two with duplicates='first' or "
-            "'last' (of the scripts: --duplicates first or last)"
+            "'last' (in the scripts: --duplicates first or last)"
         )
     return data
 

@@ -66,7 +66,7 @@ class RankingModel(Model):
         """Return what to do about a missing or needless sequence."""
         if "seq" in cls.takes:
             return "train with a SeqDataset, and evaluate with its test_seq as seq"
-        return "it has no use for sequences, so pass None as seq, and use no SeqDataset"
+        return "pass None as seq, and do not use a SeqDataset"
 
     def forward(self, *ids: np.ndarray) -> np.ndarray:
         """Return the scores, after repeating a single user or item."""

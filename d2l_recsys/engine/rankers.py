@@ -172,12 +172,12 @@ def _checked(
                 "so the model knows nothing about it: leave it out"
             )
         if items.count(item) > 1:
-            raise ValueError(f"history: item {name} is there twice")
+            raise ValueError(f"history: item {name} appears twice")
     given: Dict[Any, Any] = dict(history) if isinstance(history, Mapping) else {}
     if data.ratings is None:
         if given:
             raise ValueError(
-                "history: this model was trained without ratings: pass items alone"
+                "history: this model was trained without ratings: pass only items"
             )
         return numpy.array(items), None
     lowest, highest = data.ratings.min().item(), data.ratings.max().item()

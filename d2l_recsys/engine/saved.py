@@ -144,7 +144,7 @@ def trained_on(net: gluon.Block, kind: type) -> Any:
     if data is None:
         raise ModelError(
             f"this {name} knows no users: pass candidates, num_users and num_items, or "
-            "get the net from d2l_recsys.load"
+            "load the net with d2l_recsys.load"
         )
     if kind is Histories:
         raise ModelError(
@@ -220,7 +220,7 @@ def _record(path: Path) -> Dict[str, Any]:
         )
     if record["class"] not in MODELS:
         raise ModelError(
-            f"{path}: unknown class {record['class']!r}; known are {', '.join(MODELS)}"
+            f"{path}: unknown class {record['class']!r}; use one of {', '.join(MODELS)}"
         )
     if not {"model.params"} <= {*record["sha256"]} <= {"model.params", "model.npz"}:
         raise ModelError(f"{path} does not list its files: train again")
@@ -235,7 +235,7 @@ def _checked(path: Path, record: Dict[str, Any]) -> bytes:
         raise ModelError(f"{path}: {error.strerror}: train again") from error
     if _sha256(content) != record["sha256"][path.name]:
         raise ModelError(
-            f"{path} is damaged, or of another training than model.json beside it: "
+            f"{path} is damaged, or does not belong to the model.json beside it: "
             "train again"
         )
     return content

@@ -80,7 +80,7 @@ _CHOSEN_BY: Dict[str, Callable] = {
 def kept_epoch(history: History) -> Dict[str, float]:
     """Return the epoch whose parameters the net has after training.
 
-    This is the best one in validation, or the last epoch if there was no validation.
+    This is the best one on validation data, or the last epoch without validation.
     The measure is the log loss, the RMSE or, of a ranking model, the AUC, which varies
     less than the hit rate.
     """
@@ -91,15 +91,15 @@ def kept_epoch(history: History) -> Dict[str, float]:
 
 
 def which_epoch(history: History) -> str:
-    """Return words on the epoch that was kept in validation; else an empty text."""
+    """Return a note on the epoch that validation kept, or an empty text."""
     kept = kept_epoch(history)
     if not {*_CHOSEN_BY} & {*kept}:
         return ""
-    return f" (epoch {kept['epoch']} of {len(history)}, the best in validation)"
+    return f" (epoch {kept['epoch']} of {len(history)}, the best on validation data)"
 
 
 class BestEpoch:
-    """Keep the parameters of the best epoch in validation.
+    """Keep the parameters of the best epoch on validation data.
 
     Raises ValueError if `patience` is below 1.
     """

@@ -133,7 +133,7 @@ def _history(text: str, data: Histories) -> Any:
             except ValueError:
                 raise ModelError(f"--history: {word!r} is not ITEM:RATING") from None
     if len({*items}) < len(items):
-        raise ModelError(f"--history: an item is there twice in {text!r}")
+        raise ModelError(f"--history: an item appears twice in {text!r}")
     if ratings and len(ratings) < len(items):
         raise ModelError("--history: give a rating for each item, or for none")
     return ratings or items

@@ -82,7 +82,7 @@ def test_real_samples_with_patience(name, tmp_path):
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert f"{name.capitalize()}'s CTR data instead" in result.stdout
-    assert "the best in validation)" in result.stdout
+    assert "the best on validation data)" in result.stdout
     record = json.loads((tmp_path / "fm.json").read_text())
     best = min(record["history"], key=lambda epoch: epoch["valid_log_loss"])
     assert record["metrics"]["test_auc"] == best["test_auc"]

@@ -109,5 +109,5 @@ def test_a_comparison_by_hand(capsys):
         "| **b** | **2.000 ± 1.414** | **0.400 ± 0.000** | **-0.200 ± 0.141** "
         "| **3.0 ± 0.0** |",
         "",
-        "Chosen in validation: b, with test RMSE 0.900 ± 0.141.",
+        "Chosen on validation data: b, with test RMSE 0.900 ± 0.141.",
     ]

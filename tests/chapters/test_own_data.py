@@ -106,9 +106,9 @@ def test_implicit_feedback(run):
 @pytest.mark.parametrize(
     ("slug", "options", "kind", "error"),
     [
-        ("mf", [], ("user,item,date", "013"), "own.csv: no column has a usual name of "
+        ("mf", [], ("user,item,date", "013"), "own.csv: no column has a usual name for"
          "the rating, which mf needs: name it with --columns rating=NAME, or use neum"),
-        ("neumf", [], ("user,item,stars", "012"), "usual name of the time, which neum"),
+        ("neumf", [], ("user,item,stars", "012"), "usual name for the time, which neu"),
         ("mf", ["--scale", "1-9", "--data", "ml-100k"], ("a,b", "01"), "argument --sc"
          "ale: needs --data FILE"),
     ],
@@ -124,7 +124,7 @@ def test_values_of_options():
     assert column(("user", "item"), "user=a=b") == ("user", "a=b")
     for text in ("who=a", "user=", "user"):
         with pytest.raises(
-            ArgumentTypeError, match="is not ROLE=NAME, with a role out"
+            ArgumentTypeError, match="is not ROLE=NAME, with one of the roles"
         ):
             column(("user",), text)
     assert [scale(x) for x in ("1-10", "-1.5--1")] == [(1, 10), (-1.5, -1)]

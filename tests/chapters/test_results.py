@@ -73,7 +73,7 @@ def test_titles_that_cannot_be_read_are_a_warning(
     result = chapter(f"chapters.{slug}", *map(str, options))
     assert result.returncode == 0
     said = ["no titles were saved", "no recommendations"]
-    said[1:1] = ["no picture 'window'"] * (slug == "seqrec")
+    said[1:1] = ["could not draw the figure 'window'"] * (slug == "seqrec")
     for warning, what in zip(result.stderr.splitlines(), said):
         assert warning.startswith(f"python -m chapters.{slug}: warning: {what}: ")
         assert line in warning

@@ -114,7 +114,7 @@ def test_numbers_by_name(file):
         ({"click": [0, None, 1], "x": "a"}, {}, "row 1 of data: the label must be 0 o"),
         ({"click": [0, 1, 1], "x": ["1", "b", "2"]}, {"numeric": ["x"]}, "row 1 of da"
          "ta: x 'b' is not a number"),
-        ({"click": [0, 1, 1]}, {}, "a label and fields of different names are needed"),
+        ({"click": [0, 1, 1]}, {}, "a label and fields, all with different names"),
         ({"click": []}, {}, "the frame has no rows"),
     ],
 )  # fmt: skip
@@ -159,7 +159,7 @@ class TestVocabulary:
         frame = pd.DataFrame({"y": [0], "x": ["v1"], "price": ["3"]})
         with pytest.raises(ValueError, match="has the fields price, x, but the data h"):
             CTRDataset(frame, vocabulary=tmp_path / "v", numeric=())
-        with pytest.raises(ValueError, match="takes the place of feat_mapper and defa"):
+        with pytest.raises(ValueError, match="vocabulary replaces feat_mapper and def"):
             CTRDataset(frame, train.feat_mapper, vocabulary=tmp_path / "v")
 
     def test_that_is_damaged_is_told(self, train, tmp_path):
@@ -186,7 +186,9 @@ class TestVocabulary:
         ]
         for content in damaged:
             path.write_bytes(content)
-            with pytest.raises(ValueError, match=f"{path}: this is not a whole file"):
+            with pytest.raises(
+                ValueError, match=f"{path}: this is not a complete file"
+            ):
                 CTRDataset(frame, vocabulary=path)
 
     def test_replaces_a_file_completely_or_not_at_all(self, train, tmp_path):

@@ -90,18 +90,18 @@ def test_names_are_taken_as_they_are_given(file):
 @pytest.mark.parametrize(
     ("text", "given", "error"),
     [
-        ("a,item\n1,2\n", {}, "line 1: no column has a usual name of the user; the co"
-         "lumns are a, item; name it with user=NAME .of the scripts: --columns user=N"),
-        ("1\t2\t3\t4\n", {}, "no column has a usual name of the user; .* are 1, 2, 3"),
+        ("a,item\n1,2\n", {}, "line 1: no column has a usual name for the user; the co"
+         "lumns are a, item; name it with user=NAME .in the scripts: --columns user=N"),
+        ("1\t2\t3\t4\n", {}, "no column has a usual name for the user; .* are 1, 2, 3"),
         ("user,uid,item\n1,1,2\n", {}, "several columns may be the user: user, uid; n"),
         ("user,item\n1,2\n", {"rating": "stars"}, "there is no column 'stars'; the co"),
-        ("user,item\n1,2\n", {"time": "user"}, "the column user cannot be the time, t"),
+        ("user,item\n1,2\n", {"time": "user"}, "the column user cannot also be the t"),
         ("user,item\n1,2\n1\n", {}, "line 3: 1 fields instead of 2, as in the header"),
         ("user,item\n1,2,3\n", {}, "line 2: 3 fields instead of 2"),
         ('user,item\n\n"1\n1",2\n"3,4\n', {}, "line 5: unexpected end of data"),
         ("user,item\n", {}, "line 2: no rows follow the header"),
         ("", {}, "line 1: the file is empty"),
-        ("user,item\n1,2\0\n", {}, "line 2: there is a zero byte"),
+        ("user,item\n1,2\0\n", {}, "line 2: the line contains a zero b"),
         ('user,item\n\n"1\n1",2\n3, \n', {}, "line 5, column item: the item is "),
         ("user,item,rating\n1,2,3\n1,3,\n", {}, "line 3, column rating: the rating is"),
         ("user,item,stars\n1,2,nan\n", {}, "line 2, column stars: rating 'nan' is not"),
@@ -112,7 +112,7 @@ def test_names_are_taken_as_they_are_given(file):
         ("user,item,stars\n1,2,3\n1,3,11\n", {"scale": (1, 10)}, "line 3, column sta"
          "rs: rating 11 is outside 1-10"),
         ("user,item\n1,2\n1,3\n1,2\n", {}, "line 4: user 1 already rated item 2 .*lin"
-         "e 2.: keep one of the two with duplicates='first' or 'last' .of the scripts"),
+         "e 2.: keep one of the two with duplicates='first' or 'last' .in the scripts"),
         ("user,item\n1,2\n", {"duplicates": "both"}, "duplicates must be 'error', 'fi"),
         ("user,item\n1,2\n", {"min_rating": 3}, "min_rating needs a column of ratings"),
         ("user,item,rating\n1,2,3\n", {"min_rating": 4}, "no rating is at least 4: mi"),

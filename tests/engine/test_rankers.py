@@ -182,7 +182,7 @@ def test_the_loaded_net_is_left_as_it_was(ranking):
         ([20], r"item 20 is not in 0\.\.19"),
         ([-1], r"item -1 is not in 0\.\.19"),
         ([2.0], r"item 2\.0 is not in 0\.\.19"),
-        ([2, 2], "item i2 is there twice"),
+        ([2, 2], "item i2 appears twice"),
         ({2: 5}, "trained without ratings"),
     ],
 )

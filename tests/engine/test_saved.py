@@ -133,11 +133,11 @@ FAULTS = {
     ),
     "damaged parameters": (
         lambda f: spoil(f / "model.params"),
-        r"model\.params is damaged, or of another training",
+        r"model\.params is damaged, or does not belong",
     ),
     "damaged histories": (
         lambda f: spoil(f / "model.npz"),
-        r"model\.npz is damaged, or of another training",
+        r"model\.npz is damaged, or does not belong",
     ),
     "cut": (
         lambda f: (f / "model.json").write_text('{"format": 1'),
@@ -153,7 +153,7 @@ FAULTS = {
     ),
     "unknown class": (
         lambda f: edit(f / "model.json", **{"class": "Parser"}),
-        r"model\.json: unknown class 'Parser'; known are AutoRec, ",
+        r"model\.json: unknown class 'Parser'; use one of AutoRec, ",
     ),
     "other sizes": (
         lambda f: edit(

@@ -105,7 +105,7 @@ class TestRatings:
         test = mf.evaluator(net, rows(75, 90))
         assert test == history[best]["test_rmse"]
         line = r"train loss [\d.]+, test RMSE ([\d.]+)"
-        line += r" \(epoch (\d+) of 30, the best in validation\)"
+        line += r" \(epoch (\d+) of 30, the best on validation data\)"
         assert printed(line + SPEED) == [pytest.approx(test, abs=5e-4), best + 1]
 
     def test_without_a_test_set(self, printed):
@@ -176,7 +176,7 @@ class TestRanking:
         found = evaluate_ranking(net, TEST, None, with_valid, 12, 12)
         assert found.auc == history[best]["test_auc"]
         line = r"train loss [\d.]+, test hit rate [\d.]+, test AUC [\d.]+"
-        line += r" \(epoch (\d+) of 12, the best in validation\)"
+        line += r" \(epoch (\d+) of 12, the best on validation data\)"
         assert printed(line + SPEED) == [best + 1]
 
     def test_without_a_test_set(self, printed):

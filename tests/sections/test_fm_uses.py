@@ -100,7 +100,9 @@ class TestWithoutTestSet:
         valid = BatchLoader(clicks(seed=1), 16)
         kept = kept_epoch(self.fit(None, patience=2, valid_iter=valid))
         first, *_, last = capsys.readouterr().out.splitlines()
-        assert first.endswith(f" (epoch {kept['epoch']} of 2, the best in validation)")
+        assert first.endswith(
+            f" (epoch {kept['epoch']} of 2, the best on validation data)"
+        )
         assert last == (
             f"valid log loss {kept['valid_log_loss']:.3f}, "
             f"valid AUC {kept['valid_auc']:.3f}"

@@ -218,7 +218,7 @@ class TestErrors:
         folder = write_ratings(tmp_path, (1, 1, 5, 1), (1, 2, 1, 0), (1, 1, 4, 2))
         with pytest.raises(
             ValueError,
-            match=r"duplicates='first' or 'last' \(of the scripts: --dup",
+            match=r"duplicates='first' or 'last' \(in the scripts: --dup",
         ):
             split_and_load_ml100k(data_dir=folder)
         *_, test = split_and_load_ml100k(data_dir=folder, duplicates=keep)

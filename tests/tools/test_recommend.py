@@ -115,7 +115,7 @@ class TestRecommend:
             (["--history", "50,9"], "item '9' is not among the 5 items"),
             (["--history", "50:x"], "'50:x' is not ITEM:RATING"),
             (["--history", "50:5,181"], "give a rating for each item, or for none"),
-            (["--history", "50:5,50:4"], "an item is there twice in '50:5,50:4'"),
+            (["--history", "50:5,50:4"], "an item appears twice in '50:5,50:4'"),
             (["--history", "50:9"], "rating 9.0 of item 50 is not in 1..5"),
             (["--history", "172"], "nobody has item 172 in the training data"),
             (["--all-users", "/no/such/file"], "/no/such/file: No such file or"),
