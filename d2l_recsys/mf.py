@@ -87,10 +87,10 @@ def train_recsys_rating(
     """Train a rating model, print the book's two lines and return the history.
 
     A training batch is [users (B,), items (B,), ratings (B,)], and the test RMSE is
-    ``evaluator(net, test_iter, devices)``. For an autoencoder, a batch is a matrix (B,
-    n) of ratings, 0 if missing, which is both input and label. Pass the held-out
-    ratings as `inter_mat`. The test RMSE is ``evaluator(net, test_iter, inter_mat,
-    devices)``. Without `test_iter`, there is no test RMSE.
+    ``evaluator(net, test_iter, devices)``. For an autoencoder, a batch is a matrix of
+    ratings (B, n), 0 if missing. It is both input and label. Pass the held-out ratings
+    as `inter_mat`. The test RMSE is ``evaluator(net, test_iter, inter_mat, devices)``.
+    Without `test_iter`, there is no test RMSE.
 
     With `valid_iter` (for an autoencoder, a matrix like `inter_mat`), the net ends with
     the parameters of the epoch with the lowest RMSE on it, and the metrics of this

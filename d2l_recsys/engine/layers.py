@@ -23,8 +23,7 @@ class Model(nn.HybridBlock):
     arguments: Dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Model":
-        """Create the block. Copying calls this without arguments; then none are
-        stored."""
+        """Create the block; store no arguments if there are none, as in copying."""
         net = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         try:

@@ -126,7 +126,7 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
 
 
 def mxnet_seed(seed: int, number: int) -> int:
-    """Return the seed number `seed` for MXNet's generator, unrelated to all others.
+    """Return a seed for MXNet's generator, far from those of other numbers.
 
     MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
     two of its seeds are close, they share states, and initial parameters and dropout
