@@ -1,1 +1,1 @@
-"""Tools for users: curves, the doctor and the launcher."""
+"""Tools for users: figures, the doctor and the launcher."""

@@ -17,6 +17,7 @@ author = copyright = "The d2l-recsys authors"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
 # Source lines are shown on GitHub, or else on pages of the site.
 extensions.append("sphinx.ext.linkcode" if repository() else "sphinx.ext.viewcode")
+viewcode_follow_imported_members = False
 exclude_patterns = ["notebooks"]
 
 nb_execution_mode = "off"  # executed by notebook_cache.py
@@ -67,6 +68,12 @@ def name_defaults(app, what, name, obj, options, signature, returns):
     return re.sub(r"<function ([\w.]+)[^>]*>", r"\1", signature), returns
 
 
+def skip_foreign(app, what, name, obj, skip, options):
+    """Leave out what wraps a function of another package and has its docstring."""
+    module = getattr(obj, "__module__", None) or "d2l_recsys"
+    return None if str(module).startswith("d2l_recsys") else True
+
+
 def find_home(app, env, node, text):
     """Resolve a name of the package, such as d2l_recsys.MF, in its module."""
     package, _, name = node["reftarget"].rpartition(".")
@@ -82,4 +89,5 @@ def setup(app):
     """Register what changes docstrings and signatures."""
     app.connect("autodoc-process-docstring", link_errata)
     app.connect("autodoc-process-signature", name_defaults)
+    app.connect("autodoc-skip-member", skip_foreign)
     app.connect("missing-reference", find_home)

@@ -26,7 +26,9 @@ def cache_key(slug: str) -> str:
     """
     paths = [ROOT / f"chapters/{slug}.py", ROOT / "requirements.txt"]
     paths += (ROOT / "chapters/runner").glob("*.py")
+    paths += (ROOT / "chapters/runner").glob("*.csv")
     paths += (ROOT / "d2l_recsys").rglob("*.py")
+    paths += (ROOT / "d2l_recsys").rglob("*.mplstyle")
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(paths):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())

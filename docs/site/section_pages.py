@@ -43,8 +43,6 @@ def section_page(
     for cell in page.cells:
         if cell.cell_type == "markdown":
             cell.source = link_errata(cell.source)
-        else:  # without the curves drawn in training: the next cell shows them again
-            cell.outputs = [x for x in cell.outputs if x.output_type != "display_data"]
     number = SECTIONS.index(slug) + 2
     before = [data_box(record), links_line(slug, links), edition_box(slug, number)]
     page.cells[1:1] = _cells("before", [*before, model(slug, links)])

@@ -297,18 +297,3 @@ def test_a_folder_that_takes_no_file_is_found_out_before_the_training():
     result = chapter("chapters.mf", "--smoke", "--out", "/proc")
     assert result.returncode == 2
     assert "error: argument --out: /proc: " in result.stderr
-
-
-def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
-    lines = (smoke_data / "u.data").read_text().splitlines()
-    of_user = [line for line in lines if line.startswith("1\t")]
-    # Keep one rating of the user, which is then held out.
-    lines = [line for line in lines if line not in of_user[1:]]
-    (tmp_path / "u.data").write_text("\n".join(lines))
-    result = chapter(
-        "chapters.neumf", "--epochs", "1", "--data-dir", tmp_path, "--out", tmp_path
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert (
-        "user 1 has no movies yet\nrecommendations (score, title):\n" in result.stdout
-    )

@@ -160,12 +160,14 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert names == {"ranking.json", *pictures}
 
 
-def test_a_model_that_cannot_be_saved_is_a_warning(tmp_path):
+def test_a_model_that_cannot_be_saved_is_a_warning(tmp_path, smoke_data):
     result = with_limit(10_000, "chapters.mf", "--smoke", "--out", tmp_path)
     assert result.returncode == 0
-    first, second = result.stderr.splitlines()
-    assert first.startswith("python -m chapters.mf: warning: no model was saved: ")
-    assert "warning: no figure was saved" in second
+    lines = result.stderr.splitlines()  # without those of matplotlib on its cache
+    model, *figures = [line for line in lines if line.startswith("python -m")]
+    assert model.startswith("python -m chapters.mf: warning: no model was saved: ")
+    assert len(figures) == 2
+    assert all("warning: no figure was saved" in line for line in figures)
     assert strictly(tmp_path / "mf.json")["metrics"]["test_rmse"] > 0
     assert not list(tmp_path.glob("mf/*"))
 

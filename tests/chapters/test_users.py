@@ -95,3 +95,18 @@ def test_the_runner_passes_duplicates_on():
     assert arguments_for("mf", given) == given
     assert arguments_for("fm", given) == ["--epochs", "1"]
     assert arguments_for("fm", ["--data", "ctr", *given])[:2] == ["--data", "ctr"]
+
+
+def test_a_user_without_history_is_recommended_something(tmp_path, smoke_data):
+    lines = (smoke_data / "u.data").read_text().splitlines()
+    of_user = [line for line in lines if line.startswith("1\t")]
+    # Keep one rating of the user, which is then held out.
+    lines = [line for line in lines if line not in of_user[1:]]
+    (tmp_path / "u.data").write_text("\n".join(lines))
+    result = chapter(
+        "chapters.neumf", "--epochs", "1", "--data-dir", tmp_path, "--out", tmp_path
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (
+        "user 1 has no movies yet\nrecommendations (score, title):\n" in result.stdout
+    )
