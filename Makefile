@@ -22,7 +22,7 @@ notebooks: $(READY)
 site: $(SITE_READY)
 	$(PYTHON) docs/site/make_site.py $(ARGS)
 
-# Build the site, and look at it in Chromium.
+# Build the site, and test it in Chromium.
 site-test: site
 	D2L_RECSYS_SITE=site $(PYTHON) -m pytest tests/site
 
@@ -77,7 +77,7 @@ $(READY):
 	  open(s.get_path("purelib") + "/d2l-recsys.pth", "w").write("import d2l_recsys\n")'
 	@touch $@
 
-# The site's packages are added to .venv; those that are there keep their releases.
+# Add the site's packages to .venv. Packages that are already there keep their versions.
 $(SITE_READY): $(READY)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "The site needs Python 3.11 or newer, and .venv has $$($(PYTHON) --version)." >&2; \

@@ -104,8 +104,8 @@ figure
 #
 # The book compares this RMSE with that of matrix factorization, which was measured on
 # another test set (E10). For a fair comparison, matrix factorization is trained here on
-# the same split, with the settings of its section. The run with `--validation` that
-# compares with this one is `python -m chapters.mf --split random --validation`.
+# the same split, with the settings of its section. With `--validation`, compare with
+# `python -m chapters.mf --split random --validation`.
 
 # %%
 if not args.validation:

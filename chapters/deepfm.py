@@ -95,11 +95,11 @@ run.save_figure(figure)
 figure
 
 # %% [markdown]
-# ## Which Epoch Is the Best?
+# ## Which Epoch Is Best?
 #
-# Accuracy and AUC ask only for the order of the rows, log loss for the probabilities,
-# too. Its best epoch comes early. After it, the order of the rows changes little, but
-# the model becomes too sure of itself, and pays for each row where it is wrong.
+# AUC depends only on the order of the rows. Log loss also depends on the probabilities,
+# and its best epoch comes early. After it, the order of the rows changes little, but
+# the model becomes overconfident, and each row where it is wrong costs more.
 # `--patience` keeps the epoch that is best on validation rows.
 
 # %%

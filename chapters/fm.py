@@ -32,8 +32,8 @@ args = run.args
 # ## Loading the CTR Dataset
 #
 # With `--data ml-100k`, the rows are ratings of MovieLens, and `--fields` names their
-# fields. The labels are the ratings, or with `--threshold 4`, whether a rating has at
-# least four stars.
+# fields. The labels are the ratings. With `--threshold 4`, they say whether a rating
+# has at least four stars.
 
 # %%
 valid_share = 0.1 if args.patience else 0
@@ -61,9 +61,9 @@ else:
 # logits, and the loss applies the sigmoid (E44). The training accuracy is that of the
 # predictions made during training.
 #
-# If the labels are ratings, the loss is the squared error, and the initial values are
-# small, both as in matrix factorization. MovieLens needs smaller steps: try
-# `--lr 0.002 --batch-size 512 --epochs 20`.
+# If the labels are ratings, the loss is the squared error and the initial parameters
+# are small, as in matrix factorization. MovieLens needs a lower learning rate and
+# smaller batches: try `--lr 0.002 --batch-size 512 --epochs 20`.
 
 # %%
 devices = run.devices
@@ -135,7 +135,7 @@ figure
 # %% [markdown]
 # Can the probabilities be trusted? Among the rows for which the model predicts a click
 # with a probability of about 20%, a fifth should be clicks. After many epochs, the
-# model is too sure of itself: the points lie off the diagonal.
+# model is overconfident: the points lie off the diagonal.
 
 # %%
 if not of_ratings:

@@ -114,11 +114,11 @@ user_id, item_id = ratings.ids.users[user], ratings.ids.items[item]
 print(f"predicted rating of user {user_id} for item {item_id}: {scores.item():.3f}")
 
 # %% [markdown]
-# ## What the Vectors Know
+# ## What the Vectors Show
 #
-# The model sees ratings only, no title and no genre. Yet movies that the same users
-# like have similar vectors. These are the vectors of the most rated items, projected
-# onto the two directions in which they differ most.
+# The model sees ratings only, no titles and no genres. Yet movies that the same users
+# like have similar vectors. The figure shows the vectors of the most rated items,
+# projected onto the two directions in which they differ most.
 
 # %%
 vectors = net.Q.weight.data(devices[0]).asnumpy()

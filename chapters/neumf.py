@@ -52,8 +52,8 @@ devices, args = run.devices, run.args
 # ## Training and Evaluating the Model
 #
 # The book's settings: 10 factors, an MLP with three layers of 10 units, Adam with
-# learning rate 0.01 and weight decay 1e-5, and the BPR loss. For a data set larger than
-# the book's by a factor of `run.scale`, weight decay shrinks by it.
+# learning rate 0.01 and weight decay 1e-5, and the BPR loss. For a data set that is
+# `run.scale` times as large as the book's, weight decay is divided by `run.scale`.
 #
 # The last rating of each user is held out. Training needs negative items, and there are
 # two protocols for drawing them. The book's newest edition never draws the held-out
@@ -147,9 +147,10 @@ run.save_figure(figure)
 figure
 
 # %% [markdown]
-# Hit rate and AUC summarize the ranks of the held-out items. The book names precision,
-# recall and NDCG, too. With one held-out item per user, the recall at 50 is the hit
-# rate, and the precision is a fiftieth of it. NDCG is higher if hits have better ranks.
+# Hit rate and AUC summarize the ranks of the held-out items. The book also names
+# precision, recall and NDCG. With one held-out item per user, the recall at 50 is the
+# hit rate, and the precision is a fiftieth of it. NDCG is higher if the hits rank
+# higher.
 
 # %%
 ranks = rank_held_out(net, test_iter, None, known, (num_users, num_items), devices)

@@ -64,9 +64,9 @@ run.save_figure(figure)
 figure
 
 # %% [markdown]
-# The gradient is the pull on the two scores. That of the hinge loss is the same for all
-# pairs within the margin, and zero for all others. That of BPR is larger the more
-# clearly the pair is in the wrong order, and fades gradually.
+# The gradient pulls the two scores apart. With the hinge loss, the pull is the same for
+# all pairs within the margin, and zero for all others. With BPR, it is strongest for
+# pairs in the wrong order, and fades gradually.
 
 # %%
 run.draw("gradients", pictures.gradients, losses)

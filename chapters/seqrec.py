@@ -115,8 +115,8 @@ print(f"sample 0: user {user}, items {ids[:L]}, target {ids[L]}, negative {ids[-
 # The book's settings: 10 factors, Adam with learning rate 0.04 and weight decay 1e-5,
 # and the BPR loss. `d` is the number of horizontal filters of each height, and
 # `d_prime` is the number of vertical filters. Differs from the book: each epoch ends
-# with a batch of the 134 rows that do not fill one. The book moves them to the next
-# epoch, with about the same result (E48).
+# with a smaller batch of 134 rows. The book moves these rows to the next epoch, with
+# about the same result (E48).
 
 # %%
 net = Caser(
@@ -170,7 +170,7 @@ print_ranking_metrics(more, 50)
 #
 # For Caser, a user is an image with one row for each of the last `L` items. A
 # horizontal filter covers a few rows, so it can find items that follow each other. A
-# vertical filter covers a column, and weighs the items by their age.
+# vertical filter covers one column, and weights the items by their position.
 
 # %%
 if args.without != "both":

@@ -32,7 +32,7 @@ def main() -> int:
     # MXNet, which the other commands need, may be what the doctor is asked about.
     run = import_module(f"d2l_recsys.tools.{name}").main
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # titles, in a terminal of ASCII
+        sys.stdout.reconfigure(errors="replace")  # titles, on an ASCII terminal
     return run(arguments)
 
 

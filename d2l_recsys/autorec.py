@@ -24,9 +24,9 @@ class AutoRec(Model):
     matrix, and the number of items as the second argument.
 
     With several sizes as `num_hidden`, encoder and decoder are stacks of layers: [500,
-    100] gives hidden layers of 500, 100 and 500 units. `activation` is that of the
-    hidden layers, and `out_activation` that of the output. Each is a name that Gluon
-    knows, or None.
+    100] gives hidden layers of 500, 100 and 500 units. `activation` is for the hidden
+    layers, `out_activation` for the output. Each is the name of a Gluon activation, or
+    None.
 
     Raises ValueError if an activation is unknown or there is no hidden layer.
 
@@ -78,7 +78,7 @@ class AutoRec(Model):
 
 
 def _dense(sizes: Sequence[int], activations: Sequence[Optional[str]]) -> gluon.Block:
-    """Return dense layers between the sizes; a single one is not put into a stack."""
+    """Return dense layers between the sizes: a stack, or a single layer."""
     layers = [
         nn.Dense(units, activation, in_units=size)
         for size, units, activation in zip(sizes, sizes[1:], activations)

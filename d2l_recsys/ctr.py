@@ -32,22 +32,22 @@ class CTRDataset(gluon.data.Dataset):
     numbers, the shapes are (n, fields) and (n, 1).
 
     `data_path` is a file or a list of files. Each line is a label, 0 or 1, and
-    `num_feat` fields, separated by tabs. If the first line is a header, it tells the
-    number of fields, and whether commas or tabs separate them, which may be in quotes.
-    The label is then the column `label`, or one with a usual name such as click or
-    target, or the first column. `data_path` may also be a DataFrame, whose label is
-    found in the same way. For other formats, `layout` is 'criteo', 'avazu' or a
+    `num_feat` fields, separated by tabs. A header in the first line gives the number of
+    fields and their separator, comma or tab. Fields may then be in quotes. The label is
+    the column `label`, or one with a usual name such as click or target, or the first
+    column. `data_path` may also be a DataFrame, whose label is found in the same way.
+    For other formats, `layout` is 'criteo', 'avazu' or a
     :class:`~d2l_recsys.data.ctr_layouts.Layout`. `numeric` lists the fields that hold
     numbers, by name or counted from 1. They are divided into `num_bins` quantile bins.
 
     The vocabulary is built from the data. For a test set, pass `feat_mapper` and
-    `defaults` of the training set instead. They may have been through JSON, which makes
-    text of the fields' numbers. Or pass as `vocabulary` the file that
-    :meth:`save_vocabulary` of the training set has written. The attributes are
+    `defaults` of the training set, also after a round trip through JSON. Or pass
+    `vocabulary`, a file from the training set's :meth:`save_vocabulary`. The attributes
+    are
 
     * feat_mapper: {field, from 1: {value: index within the field}}, with the values
       sorted as text, or :class:`Bins` for a numeric field;
-    * defaults: {field: index of all other values}, the last one of the field. It stands
+    * defaults: {field: index of all other values}, the last index of the field. It is
       for values that occur fewer than `min_threshold` times in the training set, or not
       at all; in a numeric field, for missing numbers;
     * field_dims, offsets: int64 of shape (fields,);

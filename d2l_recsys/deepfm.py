@@ -18,16 +18,16 @@ from d2l_recsys.runtime.backend import nn
 class DeepFM(Model):
     """DeepFM: the logit of a factorization machine plus the logit of an MLP.
 
-    Both use the same embeddings. The MLP gets them concatenated. It has a layer with
-    ReLU for each size in `mlp_dims`, each followed by dropout with rate `drop_rate`,
-    and a last layer with one unit. ``mlp_dims=[]`` leaves out the MLP (FM alone).
+    Both use the same embeddings. The MLP gets them concatenated. It has a ReLU layer
+    for each size in `mlp_dims`, each followed by dropout with rate `drop_rate`, and a
+    last layer with one unit. ``mlp_dims=[]`` leaves out the MLP (FM alone).
     ``fm=False`` leaves out the factorization machine with its linear part (MLP alone).
     `field_dims` (fields,) holds the number of values of each field.
 
     Raises ValueError if both parts are left out.
 
     Guo et al., "DeepFM: A Factorization-Machine based Neural Network for CTR
-    Prediction", IJCAI 2017. As in the book, the linear part has one weight more than in
+    Prediction", IJCAI 2017. As in the book, the linear part has one more weight than
     the formula (E54). Differs from the book's classic edition: the output is a logit,
     not a probability (E44). Section: ``deepfm``.
     """

@@ -77,7 +77,9 @@ def train_ch13(
     loss on it, and the metrics of this epoch are printed. The history also holds
     valid_acc, valid_log_loss and valid_auc. With `patience`, training ends when the log
     loss has not improved for that many epochs.
-    Logits above ``threshold(outputs of the epoch)``, which is 0, predict a click.
+
+    A logit above ``threshold(outputs)``, by default 0, predicts a click. `outputs` are
+    those of the epoch.
 
     Raises ValueError if a label is not 0 or 1, if `patience` is below 1 or given
     without `valid_iter`, or if `valid_iter` is used with `checkpoint`, which does not

@@ -87,14 +87,14 @@ def train_recsys_rating(
     """Train a rating model, print the book's two lines and return the history.
 
     A training batch is [users (B,), items (B,), ratings (B,)], and the test RMSE is
-    ``evaluator(net, test_iter, devices)``. Of an autoencoder, a batch is a matrix
-    (B, n) of ratings, 0 if missing. It is both input and label. Pass the held-out
-    ratings as `inter_mat`. The test RMSE is ``evaluator(net, test_iter, inter_mat,
-    devices)``. Without `test_iter`, there is no test RMSE.
+    ``evaluator(net, test_iter, devices)``. For an autoencoder, a batch is a matrix of
+    ratings (B, n), 0 if missing. It is both input and label. Pass the held-out ratings
+    as `inter_mat`. The test RMSE is ``evaluator(net, test_iter, inter_mat, devices)``.
+    Without `test_iter`, there is no test RMSE.
 
-    With `valid_iter`, of an autoencoder a second `inter_mat`, the net ends with the
-    parameters of the epoch with the lowest RMSE on it, and the metrics of this epoch
-    are printed.
+    With `valid_iter` (for an autoencoder, a matrix like `inter_mat`), the net ends with
+    the parameters of the epoch with the lowest RMSE on it, and the metrics of this
+    epoch are printed.
 
     The printed loss is the mean over the ratings of the last epoch. The printed speed
     is in examples (rows of batches) per second of training. `devices` defaults to the

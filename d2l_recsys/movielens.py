@@ -65,7 +65,7 @@ def read_data_ml100k(
     keep, in file order. `name` is 'ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m',
     'ml-32m' or 'ml-latest-small'. All but the first two have half stars. It may also be
     the synthetic 'ml-100k-synthetic'. Ratings below `min_rating` are left out, and so
-    are the users and items without others.
+    are users and items without other ratings.
 
     Raises ValueError for an unknown name. Raises a ValueError that names file and line
     for an invalid line: see :func:`d2l_recsys.data.ratings.read_movielens_ratings`.
@@ -97,23 +97,24 @@ def read_ratings(
 
     `source` is a DataFrame, or a CSV or TSV file whose first line names the columns.
     `user`, `item`, `rating` and `time` are the names of the columns. Without them,
-    usual names such as userId, item_id, stars or date are recognised. Users and items
+    usual names such as userId, item_id, stars or date are recognized. Users and items
     are text or integers. Ratings are numbers. Times are numbers, or dates such as
     2024-12-31 or 2024-12-31T23:59:59, which become seconds since 1970, in UTC unless
     they have an offset.
 
-    ``ids.users[i]`` and ``ids.items[i]`` of the result are your own ids of the user and
-    the item that a net knows as `i`. ``data.attrs['scale']`` is [lowest, highest] of
-    the ratings, or `scale`; a rating outside of `scale` is an error.
+    ``ids.users[i]`` and ``ids.items[i]`` of the result are your ids of the user and the
+    item that a net knows as `i`. ``data.attrs['scale']`` is `scale`, or else the lowest
+    and the highest rating, as a list. A rating outside `scale` is an error.
 
-    The column of times may be missing: then ``split_mode`` must be 'random' or
-    'item-cold'. So may that of ratings: then the rows are implicit feedback, for the
-    models that rank (``feedback='implicit'``). `min_rating` makes implicit feedback of
-    ratings: lower ones are left out, and so are users and items without others.
-    `duplicates` is that of :func:`read_data_ml100k`.
+    Without a column of times, ``split_mode`` must be 'random' or 'item-cold'. Without a
+    column of ratings, the rows are implicit feedback for ranking models
+    (``feedback='implicit'``). `min_rating` turns ratings into implicit feedback: lower
+    ratings are left out, and so are users and items without other ratings. `duplicates`
+    is as in :func:`read_data_ml100k`.
 
-    Raises a ValueError that names file, line and column, or the row of a frame, for a
-    missing or invalid value, and a ValueError that lists the columns if one is missing.
+    Raises a ValueError for a missing or invalid value, which names file, line and
+    column, or the row of a DataFrame. Raises a ValueError for a missing column, which
+    lists the columns.
 
     An addition to the book. Section: ``movielens``.
     """
@@ -143,18 +144,17 @@ def split_data_ml100k(
     last timestamp, the first in the order of `data` is held out (E02). Users are split
     separately, so the test rows share no common point in time (E03).
 
-    Two further modes hold out a share `test_ratio`: 'time' the latest ratings, so all
-    of them are later than all training ratings, and 'item-cold' all ratings of randomly
-    drawn items.
+    Two more modes hold out a share `test_ratio`. 'time' holds out the latest ratings,
+    so they are all later than the training ratings. 'item-cold' holds out all ratings
+    of randomly drawn items.
 
     All modes but 'random' sort the training rows by user and time. Timestamps are
     numbers or datetime64.
 
     Raises ValueError for an unknown mode or seed, for a ratio outside (0, 1), for data
-    without rows or from which no training row would be left, and in 'seq-aware' mode
-    for any ratio but the default, because it has no effect (E10). Raises a ValueError
-    that names the row of a user, an item or a timestamp that is missing or not a
-    number.
+    without rows, if no training row would be left, and in 'seq-aware' mode for any
+    ratio but the default, because it has no effect (E10). Raises a ValueError that
+    names the row of a user, an item or a timestamp that is missing or not a number.
 
     Differs from the book: the random split has its own seed (E04). With the default, it
     has 9905 test rows of MovieLens 100K, of which ``seed='book'`` shares 991. The

@@ -27,13 +27,13 @@ class NeuMF(RankingModel):
     """Neural matrix factorization: ``h . [p_u * q_i ; mlp([u_u ; v_i])]``.
 
     `nums_hiddens` are the layer sizes of the MLP; `mlp_layers` is the first edition's
-    name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone),
-    ``gmf=False`` the other one (MLP alone). Each layer of the MLP is followed by
-    dropout with rate `dropout`. Returns raw scores.
+    name for them. ``nums_hiddens=[]`` leaves out the MLP branch (GMF alone).
+    ``gmf=False`` leaves out the other branch (MLP alone). Each layer of the MLP is
+    followed by dropout with rate `dropout`. Returns raw scores.
 
     He et al., "Neural collaborative filtering", WWW 2017. Section: ``neumf``. Differs
-    from the book's later editions: scores have the shape of `item_id`, not (B, 1). From
-    the classic one also: no sigmoid, with which BPR hardly trains (E20).
+    from the book's later editions: scores have the shape of `item_id`, not (B, 1).
+    Differs from the classic edition: no sigmoid, with which BPR hardly trains (E20).
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class PRDataset(WithNegatives):
     {user: [held-out item]}, held-out items are not drawn either. This is the protocol
     of the newest edition. It tells the model a little about the test set (E23). With
     ``negatives='popularity'``, an item's probability is proportional to the number of
-    times it occurs in `items`. With `num_neg`, which is 1 in the book, each interaction
-    appears that many times, each time with a negative of its own.
+    times it occurs in `items`. Each interaction appears `num_neg` times (1 in the
+    book), each time with its own negative.
 
-    Raises ValueError that names a user for whom no negative item is left, or the row of
-    an id that is out of range, or for another name of `negatives` or a `num_neg` below
-    1. Section: ``neumf``.
+    Raises a ValueError that names a user without a possible negative item, or the row
+    of an id that is out of range. Raises ValueError for unknown `negatives` or a
+    `num_neg` below 1. Section: ``neumf``.
     """
 
     def __init__(
@@ -180,9 +180,8 @@ def evaluate_ranking(
 
     Raises ValueError that names a user whose scores are NaN, or who has seen a held-out
     item in training. Differs from the book: all items are ranked (E27), items that tie
-    with a held-out one rank above it (E28), and with several held-out items per user, a
-    user counts as one hit at most, and the AUC is that of all pairs (E29).
-    Section: ``neumf``.
+    with a held-out one rank above it (E28), and a user with several held-out items
+    counts as at most one hit, with the AUC over all pairs (E29). Section: ``neumf``.
     """
     check_size(k, "k")
     sizes = num_users, num_items

@@ -70,7 +70,7 @@ class HingeLossbRec(_PairwiseLoss):
     """Hinge loss for ranking: ``sum max(margin - positive + negative, 0)``.
 
     The margin can be set here or, as in the book, in the call. Section: ``ranking``.
-    Differs from the book: the loss has the shape (1,), as that of BPR has, not ();
+    Differs from the book: the loss has the shape (1,), as the BPR loss has, not ();
     `weight` and `batch_axis` take effect, and ``train_ranking`` can use any margin
     (E19).
     """

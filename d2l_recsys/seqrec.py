@@ -123,9 +123,9 @@ class SeqDataset(WithNegatives):
     :class:`d2l_recsys.neumf.PRDataset`.
 
     Raises ValueError if L or `num_neg` is below 1, if a user has no history or no
-    negative item left, or for an unknown name of `negatives`. Section: ``seqrec``.
-    Differs from the book: short histories neither crash nor contain their target in the
-    input (E38), ids are integers (E39), and `test_seq` is a NumPy array.
+    possible negative item, or for unknown `negatives`. Section: ``seqrec``. Differs
+    from the book: short histories neither crash nor contain their target in the input
+    (E38), ids are integers (E39), and `test_seq` is a NumPy array.
     """
 
     def __init__(

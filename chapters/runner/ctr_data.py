@@ -47,13 +47,13 @@ def load_ctr(
 ) -> CTRParts:
     """Read the data set `data_name` from `folder`, or read the user's own file.
 
-    If `folder` is a file, its header names the fields; `label` is its column of labels,
-    if that has no usual name. Without a header, each line is a label and fields. The
-    rows of `test_file`, or else a random sixth of the rows, become the test part. This
-    is printed. A random share `valid_share` of the
-    training rows becomes the validation part. In each field, values that occur fewer
-    than `min_count` times in the training part share an index; numbers are divided into
-    `num_bins` quantile bins.
+    If `folder` is a file, its header names the fields. `label` is the name of its label
+    column, if that is not a usual one. Without a header, each line is a label and
+    fields. The rows of `test_file`, or else a random sixth of the rows, become the test
+    part, and the sizes are printed. A random share `valid_share` of the training rows
+    becomes the validation part. In each field, values that occur fewer than `min_count`
+    times in the training part share an index; numbers are divided into `num_bins`
+    quantile bins.
 
     Raises ValueError if a file has too few rows, or a line is invalid.
     """
@@ -118,8 +118,8 @@ def load_movielens(
 ) -> CTRParts:
     """Read MovieLens 100K from `folder`, with a row of `fields` for each rating.
 
-    A random tenth of the rows becomes the test part. The labels are the ratings, or
-    with `threshold`, whether a rating is at least so high.
+    A random tenth of the rows becomes the test part. The labels are the ratings. With
+    `threshold`, they say whether a rating is at least that high.
 
     Raises ValueError if with `threshold` all labels are equal, or a line is invalid.
     """

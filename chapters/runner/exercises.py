@@ -73,7 +73,7 @@ class Exercises:
     """The exercises of one section, with the options of the command line.
 
     In a notebook, the options come from the environment variable D2L_RECSYS_ARGS, as
-    those of the scripts do.
+    for the scripts.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class Exercises:
     def find(self, name: str) -> Tuple[Path, str]:
         """Return the folder of a data set, and its name as an option of the scripts.
 
-        If it is not found and cannot be downloaded, print so, and return the synthetic
+        If it is not found and cannot be downloaded, print this and return the synthetic
         data set of the same family.
 
         Raises ExperimentFailed if --data-dir is no folder, or an archive is damaged.
@@ -156,10 +156,10 @@ def compare(
 ) -> None:
     """Print a table of settings, with the best one on validation data in bold.
 
-    The columns are the setting, called `title`, the metrics `more`, the metric that
-    chooses, `valid`, and its difference from that of the setting `book` with the same
-    seed. The mean over the seeds chooses. Below the table, the `test` metrics of the
-    chosen setting, and of no other, are printed.
+    The columns are the setting, called `title`, the metrics `more`, the metric `valid`,
+    and its difference from the setting `book` with the same seed. The best mean of
+    `valid` over the seeds is chosen. Below the table are the `test` metrics of the
+    chosen setting only.
     """
     if book in {*rows["setting"]}:
         reference = rows[rows["setting"] == book].set_index("seed")[valid]
@@ -207,9 +207,10 @@ def print_table(lines: Sequence[Sequence[Any]]) -> None:
 def draw(
     rows: pd.DataFrame, title: str, label: str, metric: str, log: bool = False
 ) -> StyledFigure:
-    """Draw the `metric` of each run over its setting, which is called `label`.
+    """Draw the `metric` of each run against its setting, with `label` on the axis.
 
-    Numbers lie on a scale, a logarithmic one if `log`; other settings side by side.
+    Numbers have an axis to scale, logarithmic with `log`. Other settings stand side by
+    side.
     """
     figure, axes = new_figure(title, label, NAMES.get(metric, metric))
     settings = [*dict.fromkeys(rows["setting"])]

@@ -1,7 +1,7 @@
 """Run a script with many settings and several seeds.
 
-The trainings run in processes of their own, one for each core. Finished ones are kept,
-so an interrupted experiment goes on where it stopped.
+Each training runs in a process of its own, one per core. Finished results are kept, so
+an interrupted experiment continues where it stopped.
 """
 
 import hashlib
@@ -47,10 +47,10 @@ def run_all(
     `settings` maps labels to options, as they stand on the command line. `common` are
     the options of all runs. The results are kept in `folder`.
 
-    Returns a frame with a row for each run: setting (the label), seed, data (what it
-    was trained on), the losses and metrics of the epoch that was kept, epoch (its
-    number), for each test metric the best of all epochs, as best_test_..., and seconds
-    of training.
+    Returns a frame with a row for each run. The columns are setting (the label), seed,
+    data (the name of the data set), epoch (the one that was kept), its losses and
+    metrics, the best value of each test metric over all epochs, as best_test_..., and
+    seconds of training.
 
     Raises ExperimentFailed if a run fails.
     """

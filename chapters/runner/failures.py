@@ -70,8 +70,8 @@ def report(
     """Report an uncaught exception: the ``sys.excepthook`` of scripts.
 
     An interrupt prints and saves the metrics so far and exits with code 130. A
-    ValueError raised by this package, and an error of the operating system, print their
-    message and exit with code 1. Other exceptions print their traceback.
+    ValueError from this package or an OSError prints its message and exits with code 1.
+    Other exceptions print their traceback.
     """
     sys.stdout.flush()
     if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):

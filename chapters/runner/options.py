@@ -113,7 +113,7 @@ class Options(Settings):
             type=Path,
             default=Path("results"),
             metavar="DIR",
-            help="folder for metrics and figures",
+            help="folder for metrics, figures and models",
         )
         self.add_argument(
             "--smoke", action="store_true", help="use tiny data and at most two epochs"

@@ -24,7 +24,7 @@ from d2l_recsys.tools.figures import (
     style,
 )
 
-# Of a movie with several genres, the first one here gives the colour.
+# For a movie with several genres, the first one here gives the color.
 GENRES = ("Children's", "Horror", "Action", "Romance", "Comedy", "Drama")
 
 
@@ -69,8 +69,8 @@ def embedding_map(
     """Draw the vectors (items, k) of the most rated items in two dimensions.
 
     These are the principal components. `rated` (n,) are the items of the ratings. A few
-    movies at the border have their titles. If the data has no genres, all points have
-    the same colour.
+    movies at the edge are labeled with their titles. Without genres, all points have
+    the same color.
     """
     counts = numpy.bincount(rated, minlength=len(vectors))
     chosen = numpy.argsort(-counts, kind="stable")[:300]

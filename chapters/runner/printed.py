@@ -24,7 +24,7 @@ def printed_figures(section: str = "") -> pd.DataFrame:
 def correct_figures(
     section: str, metrics: Iterable[str], data: str
 ) -> Dict[str, Dict[str, float]]:
-    """Return {metric: {label: value}}: the figures without artefacts, to be drawn.
+    """Return {metric: {label: value}}: the undistorted figures, to be drawn.
 
     A label names the edition. MXNet's figure comes first; PyTorch's replaces it if an
     erratum distorts it. `data` is the name of the data set that was used here.

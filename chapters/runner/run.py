@@ -42,7 +42,7 @@ class Run:
     def read_ratings(self) -> MovieLens:
         """Read the ratings, of MovieLens or of the file that --data names.
 
-        Of the reader's own file, this prints the size and the scale.
+        For the reader's own file, print the size and the scale.
         """
         min_rating = vars(self.args).get("min_rating")
         if not self.folder.is_file():

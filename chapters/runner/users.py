@@ -15,8 +15,8 @@ def check_users(
     """Check that each user with training ratings has an item that can be a negative.
 
     `excluded` holds the ratings whose items are never drawn. ``ids[u - 1]`` is the id
-    in the file of user `u`. By 'popularity', only items with training ratings are drawn
-    as `negatives`.
+    of user `u` in the file. If `negatives` is 'popularity', only items with training
+    ratings are drawn.
 
     Raises a ValueError that names the id. The data sets would name the index.
     """

@@ -12,7 +12,7 @@ from d2l_recsys.movielens import split_data_ml100k
 def split_validation(
     data: pd.DataFrame, num_users: int, num_items: int, mode: str, seed: int
 ) -> Tuple[pd.DataFrame, pd.DataFrame]:
-    """Split training rows, as they were split from the test rows.
+    """Split training rows in the same way as they were split from the test rows.
 
     'random' holds out a tenth of the rows, 'seq-aware' the last row of each user.
     Returns the rest and the validation rows.

@@ -101,7 +101,7 @@ def find(name: str, data_dir: Optional[_PathLike] = None) -> Optional[Path]:
 
 
 def looked_for(name: str, data_dir: Optional[_PathLike] = None) -> str:
-    """Return the files of which one was expected, and the folders without them."""
+    """Return a text on the missing files, any of which would do, and the folders."""
     source, (first, *_) = DATASETS[name], DATASETS[name].members
     names = dict.fromkeys((name, getattr(source, "folder", None) or name))
     expected = [f"{folder}/{first}" for folder in names]

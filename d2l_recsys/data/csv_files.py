@@ -18,8 +18,8 @@ class CSVFile:
     in quotes. The text is UTF-8, with or without a byte order mark, or Latin-1. Empty
     lines are skipped.
 
-    Raises a ValueError that names file and line if a line has not as many fields as the
-    header, a quote is not closed, or there is no row.
+    Raises a ValueError that names file and line if a line does not have as many fields
+    as the header, a quote is not closed, or there are no rows.
     """
 
     def __init__(self, path: "Union[str, os.PathLike[str]]") -> None:

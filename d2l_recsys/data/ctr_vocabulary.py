@@ -118,7 +118,7 @@ def _plain(value: Any) -> Any:
 def load_vocabulary(path: _PathLike) -> Vocabulary:
     """Read a vocabulary.
 
-    Raises a ValueError that names the file if it is damaged or something else.
+    Raises a ValueError that names the file if it is damaged or not a vocabulary.
     """
     with open(path, "rb") as file:
         content = file.read()

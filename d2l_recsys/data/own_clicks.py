@@ -47,9 +47,10 @@ def layout_of_header(
 ) -> Optional[Layout]:
     """Return the layout that the first line of a file describes, or None.
 
-    The line is a header if one of its names is `label`, or a usual name of the label,
-    or if the next line begins with a label and it does not. Then the first column is
-    the label. The fields are separated by tabs if the header has one, else by commas.
+    The line is a header if one of its names is `label` or a usual name for the label.
+    It is also a header if the next line begins with a label and it does not. Then the
+    first column is the label. The fields are separated by tabs if the header has one,
+    else by commas.
 
     Raises a ValueError that names the columns if there is no `label`, there are several
     usual names, or two columns share a name.
@@ -101,11 +102,11 @@ def table_of(
 ) -> Table:
     """Return the rows of a frame as a table.
 
-    The label is the column `label`, or one with a usual name, or the first. Values are
-    compared as text, whole numbers without a decimal point. Missing values are "".
+    The label is the column `label`, or one with a usual name, or the first. Values
+    become text, whole numbers without a decimal point. Missing values become "".
 
-    Raises a ValueError that names the row of a label other than 0 or 1, or of text in a
-    numeric field, and the column that is missing.
+    Raises a ValueError that names a missing column, or the row of a label other than 0
+    or 1 or of text in a numeric field.
     """
     if not len(data):
         raise ValueError("the frame has no rows")

@@ -36,7 +36,7 @@ Scale = Tuple[float, float]
 
 
 class _Column(NamedTuple):
-    """A column: row r has ``values[codes[r]]``; nothing if ``codes[r]`` is -1."""
+    """A column: row r has ``values[codes[r]]``, or no value if ``codes[r]`` is -1."""
 
     name: Hashable
     codes: numpy.ndarray
@@ -183,7 +183,7 @@ def _numbered(found: _Source, role: str) -> Tuple[numpy.ndarray, List[Any]]:
 
 
 def _rating(value: Any, scale: Optional[Scale]) -> float:
-    """Return a rating as a number; raise ValueError if it is none."""
+    """Return a rating as a number; raise ValueError if it is not a number."""
     number = _number(value)
     if number is None:
         raise ValueError(f"rating {shown(value)} is not a number")
@@ -237,7 +237,7 @@ def _seconds(value: Any) -> Union[int, float]:
 
 
 def _exact(values: List[Union[int, float]]) -> numpy.ndarray:
-    """Return integers as int64; floats, if there is a fraction."""
+    """Return whole numbers as int64, and others as floats."""
     whole = all(float(value).is_integer() and abs(value) < 2**63 for value in values)
     return numpy.array(values, dtype="int64" if whole else "float64")
 

@@ -32,14 +32,14 @@ def rating_fields(
     """Return a table for ``CTRDataset.from_table``: a row of fields for each rating.
 
     `data` is the frame of read_data_ml100k or a part of it. `folder` holds u.user,
-    u.item and u.genre, which are read if a field needs them. `fields` are some of
-    'user' and 'item' (the ids in the files), 'age' (a group of years), 'gender',
+    u.item and u.genre, which are read if a field needs them. `fields` are names from
+    'user' and 'item' (the ids in the files), 'age' (an age group), 'gender',
     'occupation', 'genres' (a field for each genre, 0 or 1) and 'year' (of release). The
-    labels are the ratings, or with `threshold`, 1 for ratings of at least `threshold`
-    and 0 for others.
+    labels are the ratings. With `threshold`, they are 1 for ratings of at least
+    `threshold` and 0 for others.
 
-    Raises ValueError for an unknown or missing field, for a user or an item that the
-    files do not have, and for an invalid line, which is named. Section: ``fm``.
+    Raises ValueError for an unknown or missing field, for a user or an item that is not
+    in the files, and for an invalid line. The message names the line. Section: ``fm``.
     """
     unknown = [name for name in fields if name not in FIELDS]
     if unknown or not fields or len({*fields}) < len(fields):
@@ -92,7 +92,7 @@ def _fault_of_user(fields: List[str]) -> Optional[str]:
 
 
 def _columns(data: pd.DataFrame, folder: Path, fields: set) -> Dict[str, Dict]:
-    """Return for each of `fields` its columns of texts by name."""
+    """Return the columns of text of each of `fields`, by name."""
     users, items = (_file_ids(data, name) for name in ("user_id", "item_id"))
     columns = {"user": {"user": users.astype(str)}, "item": {"item": items.astype(str)}}
     if fields & {"age", "gender", "occupation"}:

@@ -9,9 +9,9 @@ from typing import IO, Iterator, Union
 
 @contextmanager
 def replacing(path: "Union[str, os.PathLike[str]]") -> Iterator[IO[bytes]]:
-    """Open a temporary file in the same folder; at the end, rename it to `path`.
+    """Open a temporary file in the same folder, and rename it to `path` at the end.
 
-    A reader of `path` sees the old content or the new one. If `path` is a symbolic
+    Readers of `path` see either the old or the new content. If `path` is a symbolic
     link, the link is replaced, not the file it points to. If the block raises an error,
     `path` stays as it is.
 

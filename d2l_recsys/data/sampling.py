@@ -14,7 +14,7 @@ Candidates = Union[Interactions, UserItems]
 def item_weights(
     negatives: str, items: numpy.ndarray, num_items: int
 ) -> Optional[numpy.ndarray]:
-    """Return the `weights` of a sampler: None for 'uniform', else the items' counts.
+    """Return the `weights` of a sampler: None for 'uniform', else the item counts.
 
     Raises ValueError unless `negatives` is 'uniform' or 'popularity'.
     """
@@ -33,12 +33,11 @@ class NegativeSampler:
     A user's `seen` items and `held_out` items (if given) are excluded; all others are
     allowed. By default, they are equally likely. `weights` are integers (num_items,).
 
-    Imagine each item as an interval as long as its weight, in a row of all items. A
-    draw takes one random number r and finds the r-th place of those that belong to
-    allowed items: r plus the lengths of the excluded items before it. One binary search
-    among the excluded items finds their number, and with `weights`, another one finds
-    the item at that place. No draw is rejected, and memory is linear in the number of
-    interactions.
+    Think of the items as intervals side by side, each as long as its weight. A draw
+    takes a random number r and finds the r-th place in the allowed intervals: r plus
+    the lengths of the excluded intervals before it. A binary search over the excluded
+    items finds these. With `weights`, a second one finds the item at that place. No
+    draw is rejected, and memory is linear in the number of interactions.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ MAX_SIZE = 2**31 - 1  # so that all ids fit into int32
 
 
 def is_integer_type(kind: type) -> bool:
-    """Tell whether values of a type are integers; True and False are none."""
+    """Tell whether values of a type are integers; True and False are not."""
     return issubclass(kind, Integral) and not issubclass(kind, bool)
 
 
@@ -41,7 +41,7 @@ def check_each_positive(sizes: Any, what: str) -> None:
 
 
 def field_sizes(field_dims: Any) -> List[int]:
-    """Return the numbers of values of the fields of CTR data as a list.
+    """Return the number of values of each field of CTR data, as a list.
 
     An array may have floats, as the book's has.
 
@@ -81,7 +81,7 @@ def _is_number(value: Any) -> bool:
 
 
 def generator(seed: Any) -> numpy.random.Generator:
-    """Return NumPy's generator with a seed; raise ValueError for an invalid one."""
+    """Return a NumPy generator with this seed; raise ValueError for an invalid one."""
     if not is_integer_type(type(seed)) or seed < 0:
         raise ValueError(f"seed must be a non-negative integer, not {shown(seed)}")
     return numpy.random.default_rng(seed)

@@ -13,7 +13,7 @@ Split = Tuple[pd.DataFrame, pd.DataFrame]
 
 
 def draws(seed: Union[int, str], count: int) -> numpy.ndarray:
-    """Return `count` random numbers between 0 and 1; for 'book', those of the book.
+    """Return `count` random numbers between 0 and 1; with seed 'book', the book's.
 
     Raises ValueError for another text.
     """

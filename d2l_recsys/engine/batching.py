@@ -139,10 +139,10 @@ class Arrays:
 
 
 class WithNegatives(gluon.data.Dataset):
-    """Columns of ids, users first, and a negative item for each access to a row.
+    """Columns of ids, users first, with a new negative item at each access to a row.
 
     A subclass sets `columns`, arrays (n, ...), `sampler` and `num_neg`. Each row of the
-    columns appears `num_neg` times in a row, each time with a negative of its own.
+    columns appears `num_neg` times in succession, each time with its own negative.
 
     Raises ValueError if `num_neg` is below 1.
     """
@@ -184,7 +184,7 @@ def num_rows(batch: Sequence) -> int:
 def in_order(loader: Any) -> bool:
     """Return whether a loader yields the rows of its data set in their order.
 
-    An iterable that is neither a :class:`BatchLoader` nor Gluon's DataLoader counts.
+    Iterables other than :class:`BatchLoader` and Gluon's DataLoader are assumed to.
     """
     if isinstance(loader, gluon.data.DataLoader):
         batches = loader._batch_sampler

@@ -10,4 +10,4 @@ class CheckpointError(ValueError):
 
 
 class ModelError(ValueError):
-    """A saved model is missing, damaged or of a kind that cannot do what is asked."""
+    """A saved model is missing, damaged or of the wrong kind for the task."""

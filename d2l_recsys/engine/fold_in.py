@@ -1,7 +1,7 @@
 """Fold in a new user: fit the user's part of a model, with the items' part fixed.
 
-The user's part starts at the mean of the users of the training, which is the best guess
-without a history, and takes a few steps of Adam.
+The user's part starts at the mean over the training users, which is the best guess
+without a history. A few steps of Adam then fit it to the history.
 """
 
 from typing import Any, Callable, Optional, Sequence
@@ -23,8 +23,9 @@ def with_new_user(
 ) -> gluon.Block:
     """Return a copy of `net`, a ranking model, with a single user who has `items`.
 
-    With `ratings` of the items, both (n,), the squared error is minimized, and
-    otherwise the BPR loss. Caser's user gets a zero vector: the sequence counts.
+    With `ratings` of the items, both (n,), the squared error is minimized, otherwise
+    the BPR loss. For Caser, the user gets a zero vector, because the sequence has the
+    history.
     """
     one = type(net)(**{**net.arguments, "num_users": 1})
     trained = net._collect_params_with_prefix()
@@ -73,8 +74,8 @@ def decoded_for_new_user(
 ) -> numpy.ndarray:
     """Return the scores (num_items,) of an item-based AutoRec for a new user.
 
-    `hidden` (num_items, h) is what the last layer gets for each item. This layer has a
-    row of weights for each user; the row of a user with `ratings` of `items` is fitted.
+    `hidden` (num_items, h) is the input of the last layer for each item. This layer has
+    a row of weights for each user. A new row is fitted to the `ratings` of `items`.
     """
     last = net.decoder
     last = last[-1] if isinstance(last, gluon.nn.HybridSequential) else last

@@ -77,8 +77,8 @@ def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
 def as_sequences(net: gluon.Block, seq: Any, num_users: int) -> Optional[numpy.ndarray]:
     """Return `seq` as an array of integers (num_users or more, L), or None.
 
-    Raises ValueError if it is not, or if `net` needs sequences and there are none, or
-    the other way round.
+    Raises ValueError if it is not, if `net` needs sequences and `seq` is None, or if
+    `net` takes none and `seq` is given.
     """
     takes = getattr(net, "takes", None)
     if takes is not None and ("seq" in takes) != (seq is not None):
@@ -236,10 +236,10 @@ def recommend(
     fewer unseen items, the list is shorter. The other arguments are those of
     ``evaluate_ranking``. For a net from :func:`d2l_recsys.load`, they can be left out.
 
-    For a user who was not in the training, pass None as `user`, and the items as
-    `history`, the latest last. For MF and AutoRec, it may be {item: rating}; an item
-    without a rating counts as rated highest. See
-    :func:`d2l_recsys.engine.rankers.ranker_of_new_user` for what the models do with it.
+    For a new user, pass None as `user`, and the user's items as `history`, the latest
+    last. For MF and AutoRec, it may be {item: rating}; an item without a rating counts
+    as rated highest. How each model uses it: see
+    :func:`d2l_recsys.engine.rankers.ranker_of_new_user`.
 
     Raises ValueError that names a user or an item that the net does not know, or if `n`
     is below 1.

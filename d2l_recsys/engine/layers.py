@@ -16,14 +16,14 @@ from d2l_recsys.runtime.backend import nn, np
 class Model(nn.HybridBlock):
     """A block that remembers the arguments of its constructor, as `arguments`.
 
-    ``type(net)(**net.arguments)`` is a new net of the same shape. Prefix and params,
-    which all blocks of Gluon take, are left out.
+    ``type(net)(**net.arguments)`` is a new net of the same shape. `prefix` and
+    `params`, which all Gluon blocks have, are left out.
     """
 
     arguments: Dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Model":
-        """Create the block. Without its arguments, as copying does, remember none."""
+        """Create the block; store no arguments if there are none, as in copying."""
         net = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         try:
@@ -53,7 +53,7 @@ class RankingModel(Model):
     takes: Tuple[str, ...] = ("user_id", "item_id")
 
     def __call__(self, *ids: np.ndarray) -> np.ndarray:
-        """Return the scores; raise ValueError for a missing or needless sequence."""
+        """Return the scores; raise ValueError for a missing or unneeded sequence."""
         if len(ids) != len(self.takes):
             raise ValueError(
                 f"{type(self).__name__} takes {', '.join(self.takes)}, but got "
@@ -63,7 +63,7 @@ class RankingModel(Model):
 
     @classmethod
     def advice(cls) -> str:
-        """Return what to do about a missing or needless sequence."""
+        """Return what to do about a missing or unneeded sequence."""
         if "seq" in cls.takes:
             return "train with a SeqDataset, and evaluate with its test_seq as seq"
         return "pass None as seq, and do not use a SeqDataset"

@@ -136,8 +136,9 @@ def fit(
 ) -> History:
     """Train, print the section's two lines, and return one dict per epoch.
 
-    ``evaluate(entry, outputs)`` returns metrics by name; those it leaves out keep their
-    value of the epoch before. `outputs` are those of the epoch's steps. `entry` holds
+    ``evaluate(entry, outputs)`` returns metrics by name. Metrics that it leaves out
+    keep the value of the previous epoch. `outputs` are those of the epoch's steps.
+    `entry` holds
 
     * epoch, from 1; seconds and examples_per_sec, of training only;
     * train_loss, the mean loss per row of the epoch.
@@ -166,7 +167,7 @@ def fit(
     gets no gradient from the first batch. Warns if `trainer` trains the net in part.
     Raises :class:`NonFiniteLoss` at the first loss, parameter or test score that is NaN
     or infinite; the net then has the parameters from the start of that epoch. Raises
-    :class:`CheckpointError` if the checkpoint does not fit. A KeyboardInterrupt gets
+    :class:`CheckpointError` if the checkpoint does not fit. A KeyboardInterrupt carries
     the history so far as its attribute ``history``.
     """
     check_size(num_epochs, "num_epochs")

@@ -52,7 +52,7 @@ def ranker_of_new_user(net: gluon.Block, history: History) -> Ranker:
 
     A user-based AutoRec gets the ratings as a row. Caser gets the latest items as the
     sequence, and a zero vector for the user. For the other models, the user's part is
-    fitted, with the items' part fixed: see :mod:`d2l_recsys.engine.fold_in`.
+    fitted while the items' part stays fixed: see :mod:`d2l_recsys.engine.fold_in`.
 
     Raises ValueError that names an item or a rating that the net cannot use.
     """
@@ -117,7 +117,7 @@ class FromTable(_Rows):
 
 
 def _latest(net: gluon.Block, seen: Interactions) -> Optional[numpy.ndarray]:
-    """Return the latest items of the users if `net`, as Caser, takes sequences."""
+    """Return the latest items of the users if `net` takes sequences, as Caser does."""
     return seen.latest(net.L) if hasattr(net, "L") else None
 
 
@@ -143,7 +143,7 @@ def _by_item(net: gluon.Block, data: Histories) -> numpy.ndarray:
 
 
 def _hidden(net: gluon.Block, data: Histories) -> numpy.ndarray:
-    """Return what the last layer of an AutoRec gets, for each item."""
+    """Return the input of an AutoRec's last layer for each item."""
     layers = gluon.nn.Sequential()
     layers.add(net.encoder)
     if isinstance(net.decoder, gluon.nn.HybridSequential):

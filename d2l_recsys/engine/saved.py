@@ -1,9 +1,9 @@
 """Save a trained net with what it was trained on, and load it to use it.
 
 A folder holds three files. ``model.params`` has the parameters in Gluon's format, which
-the book's class loads, too. ``model.npz`` has the users' interactions as plain arrays.
-``model.json`` has the rest, and the SHA-256 sums of the others. Loading unpickles
-nothing.
+the book's class also loads. ``model.npz`` has the users' interactions as plain arrays.
+``model.json`` has the rest, and the SHA-256 hashes of the other files. Nothing is
+unpickled.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ _PathLike = Union[str, "os.PathLike[str]"]
 class Histories(NamedTuple):
     """What the users have interacted with in training.
 
-    In the net, users and items are numbers from 0; `user_ids` and `item_ids` are their
-    ids in the file. `seen` holds the items of each user, in the order of time.
-    `ratings`, float32 (n,), are those of ``seen.items``, or None if the net was trained
-    on interactions alone. `rows` tells whether 'item' or 'user' is a row of an AutoRec.
+    In the net, users and items are numbered from 0; `user_ids` and `item_ids` are their
+    ids in the file. `seen` holds the items of each user, oldest first. `ratings`,
+    float32 (n,), belong to ``seen.items``. They are None if the net was trained on
+    interactions alone. `rows` is 'item' or 'user': what an AutoRec's rows are.
     """
 
     user_ids: Sequence[Any]
@@ -66,8 +66,8 @@ def save(
 ) -> None:
     """Write `net` and what it was trained on to `folder`, which is created.
 
-    `net` is one of this package's models. `settings` are written to ``model.json``, for
-    the reader. Each file is replaced atomically, ``model.json`` last.
+    `net` is one of this package's models. `settings` are written to ``model.json`` for
+    information. Each file is replaced atomically, ``model.json`` last.
 
     Raises ModelError, a ValueError, for another net, and an OSError that names the file
     if it cannot be written.
@@ -246,7 +246,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _as_json(record: Dict[str, Any]) -> bytes:
-    """Return JSON with a line for each entry of `record`."""
+    """Return `record` as JSON, with one entry per line."""
     lines: List[str] = [
         f"{json.dumps(key)}: {json.dumps(value, default=_plain)}"
         for key, value in record.items()
@@ -255,7 +255,7 @@ def _as_json(record: Dict[str, Any]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON lacks in its terms: numbers and arrays of NumPy, and bins."""
+    """Return NumPy's numbers and arrays, and bins, as types that JSON has."""
     if hasattr(value, "tolist"):
         return value.tolist()
     return vars(value) if hasattr(value, "edges") else str(value)

@@ -126,12 +126,12 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
 
 
 def mxnet_seed(seed: int, number: int) -> int:
-    """Return a seed for MXNet's generator, the one with this number.
+    """Return a seed for MXNet's generator, far from those of other numbers.
 
     MXNet seeds its 1024 states with 127 * seed + k, for k from 0 and modulo 2**32. If
-    two of its seeds are close, they share states, and initial parameters and
-    dropout masks repeat, moved by some places. Results for different numbers, up to
-    two million of them, share no state. `seed` may be any integer.
+    two of its seeds are close, they share states, and initial parameters and dropout
+    masks repeat, moved by some places. The results for up to two million different
+    numbers share no state. `seed` may be any integer.
     """
     first = int(numpy.random.SeedSequence(seed % 2**64).generate_state(1)[0])
     state = first + number * _STATES_APART

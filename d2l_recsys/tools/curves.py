@@ -37,14 +37,14 @@ def in_notebook() -> bool:
 class Curves:
     """Show the progress of a training: pass an instance as ``on_epoch``.
 
-    `labels` maps keys of the history to labels of the legend. Losses have a panel of
-    their own. `ylim` are the limits of the other panel, unless the data exceeds them.
-    `book` maps keys of the history to {label: value}, the values that the book prints;
-    they are drawn as dashed lines.
+    `labels` maps keys of the history to labels of the legend. Losses have their own
+    panel. `ylim` limits the other panel, unless the data exceeds it. `book` maps keys
+    of the history to {label: value}, the values that the book prints; they are drawn as
+    dashed lines.
 
     In a notebook, a figure shows the curves after each epoch. In a terminal, a progress
-    bar moves on stderr. In a log file, an epoch gets a line if the last one is at least
-    `log_seconds` old.
+    bar moves on stderr. In a log file, an epoch gets a line if the last line is at
+    least `log_seconds` old.
     """
 
     log_seconds = 10.0
@@ -92,7 +92,7 @@ class Curves:
     def figure(self, title: str, ylabel: Optional[str] = None) -> Figure:
         """Draw the curves of the whole training into a new figure.
 
-        In a notebook, it replaces the figure of the last epoch.
+        In a notebook, they replace the figure of the last epoch.
         """
         figure = self._drawn(title, ylabel)
         if self.live and self.output is not None:

@@ -1,7 +1,7 @@
 """Check what works on this machine: ``python -m d2l_recsys doctor``.
 
-It checks Python, NumPy, MXNet's wheel, CUDA's libraries, the driver, the GPUs and the
-data, and runs a kernel on each device. It works even if none of these does.
+It checks Python, NumPy, MXNet's wheel, the CUDA libraries, the driver, the GPUs and the
+data, and runs a kernel on each device. It works even if none of these do.
 
 The exit code is 0 if what was asked for works (MXNet on the CPU, unless an option says
 otherwise), 1 if not, and 2 for a wrong option.

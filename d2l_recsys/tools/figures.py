@@ -1,7 +1,7 @@
 """Make figures that all look alike, without pyplot.
 
-So scripts need no display and no backend, and they do not change matplotlib's global
-state. The style is that of ``d2l_recsys.mplstyle``, whatever matplotlibrc says.
+So scripts need no display and no backend, and do not change matplotlib's global state.
+The style is always ``d2l_recsys.mplstyle``, whatever matplotlibrc says.
 """
 
 from contextlib import AbstractContextManager
@@ -61,7 +61,7 @@ class StyledFigure(Figure):
     def picture(self, format: str = "png") -> bytes:
         """Return the figure as the content of a PNG or SVG file.
 
-        Equal figures give equal bytes: there is no date in the file.
+        Equal figures give equal bytes, because the file has no date.
         """
         file = BytesIO()
         metadata = {"Date": None} if format == "svg" else None
@@ -126,7 +126,7 @@ def new_panels(
 
 @styled
 def legend_below(figure: Figure, columns: Optional[int] = None) -> None:
-    """Add a legend of all lines, bars and areas below the axes, where it hides none.
+    """Add a legend of all lines, bars and areas below the axes, where it hides nothing.
 
     It has two columns if they fit, or one.
     """

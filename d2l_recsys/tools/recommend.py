@@ -67,7 +67,11 @@ def _parser() -> Parser:
         help="write a CSV file with recommendations for each user of the training data",
     )
     parser.add_argument(
-        "-n", type=positive, default=10, metavar="N", help="number of items (10)"
+        "-n",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="number of items (default: 10)",
     )
     parser.add_argument("--csv", action="store_true", help="print CSV, not a table")
     return parser

@@ -40,14 +40,14 @@ def box(title: str, text: str, kind: str = "note") -> str:
 
 
 def edition_box(slug: str, number: int) -> str:
-    """Return the box with number and differences of the section in each edition."""
-    lines = ["| edition | section | there |", "|:--|:--|:--|"]
+    """Return the box with the section's number and differences in each edition."""
+    lines = ["| edition | section | differences |", "|:--|:--|:--|"]
     for year, name, section in section_numbers(number):
-        there = "; ".join(FACTS[slug].editions.get(year, ["names as here"]))
+        there = "; ".join(FACTS[slug].editions.get(year, ["none in names"]))
         lines.append(f"| **{year}**, {name} | {section} | {link_errata(there)} |")
     lines += [
         "",
-        "To run the book's own cells, replace their import of `d2l` by",
+        "To run the book's own cells, replace their import of `d2l` with",
         "`from d2l_recsys import d2l`.",
     ]
     return box("Your edition", "\n".join(lines))
@@ -59,8 +59,8 @@ def data_box(record: Record) -> str:
         return ""
     text = (
         "The book's data was not available when this page was made. The outputs and "
-        f"figures are of **{DATA_TITLES[record['data']]}** in the same format. They "
-        "are not comparable with the book's."
+        f"figures come from **{DATA_TITLES[record['data']]}** in the same format. "
+        "They are not comparable with the book's."
     )
     return box("Not the book's data", text, "warning")
 
@@ -82,7 +82,7 @@ def own_figure(metric: str, record: Record, notebook: nbformat.NotebookNode) -> 
 
 
 def figures_box(slug: str, record: Record, notebook: nbformat.NotebookNode) -> str:
-    """Return the box with the figures of all editions, and why they differ from ours.
+    """Return the box with the figures of all editions, and the reasons for differences.
 
     Nothing is returned for a section without figures in the book.
     """
@@ -99,23 +99,23 @@ def figures_box(slug: str, record: Record, notebook: nbformat.NotebookNode) -> s
         here = own_figure(str(metric), record, notebook)
         lines.append(f"| {NAMES[str(metric)]} | **{here}** | {'<br>'.join(book)} |")
     return "## Here and in the Book\n\n" + box(
-        "The book prints …, here …, and why",
+        "What the book prints, and why it differs",
         "\n".join([*lines, "", *_reasons(slug, record, table)]),
         "important",
     )
 
 
 def _reasons(slug: str, record: Record, table: Any) -> List[str]:
-    """Return the list of the reasons for which the figures differ."""
+    """Return the list of reasons why the figures differ."""
     causes = sorted({e for cell in table["because"] for e in cell.split()})
     reasons = [f"- [{e}](#{e.lower()}): {EXPLAINED[e]}." for e in causes]
     if record["data"] not in BOOKS_DATA:
-        reasons.append("- All figures here are of other data than the book's.")
+        reasons.append("- All figures here come from other data than the book's.")
     elif not record["history"]:
-        reasons.append("- The figures are of the data, so they are the same.")
+        reasons.append("- The figures describe the data, so they are the same.")
     else:
         reasons.append(
-            "- The other figures differ by initial parameters and split, framework and "
-            f"machine. [Results](../results.md#{slug}) has means over several seeds."
+            "- All other differences come from initial parameters, split, framework "
+            f"and machine. [Results](../results.md#{slug}) has means over seeds."
         )
     return reasons

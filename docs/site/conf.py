@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site; its sources are written by make_site.py."""
+"""Sphinx settings for the site. make_site.py writes the sources."""
 
 import importlib.util
 import re

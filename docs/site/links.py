@@ -20,7 +20,8 @@ _ERRATUM = re.compile(
 def repository() -> str:
     """Return the address of the repository on GitHub, or an empty string.
 
-    It is the ``repository-code`` of CITATION.cff, or that whose workflow is running.
+    It is the ``repository-code`` of CITATION.cff, or else the repository whose workflow
+    is running.
     """
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     found = re.search(r"^repository-code: *[\"']?([^\"'\s]+)", text, re.MULTILINE)

@@ -1,7 +1,7 @@
 """Build the site: ``make site``. It is written to ``site/`` and needs no server.
 
-The scripts are executed as notebooks, kept in ``.site/notebooks``. The sources of the
-pages are written to ``.site/src``. Sphinx makes the pages from them.
+The scripts are executed as notebooks, which are kept in ``.site/notebooks``. The
+sources of the pages are written to ``.site/src``. Sphinx builds the pages from them.
 """
 
 import re
@@ -108,7 +108,7 @@ def api_pages() -> Dict[str, str]:
 
 
 def write_sources(options: List[str]) -> None:
-    """Execute the scripts, and write the sources of all pages and the notebooks."""
+    """Execute the scripts; write the notebooks and the sources of all pages."""
     links = Links(pages(), repository())
     texts = api_pages()
     notebooks = WORK / "extra" / "notebooks"

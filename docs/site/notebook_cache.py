@@ -1,4 +1,4 @@
-"""Execute the scripts as notebooks, unless nothing has changed since the last time."""
+"""Execute the scripts as notebooks, if anything has changed since the last time."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ Record = Dict[str, Any]  # the contents of a section's JSON file
 def cache_key(slug: str) -> str:
     """Return a hash of all that the outputs of a script depend on.
 
-    This is the code of the script, of what all scripts share and of the package, the
-    releases of other packages, the Python, and which data sets of the book are here.
+    This covers the code of the script, its helpers and the package, the versions of
+    other packages and of Python, and which of the book's data sets are here.
     """
     paths = [ROOT / f"chapters/{slug}.py", ROOT / "requirements.txt"]
     paths += (ROOT / "chapters/runner").glob("*.py")

@@ -7,7 +7,7 @@ EDITIONS = {
     "2022–24": ("classic edition, `d2l` 1.0.3", 17),
     "2026": ("newest edition", 21),
 }
-DEVICES = "`ctx` or `ctx_list` for `devices`"
+DEVICES = "`ctx` or `ctx_list` instead of `devices`"
 
 
 class Facts(NamedTuple):
@@ -27,7 +27,8 @@ FACTS = {
         },
     ),
     "mf": Facts(
-        ["MF"], {"2020": [DEVICES], "2026": ["`L2Loss(weight=2)` for `L2Loss()` (E16)"]}
+        ["MF"],
+        {"2020": [DEVICES], "2026": ["`L2Loss(weight=2)`, not `L2Loss()` (E16)"]},
     ),
     "autorec": Facts(["AutoRec"], {"2020": [DEVICES]}),
     "ranking": Facts(["BPRLoss", "HingeLossbRec"], {}),
@@ -35,15 +36,15 @@ FACTS = {
         ["NeuMF"],
         {
             "2020": [
-                "`mlp_layers` for `nums_hiddens`",
+                "`mlp_layers` instead of `nums_hiddens`",
                 DEVICES,
-                "Normal(0.01) for Xavier",
-                "ranks 943 items (E27)",
+                "Normal(0.01) instead of Xavier",
+                "ranks only 943 items (E27)",
             ],
             "2022–24": [
                 "a sigmoid at the end of the model (E20)",
-                "Normal(0.01) for Xavier",
-                "ranks 943 items (E27)",
+                "Normal(0.01) instead of Xavier",
+                "ranks only 943 items (E27)",
             ],
             "2026": ["as here: raw scores, Xavier"],
         },
@@ -51,8 +52,12 @@ FACTS = {
     "seqrec": Facts(
         ["Caser"],
         {
-            "2020": ["runs with `L=3` for `L=5`", DEVICES, "ranks 943 items (E27)"],
-            "2022–24": ["ranks 943 items (E27)"],
+            "2020": [
+                "runs with `L=3`, not `L=5`",
+                DEVICES,
+                "ranks only 943 items (E27)",
+            ],
+            "2022–24": ["ranks only 943 items (E27)"],
         },
     ),
     "ctr": Facts(

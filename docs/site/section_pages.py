@@ -1,4 +1,4 @@
-"""The pages of the sections: executed scripts with formulas, code and boxes around."""
+"""The pages of the sections: executed scripts with formulas, code and boxes."""
 
 import re
 from copy import deepcopy
@@ -95,12 +95,12 @@ def exercises(slug: str, links: Links) -> str:
     page = links.to(path, f"sections/{slug}") if path in links.pages else ""
     items = [f"- [{name}]({page}#{name})" if page else f"- {name}" for name in names]
     source = links.source(path, f"sections/{slug}")
-    lines = ["## Exercises, Worked", "", f"[The program]({source}) answers:", ""]
+    lines = ["## Worked Exercises", "", f"[This notebook]({source}) answers:", ""]
     return "\n".join([*lines, *items])
 
 
 def published(slug: str, notebook: nbformat.NotebookNode, repository: str) -> str:
-    """Return the executed notebook as a file; on GitHub, with a cell that installs."""
+    """Return the executed notebook as text; on GitHub, with an install cell."""
     page = deepcopy(notebook)
     page.metadata.pop("made_from", None)
     if repository:

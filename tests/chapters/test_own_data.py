@@ -107,7 +107,7 @@ def test_implicit_feedback(run):
     ("slug", "options", "kind", "error"),
     [
         ("mf", [], ("user,item,date", "013"), "own.csv: no column has a usual name for"
-         "the rating, which mf needs: name it with --columns rating=NAME, or use neum"),
+         " the rating, which mf needs: name it with --columns rating=NAME, or use neu"),
         ("neumf", [], ("user,item,stars", "012"), "usual name for the time, which neu"),
         ("mf", ["--scale", "1-9", "--data", "ml-100k"], ("a,b", "01"), "argument --sc"
          "ale: needs --data FILE"),

@@ -186,7 +186,7 @@ def test_movielens_in_fm(run):
         ("fm", "--threshold 4", "needs --data ml-100k"),
         ("fm", "--patience 2 --data ml-100k", "needs --threshold, if the data is ml"),
         ("fm", "--fields user,user", "'user,user' is not a list of different names"),
-        ("fm", "--fields user,zip", "'user,zip' is not a list of different names out"),
+        ("fm", "--fields user,zip", "'user,zip' is not a list of different names from"),
         ("deepfm", "--data ml-100k", "'ml-100k' is neither auto, ctr, criteo, avazu"),
     ],
 )

@@ -147,7 +147,7 @@ class TestPatience:
             scores = net(np.array(valid[0], ctx=device)).asnumpy()
             assert log_loss(scores, valid[1][:, 0]) == pytest.approx(losses[best])
         assert f"test acc {kept['test_acc']:.3f}" in printed
-        assert f"(epoch {best + 1} of {best + 3}, the best in valid" in printed
+        assert f"(epoch {best + 1} of {best + 3}, the best on valid" in printed
         logits, labels = predict(net, BatchLoader(test, 7))
         assert roc_auc(logits, labels) == kept["test_auc"]
 

@@ -66,7 +66,7 @@ def test_figures_of_other_data_are_not_compared():
     record = {**TRAINED, "data": "synthetic"}
     assert boxes.data_box(TRAINED) == ""
     assert "**synthetic data**" in boxes.data_box(record)
-    reason = "All figures here are of other data than the book's."
+    reason = "All figures here come from other data than the book's."
     assert reason in boxes.figures_box("fm", record, NOTEBOOK)
     assert reason not in boxes.figures_box("mf", TRAINED, NOTEBOOK)
 
