@@ -35,7 +35,9 @@ setup(
         "d2l_recsys": ["py.typed"],
         "d2l_recsys.tools": ["d2l_recsys.mplstyle"],
     },
-    entry_points={"console_scripts": ["d2l-recsys=d2l_recsys.__main__:main_for_a_pipe"]},
+    entry_points={
+        "console_scripts": ["d2l-recsys=d2l_recsys.__main__:main_for_a_pipe"],
+    },
     python_requires=">=3.8,<3.14",
     install_requires=[
         # d2l pins releases of NumPy and others that have no wheels for Python 3.12.
