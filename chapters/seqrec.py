@@ -23,7 +23,7 @@ from d2l_recsys.movielens import (
 )
 from d2l_recsys.neumf import evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss, HingeLossbRec
-from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.backend import mx, np
 from d2l_recsys.seqrec import Caser, SeqDataset
 from d2l_recsys.tools.curves import Curves
 
@@ -96,7 +96,7 @@ if args.validation:
     train_data, valid_data = split_validation(
         train_data, num_users, num_items, "seq-aware", run.seed
     )
-    check_histories(user_ids, train_data)
+    check_histories(user_ids, train_data, held_out=2)
     users_train, items_train, ratings_train, candidates = load_data_ml100k(
         train_data, num_users, num_items, feedback="implicit"
     )
@@ -105,7 +105,8 @@ if args.validation:
     valid = valid_iter, train_seq_data.test_seq, candidates
 train_iter = BatchLoader(train_seq_data, batch_size, shuffle=True, seed=run.seed)
 user, items, target, negative = train_seq_data[0]
-user, item_ids = user_ids[user], df.attrs["item_ids"]
+# In a short sequence, the id `num_items` stands for "no item".
+user, item_ids = user_ids[user], [*df.attrs["item_ids"], None]
 ids = [item_ids[int(item)] for item in (*items, *target, negative)]
 print(f"sample 0: user {user}, items {ids[:L]}, target {ids[L]}, negative {ids[-1]}")
 
@@ -175,7 +176,7 @@ print_ranking_metrics(more, 50)
 # %%
 if args.without != "both":
     last_items = test_seq_iter[0]
-    vectors = net.Q.weight.data(devices[0]).asnumpy()[last_items]
+    vectors = net.Q(np.array(last_items, ctx=devices[0])).asnumpy()
     ids = [item_ids[item] for item in last_items]
     filters = args.without != "horizontal", args.without != "vertical"
     run.draw("window", pictures.window, vectors, run.folder, ids, *filters)

@@ -37,13 +37,22 @@ def main() -> int:
 
 
 def main_for_a_pipe() -> int:
-    """Run :func:`main`; end quietly if nobody reads the output (``| head``)."""
+    """Run :func:`main`; end quietly if nobody reads the output (``| head``).
+
+    Ctrl-C, and an output that cannot be written, are reported in one line.
+    """
     try:
         code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
+        if sys.stdout is not None:  # it is None if it was closed
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # immediately, because MXNet may still be busy
+    except OSError as error:
         # Discard what is left in the buffer, which would fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"python -m d2l_recsys: error: {error}", file=sys.stderr)
         return 1
     return code
 

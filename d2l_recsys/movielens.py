@@ -171,8 +171,7 @@ def split_data_ml100k(
         return splits.last_of_each_user(data)
     check_share(test_ratio, "test_ratio")
     if split_mode == "random":
-        in_test = splits.draws(seed, len(data)) >= 1 - test_ratio
-        return data[~in_test], data[in_test]
+        return splits.random_rows(data, test_ratio, seed)
     if split_mode == "time":
         return splits.after_a_time(data, test_ratio)
     if split_mode == "item-cold":

@@ -44,6 +44,9 @@ def main() -> int:
     except ExperimentFailed as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -83,16 +83,22 @@ def _own_layout(path: Path, label: Optional[str]) -> Layout:
         return layout
     with open(path, "rb") as file:
         line = file.readline().decode(errors="replace")
+    if not line:
+        raise ValueError(f"{path}, line 1: the file is empty")
     separator = "\t" if "\t" in line else ","
     if separator not in line:
         raise ValueError(
             f"{path}, line 1: there are no tabs and no commas; separate the fields by "
             "one of them"
         )
-    if separator == "\t":
-        return tabbed(line.count("\t"))  # in the book's format, quotes are plain text
-    fields = next(csv.reader([line]))
-    return tabbed(len(fields) - 1)._replace(separator=",", quoted=True)
+    tabs = separator == "\t"  # in the book's format, quotes are plain text
+    fields = line.split("\t") if tabs else next(csv.reader([line]))
+    if fields[0].lstrip("\ufeff") not in ("0", "1"):
+        raise ValueError(
+            f"{path}, line 1: it neither names a column of labels by a usual name nor "
+            "begins with a label, 0 or 1: name the column with --columns label=NAME"
+        )
+    return tabbed(len(fields) - 1)._replace(separator=separator, quoted=not tabs)
 
 
 def _read_test(

@@ -16,7 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -24,10 +24,12 @@ from tqdm import tqdm
 import d2l_recsys
 from chapters.__main__ import run_section
 from chapters.runner import results
+from chapters.runner.failures import warn
 from d2l_recsys.engine.snapshot import kept_epoch
 
 LOWEST = {f"{part}_{x}" for part in ("valid", "test") for x in ("rmse", "log_loss")}
 Row = Dict[str, Any]
+_IN_EACH_ROW = ("data", "epoch", "seconds", "seed", "train_loss")
 Training = Tuple[str, List[str]]  # the slug of a script, and its arguments
 
 
@@ -62,11 +64,31 @@ def run_all(
     labels = [label for label in settings for _ in seeds]
     files = [folder / f"{_key(training)}.json" for training in trainings]
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [i for i, path in enumerate(files) if not path.is_file()]
+    rows = [_kept_row(path) for path in files]
+    missing = [i for i, row in enumerate(rows) if row is None]
     for i, row in _rows_of([trainings[i] for i in missing], slug):
         results.write(files[missing[i]], results.as_json(row))
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-    return pd.DataFrame([{"setting": x, **row} for x, row in zip(labels, rows)])
+        rows[missing[i]] = _kept_row(files[missing[i]])
+    return pd.DataFrame(
+        [{"setting": x, **row} for x, row in zip(labels, rows) if row is not None]
+    )
+
+
+def _kept_row(path: Path) -> Optional[Row]:
+    """Return the row of a finished training, or None if there is none.
+
+    A damaged file counts as none, with a warning, so it is replaced.
+    """
+    try:
+        row = json.loads(path.read_bytes())
+        if {*_IN_EACH_ROW} <= {*row} and isinstance(row, dict):
+            return row
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        pass
+    warn(f"{path} is damaged: the training is repeated")
+    return None
 
 
 def _key(training: Training) -> str:

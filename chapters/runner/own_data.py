@@ -4,7 +4,7 @@ import argparse
 import re
 from functools import partial
 from pathlib import Path
-from typing import Iterable, Tuple
+from typing import Any, Iterable, Tuple
 
 from chapters.runner.settings import Settings, number
 from d2l_recsys.data.column_names import COLUMN_OF
@@ -41,11 +41,31 @@ def _add_columns(options: Settings, roles: Iterable[str], example: str) -> None:
         "--columns",
         type=partial(column, tuple(roles)),
         nargs="+",
+        action=OncePerRole,
         metavar="ROLE=NAME",
         help=f"with --data FILE: names of columns, such as {example}; usual names are "
         "recognized without this option",
     )
     options.need("--columns", "--data FILE", is_own)
+
+
+class OncePerRole(argparse.Action):
+    """Collect the values of --columns; refuse a role that is there twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: Any = None,
+    ) -> None:
+        """Add `values` to those of an earlier --columns."""
+        pairs = [*(getattr(namespace, self.dest) or ()), *values]
+        roles = [role for role, _ in pairs]
+        for role in roles:
+            if roles.count(role) > 1:
+                raise argparse.ArgumentError(self, f"{role}= is there twice")
+        setattr(namespace, self.dest, pairs)
 
 
 def is_own(args: argparse.Namespace) -> bool:

@@ -56,12 +56,18 @@ def print_ranking_metrics(metrics: Dict[str, float], k: int) -> None:
 
 
 def titles_of(folder: Path, item_ids: Sequence[int]) -> List[str]:
-    """Return the titles of the items, or "item ID" if the data has no titles."""
+    """Return the titles of the items, or "item ID" if the data has no titles.
+
+    The id None, which pads a short sequence, is "no item".
+    """
     try:
         titles = read_titles(folder, item_ids)
     except (FileNotFoundError, NotADirectoryError):
         titles = [None] * len(item_ids)
-    return [title or f"item {item}" for title, item in zip(titles, item_ids)]
+    return [
+        "no item" if item is None else title or f"item {item}"
+        for title, item in zip(titles, item_ids)
+    ]
 
 
 def read_titles(folder: Path, item_ids: Sequence[int]) -> List[Optional[str]]:

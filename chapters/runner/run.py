@@ -69,20 +69,27 @@ class Run:
     def _check_columns(self, data: pd.DataFrame) -> None:
         """Raise ValueError if the script needs a column that the file lacks."""
         split = vars(self.args).get("split", "seq-aware")
-        for column, role, needed, instead in (
-            ("rating", "rating", self.slug not in RANKING, "neumf or seqrec"),
+        for column, role, needed, other, instead in (
+            (
+                "rating",
+                "rating",
+                self.slug not in RANKING,
+                "timestamp",
+                "neumf or seqrec",
+            ),
             (
                 "timestamp",
                 "time",
                 self.slug != "autorec" and split == "seq-aware",
+                "rating",
                 "autorec, or mf with --split random",
             ),
         ):
             if needed and column not in data:
+                more = f", or use {instead}" if other in data else ""
                 raise ValueError(
                     f"{self.folder}: no column has a usual name for the {role}, which "
-                    f"{self.slug} needs: name it with --columns {role}=NAME, or use "
-                    f"{instead}"
+                    f"{self.slug} needs: name it with --columns {role}=NAME{more}"
                 )
 
     def checkpoint(self, training: str) -> Optional[Checkpoint]:

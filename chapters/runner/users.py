@@ -34,15 +34,17 @@ def check_users(
             )
 
 
-def check_histories(ids: Sequence[int], train: pd.DataFrame) -> None:
-    """Check that each user has a rating besides the one that is held out.
+def check_histories(ids: Sequence[int], train: pd.DataFrame, held_out: int = 1) -> None:
+    """Check that each user has a rating besides those that are held out.
 
     Raises a ValueError that names the id of a user who has not.
     """
     some = {*train["user_id"]}
     for index, user_id in enumerate(ids):
         if index + 1 not in some:
+            has = "a single rating, which is" if held_out == 1 else "two ratings, both"
+            way_out = "" if held_out == 1 else " or leave out --validation"
             raise ValueError(
-                f"user {user_id} has a single rating, which is held out, so there is "
-                "no sequence to start from: leave the user out of the file"
+                f"user {user_id} has {has} held out, so there is no sequence to start "
+                f"from: leave the user out of the file{way_out}"
             )

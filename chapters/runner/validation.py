@@ -18,7 +18,20 @@ def split_validation(
     Returns the rest and the validation rows.
     """
     # Another seed: the same draws would hold out neighbors of the test rows.
-    return split_data_ml100k(data, num_users, num_items, mode, seed=2**31 + seed)
+    seed = 2**31 + seed
+    if mode == "seq-aware":
+        users = data["user_id"].nunique()
+        _check(len(data) - users, users)
+    return split_data_ml100k(data, num_users, num_items, mode, seed=seed)
+
+
+def _check(train: int, valid: int) -> None:
+    """Raise ValueError if a part has no rows."""
+    if not train or not valid:
+        raise ValueError(
+            f"--validation: of {train + valid} training rows, {valid} would be held "
+            "out: use more data, or leave out --validation"
+        )
 
 
 def split_loader(
@@ -34,6 +47,7 @@ def split_loader(
         held_out = numpy.random.default_rng(2**31 + seed).random(len(users)) >= 0.9
     else:  # the rows are sorted by user and time
         held_out = numpy.append(users[1:] != users[:-1], True)
+    _check((~held_out).sum(), held_out.sum())
     train, valid = ([x[part] for x in arrays] for part in (~held_out, held_out))
     size = train_iter.batch_size
     return BatchLoader(train, size, shuffle=True, seed=seed), BatchLoader(valid, size)

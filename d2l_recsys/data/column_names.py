@@ -46,6 +46,11 @@ def named(
         ]
     if len(fitting) > 1:
         found = shown_names(columns[i] for i in fitting)
+        if len({columns[i] for i in fitting}) == 1:
+            raise ValueError(
+                f"{where}: {len(fitting)} columns are called {columns[fitting[0]]}: "
+                "rename or remove one"
+            )
         raise ValueError(
             f"{where}: several columns may be the {role}: {found}; {_way_out(role)}"
         )

@@ -43,6 +43,11 @@ class CSVFile:
         self.names = [name.strip() for name in self.names]
         if not self.names:
             raise ValueError(f"{self.path}, line 1: the file is empty")
+        if len(self.names) == 1 and ";" in self.names[0]:
+            raise ValueError(
+                f"{self.path}, line 1: the fields are separated by semicolons: save "
+                "the file with commas or tabs between them"
+            )
         if sizes - {0, len(self.names)}:
             self._raise_fault()
 

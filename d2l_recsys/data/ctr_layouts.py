@@ -21,6 +21,7 @@ class Layout(NamedTuple):
     numeric: Tuple[str, ...] = ()  # columns of numbers; empty text is a missing number
     hour: Optional[str] = None  # a time YYMMDDHH, split into weekday and hour of day
     quoted: bool = False  # whether fields may be in quotes, as in CSV files
+    header: bool = False  # whether the first line names the columns
 
     @property
     def fields(self) -> Tuple[str, ...]:

@@ -109,7 +109,10 @@ def check_frame(data: Any) -> None:
             f"data must be a pandas DataFrame, not of type {type(data).__name__}"
         )
     if not len(data):
-        raise ValueError("data has no rows: there is nothing to split or to load")
+        raise ValueError(
+            "data has no rows: there is nothing to split or to load (a random split of "
+            "a few rows can leave a part empty: use more data)"
+        )
 
 
 def _column(data: pd.DataFrame, place: int, what: str) -> numpy.ndarray:

@@ -79,7 +79,7 @@ def layout_of_header(
                 f"{path}, line 1: {names.count(name)} columns are called {name!r}: the "
                 "first line must name each column differently"
             )
-    return layout._replace(columns=tuple(names), label=names[place])
+    return layout._replace(columns=tuple(names), label=names[place], header=True)
 
 
 def numeric_names(fields: Sequence[str], numeric: Numeric) -> Any:

@@ -29,8 +29,10 @@ from d2l_recsys.data.csv_files import CSVFile
 from d2l_recsys.data.lines import NUMBER, shown
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")  # times in nanoseconds have 19 digits
 _WHOLE_LINES = re.compile(rf"({_WHOLE.pattern})(\n({_WHOLE.pattern}))*")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?")
+# pandas would read other words, such as CET, as UTC.
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+ ?(Z|UTC|[-+][0-9:]+)?)?")
 _PathLike = Union[str, "os.PathLike[str]"]
 Scale = Tuple[float, float]
 
@@ -101,9 +103,7 @@ def read_own_ratings(
         data[COLUMN_OF[role]] = numbers
     if "rating" in found.columns:
         values = found.converted("rating", lambda value: _rating(value, scale))
-        whole = all(value == int(value) for value in values)
-        ratings = numpy.array(values, dtype="int64" if whole else "float64")
-        data["rating"] = ratings[found.columns["rating"].codes]
+        data["rating"] = _exact(values)[found.columns["rating"].codes]
     if "time" in found.columns:
         data["timestamp"] = _times(found)[found.columns["time"].codes]
     data = _without_duplicates(data, duplicates, found, ids)
@@ -213,9 +213,8 @@ def _as_time(value: Any) -> Union[int, float]:
     number = _number(value)
     if number is None:
         raise ValueError(f"time {shown(value)} is not a number, but others are")
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        return int(value)
-    return int(value) if isinstance(value, Integral) else number
+    whole = isinstance(value, str) and _INTEGER.fullmatch(value.strip())
+    return int(value) if whole or isinstance(value, Integral) else number
 
 
 def _seconds(value: Any) -> Union[int, float]:
@@ -227,12 +226,12 @@ def _seconds(value: Any) -> Union[int, float]:
         time = (
             time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
         )
+        whole, rest = divmod(time.value, 10**9)
     except (ValueError, TypeError, OverflowError):
         raise ValueError(
             f"time {shown(value)} is neither a number nor a date like 2024-12-31 or "
-            "2024-12-31T23:59:59"
+            "2024-12-31T23:59:59, with or without Z or +01:00, from 1678 to 2261"
         ) from None
-    whole, rest = divmod(time.value, 10**9)
     return time.value / 10**9 if rest else whole
 
 

@@ -25,6 +25,17 @@ def draws(seed: Union[int, str], count: int) -> numpy.ndarray:
     return generator(seed).random(count)
 
 
+def random_rows(data: pd.DataFrame, test_ratio: float, seed: Union[int, str]) -> Split:
+    """Hold out each row with probability `test_ratio`."""
+    in_test = draws(seed, len(data)) >= 1 - test_ratio
+    if in_test.all():
+        raise ValueError(
+            f"all {len(data)} rows were drawn for testing, so none is left for "
+            "training: use more data, or another seed or test_ratio"
+        )
+    return data[~in_test], data[in_test]
+
+
 def last_of_each_user(data: pd.DataFrame) -> Split:
     """Hold out the last rating of each user."""
     given, times = frames.users(data), frames.times(data)
@@ -38,6 +49,12 @@ def last_of_each_user(data: pd.DataFrame) -> Split:
     held_out, owners = order[starts[last]], users[starts[last]]
     in_train = numpy.ones(len(users), dtype=bool)
     in_train[held_out] = False
+    if not in_train.any():
+        raise ValueError(
+            "each user has a single row, which is held out, so none is left for "
+            "training: use more data or split_mode='random' (of the script mf: "
+            "--split random)"
+        )
     train_data = data.iloc[order[in_train[order]]]
     # The test users are in the order of their first rows, as in the book.
     test_data = data.iloc[held_out[numpy.searchsorted(owners, pd.unique(given))]]
@@ -51,8 +68,8 @@ def after_a_time(data: pd.DataFrame, test_ratio: float) -> Split:
     cut = numpy.partition(times, len(times) - count)[len(times) - count]
     if cut == times.min():
         raise ValueError(
-            f"more than {1 - test_ratio:.0%} of the rows have the latest time, so none "
-            "is left for training: use another split_mode"
+            f"the latest {test_ratio:.0%} of the rows, and those of the same time, are "
+            "all there are, so none is left for training: use another split_mode"
         )
     return _divided(data, users, times, times >= cut)
 

@@ -160,7 +160,8 @@ def _checked(
         raise ValueError("the history is empty: it needs at least one item")
     counts = numpy.bincount(data.seen.items, minlength=data.seen.num_items)
     for item in items:
-        if not isinstance(item, Integral) or item not in range(len(counts)):
+        number = isinstance(item, Integral) and not isinstance(item, bool)
+        if not number or item not in range(len(counts)):
             raise ValueError(
                 f"history: item {item} is not in 0..{len(counts) - 1}, the items of "
                 "the training data"

@@ -124,8 +124,18 @@ def load(
             copy.write_bytes(files["model.params"])
             net.load_parameters(str(copy), ctx=devices or mx.cpu())
         net.trained_on = _trained_on(record, files.get("model.npz", b""))
-    except (KeyError, TypeError, ValueError, AssertionError, mx.MXNetError) as error:
-        reason = str(error).split("\n", 1)[0] or repr(error)
+        _check_sizes(net)
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AssertionError,
+        mx.MXNetError,
+    ) as error:
+        lines = str(error).strip().split("\n")
+        traced = lines[0].startswith("Traceback")  # by MXNet
+        reason = lines[-1 if traced else 0] or repr(error)
         raise ModelError(
             f"{path} does not describe the files beside it ({reason}): train again"
         ) from error
@@ -196,6 +206,21 @@ def _trained_on(record: Dict[str, Any], content: bytes) -> Any:
     return Histories(seen=seen, ratings=arrays.get("ratings"), **known)
 
 
+def _check_sizes(net: gluon.Block) -> None:
+    """Raise ValueError if `net` was trained on other users or items than it lists."""
+    data = net.trained_on
+    if not isinstance(data, Histories):
+        return
+    if (data.rows is not None) != (type(net).__name__ == "AutoRec"):
+        raise ValueError(f"rows is {data.rows!r}")
+    for what in ("users", "items"):
+        known = getattr(data.seen, f"num_{what}")
+        if getattr(net, f"num_{what}", known) != known:
+            raise ValueError(f"{known} {what} are listed")
+    if data.titles is not None and len(data.titles) != data.seen.num_items:
+        raise ValueError(f"{len(data.titles)} titles are listed")
+
+
 def _record(path: Path) -> Dict[str, Any]:
     """Return the contents of ``model.json``, after checking what they are."""
     try:
@@ -207,7 +232,7 @@ def _record(path: Path) -> Dict[str, Any]:
         ) from None
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
     keys = ("format", "version", "class", "arguments", "sha256")
     if not isinstance(record, dict) or not all(key in record for key in keys):
@@ -222,7 +247,9 @@ def _record(path: Path) -> Dict[str, Any]:
         raise ModelError(
             f"{path}: unknown class {record['class']!r}; use one of {', '.join(MODELS)}"
         )
-    if not {"model.params"} <= {*record["sha256"]} <= {"model.params", "model.npz"}:
+    sums = record["sha256"]
+    files = {*sums} if isinstance(sums, dict) else {*()}
+    if not {"model.params"} <= files <= {"model.params", "model.npz"}:
         raise ModelError(f"{path} does not list its files: train again")
     return record
 

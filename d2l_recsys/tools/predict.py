@@ -4,6 +4,7 @@ The folder is one that a script has saved, such as results/deepfm. The rows have
 format of the training file.
 """
 
+import codecs
 from pathlib import Path
 from typing import List
 
@@ -12,6 +13,7 @@ import numpy
 import d2l_recsys
 from d2l_recsys.data.ctr_files import read_table
 from d2l_recsys.data.ctr_layouts import Layout, split
+from d2l_recsys.data.frames import shown_names
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.saved import Vocabulary, load, trained_on
@@ -53,7 +55,7 @@ def main(arguments: List[str]) -> int:
 
 def _predicted(net: gluon.Block, data: Vocabulary, path: Path) -> numpy.ndarray:
     """Return the probabilities or ratings (rows,) of the rows in a file."""
-    layout = data.layout.without_labels(_num_columns(path, data.layout))
+    layout = _layout_of(path, data.layout)
     table = read_table(path, layout)
     rows = d2l_recsys.CTRDataset.from_table(table, data.feat_mapper, data.defaults)
     scores, _ = predict(net, BatchLoader(rows, _BATCH))
@@ -62,20 +64,28 @@ def _predicted(net: gluon.Block, data: Vocabulary, path: Path) -> numpy.ndarray:
     return numpy.exp(-numpy.logaddexp(0, -scores.astype("float64")))
 
 
-def _num_columns(path: Path, layout: Layout) -> int:
-    """Return the number of columns in the first line.
+def _layout_of(path: Path, layout: Layout) -> Layout:
+    """Return the layout of a file, given that of the training file.
 
-    Raises ValueError that names the line if it is neither that of labeled rows nor that
-    of others.
+    Raises ValueError that names the first line if it has neither the columns of labeled
+    rows nor those of others.
     """
     with open(path, "rb") as file:
-        line = file.readline().rstrip(b"\r\n").decode(errors="replace")
-    number = len(split(line, layout))
-    most = len(layout.columns)
-    if number not in (most, most - 1):
+        line = file.readline().rstrip(b"\r\n")
+    if line.startswith(codecs.BOM_UTF8):
+        line = line[len(codecs.BOM_UTF8) :]
+    names = [name.strip(" ") for name in split(line.decode(errors="replace"), layout)]
+    found, most = layout.without_labels(len(names)), len(layout.columns)
+    if len(names) not in (most, most - 1):
         mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
         raise ValueError(
-            f"{path}, line 1: {number} columns instead of {most} with the label or "
+            f"{path}, line 1: {len(names)} columns instead of {most} with the label or "
             f"{most - 1} without it, separated by {mark}, as in the training file"
         )
-    return number
+    if layout.header and tuple(names) != found.columns:
+        raise ValueError(
+            f"{path}, line 1: {shown_names(names)} instead of "
+            f"{shown_names(found.columns)}: the first line must name the columns, in "
+            "the order of the training file"
+        )
+    return found

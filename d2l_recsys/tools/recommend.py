@@ -32,7 +32,7 @@ def main(arguments: List[str]) -> int:
         if args.all_users:
             _write_all(args, ranker_of(net), data)
             return 0
-        if args.history:
+        if args.history is not None:
             ranker, user = ranker_of_new_user(net, _history(args.history, data)), 0
         else:
             ranker = ranker_of(net)
@@ -59,7 +59,8 @@ def _parser() -> Parser:
         "--history",
         metavar="ITEM,ITEM,...",
         help="the items of a new user, the latest last; for models of ratings also "
-        "ITEM:RATING (default: the highest rating)",
+        "ITEM:RATING (default: the highest rating); an item with a comma is put in "
+        "quotes, as in a CSV file",
     )
     who.add_argument(
         "--all-users",
@@ -128,7 +129,7 @@ def _history(text: str, data: Histories) -> Any:
     """Return the items of --history, or {item: rating} if there are ratings."""
     ratings, items = {}, []
     known = {str(item): number for number, item in enumerate(data.item_ids)}
-    for word in text.split(","):
+    for word in next(csv.reader([text], skipinitialspace=True)):
         name, colon, rating = (word, "", "") if word in known else word.rpartition(":")
         items.append(_number(name if colon else word, data.item_ids, "item"))
         if colon:

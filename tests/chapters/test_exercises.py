@@ -1,5 +1,7 @@
 """The exercises: their list, their tables, and each of them on tiny data."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -81,9 +83,18 @@ class TestGrids:
         assert before.items() <= after.items()
         assert more["valid_rmse"].tolist()[:4] == rows["valid_rmse"].tolist()
 
+    @pytest.mark.parametrize("content", ["", "[1]", '{"valid_rmse": 0.1}', "\xff"])
+    def test_a_damaged_row_is_trained_again(self, tmp_path, capsys, content):
+        rows = run_all("mf", {"x": "--factors 2"}, [0], ["--smoke"], tmp_path)
+        (path,) = tmp_path.iterdir()
+        path.write_bytes(content.encode("latin-1"))
+        again = run_all("mf", {"x": "--factors 2"}, [0], ["--smoke"], tmp_path)
+        assert again["test_rmse"].tolist() == rows["test_rmse"].tolist()
+        assert f"{path} is damaged: the training is repeated" in capsys.readouterr().err
+
     def test_a_failure_names_the_command(self, tmp_path):
         with pytest.raises(
-            ExperimentFailed, match=r"chapters\.mf --factors x --seed 0"
+            ExperimentFailed, match=r"chapters\.mf --factors x --seed [01]"
         ):
             self.run(tmp_path, {"x": "--factors x"})
 
@@ -111,3 +122,19 @@ def test_a_comparison_by_hand(capsys):
         "",
         "Chosen on validation data: b, with test RMSE 0.900 ± 0.141.",
     ]
+
+
+def test_an_interrupt_is_one_line(tmp_path):
+    words = [sys.executable, "-m", "chapters.exercises", "mf-factors", "--smoke"]
+    with subprocess.Popen(
+        [*words, "--out", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        process.stdout.readline()  # it has begun
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "\ninterrupted: the same command goes on from here\n"

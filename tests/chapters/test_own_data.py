@@ -10,6 +10,7 @@ from test_chapters import chapter
 
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.data import MOVIELENS, find_data, forget_warnings
+from chapters.runner.options import Options
 from chapters.runner.own_data import column, scale
 from d2l_recsys import load, recommend
 
@@ -118,6 +119,60 @@ def test_errors(run, slug, options, kind, error):
     assert result.returncode in (1, 2)
     assert error in re.sub(r"\s+", " ", result.stderr)
     assert "Traceback" not in result.stderr
+
+
+SHORT = "user,item,rating,time\na,x,3,1\na,y,4,2\nb,y,2,3\nb,z,3,2\n"
+
+
+def short(tmp_path, slug, *options, more=""):
+    """Run a script on users with two ratings each."""
+    path = tmp_path / "short.csv"
+    path.write_text(SHORT + more)
+    options = "--data", path, "--out", tmp_path, "--epochs", "1", *options
+    return chapter(f"chapters.{slug}", *map(str, options))
+
+
+def test_short_sequences_are_padded(tmp_path):
+    more = "b,w,1,1\nc,z,5,1\nc,w,5,2\n"
+    result = short(tmp_path, "seqrec", more=more)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "sample 0: user a, items [None, None, None, None, None], ta" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("slug", "error"),
+    [
+        ("mf", "of 2 training rows, 2 would be held out: use more data, or leave out"),
+        ("neumf", "of 2 training rows, 2 would be held out: use more data, or leave o"),
+        ("seqrec", "of 2 training rows, 2 would be held out: use more data, or leave "),
+    ],
+)
+def test_too_little_for_validation(tmp_path, slug, error):
+    result = short(tmp_path, slug, "--validation")
+    assert result.returncode == 1
+    assert f"chapters.{slug}: error: --validation: {error}" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_columns_add_up(capsys):
+    options = Options("mf")
+    words = ["--columns", "user=a", "--columns", "item=b"]
+    assert options.parse_args(words).columns == [("user", "a"), ("item", "b")]
+    with pytest.raises(SystemExit):
+        options.parse_args([*words, "--columns", "user=c"])
+    assert "argument --columns: user= is there twice" in capsys.readouterr().err
+
+
+def test_a_label_without_a_usual_name(tmp_path):
+    path = tmp_path / "own.csv"
+    for text, error in (
+        ("page,ad,bought\na,x,1\n", "name the column with --columns label=NAME"),
+        ("page\tbought\na\t1\n", "name the column with --columns label=NAME"),
+        ("", "line 1: the file is empty"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=error):
+            load_ctr(path, "custom")
 
 
 def test_values_of_options():

@@ -109,6 +109,10 @@ def test_names_are_taken_as_they_are_given(file):
         ("user,item,when\n1,2,3\n1,3,2024-01-01\n", {}, "line 3, column when: time '"),
         ("user,item,when\n1,2,today\n", {}, "line 2, column when: time 'today' is nei"),
         ("user,item,when\n1,2,2024-02-30\n", {}, "column when: time '2024-02-30' is n"),
+        ("user,item,when\n1,2,9999-12-31\n", {}, "line 2, .* from 1678 to 2261"),
+        ("user,item,when\n1,2,2024-01-02 10:00 CET\n", {}, "with or without Z or .01:"),
+        ("user,item,user\n1,2,3\n", {}, "2 columns are called user: rename or remove"),
+        ("user;item\n1;2\n", {}, "line 1: the fields are separated by semicolons"),
         ("user,item,stars\n1,2,3\n1,3,11\n", {"scale": (1, 10)}, "line 3, column sta"
          "rs: rating 11 is outside 1-10"),
         ("user,item\n1,2\n1,3\n1,2\n", {}, "line 4: user 1 already rated item 2 .*lin"
@@ -153,6 +157,13 @@ def test_dates_are_in_order_to_the_microsecond():
         read = read_ratings(data.assign(date=dates))
         train, test = split_data_ml100k(*read, "seq-aware")
         assert (train["item_id"].item(), test["item_id"].item()) == (2, 1)
+
+
+def test_large_numbers_are_exact(file):
+    text = "user,item,rating,time\na,x,1e20,1704067200000000000\na,y,1,"
+    data = read_ratings(file(f"{text}1704067200000000001\n")).data
+    assert data["rating"].tolist() == [1e20, 1]
+    assert data["timestamp"].tolist() == [1704067200 * 10**9, 1704067200 * 10**9 + 1]
 
 
 def test_without_times_only_two_splits_are_left(file):

@@ -84,7 +84,11 @@ class TestSplitsOfAReadersQuestion:
 
     def test_nothing_left_for_training(self, frame):
         data = frame((1, 1, 5, 7), (2, 1, 5, 7))
-        with pytest.raises(ValueError, match="rows have the latest time"):
+        with pytest.raises(ValueError, match="so none is left for training"):
             split_data_ml100k(data, 2, 1, "time")
+        with pytest.raises(ValueError, match=r"none is left .* --split random"):
+            split_data_ml100k(data, 2, 1, "seq-aware")
+        with pytest.raises(ValueError, match=r"none is left .*: use more data"):
+            split_data_ml100k(data, 2, 1, test_ratio=0.99)  # draws 0.64 and 0.27
         with pytest.raises(ValueError, match="a single item"):
             split_data_ml100k(data, 2, 1, "item-cold")

@@ -116,6 +116,11 @@ def edit(path: Path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def change_list(path: Path, name: str, more: str):
+    histories = json.loads(path.read_text())["histories"]
+    edit(path, histories={**histories, name: [*histories[name], more]})
+
+
 def spoil(path: Path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -165,6 +170,14 @@ FAULTS = {
     "other users": (
         lambda f: edit(f / "model.json", histories={"user_ids": [1], "item_ids": [1]}),
         r"model\.json does not describe the files beside it",
+    ),
+    "a user more": (
+        lambda f: change_list(f / "model.json", "user_ids", "zoe"),
+        r"model\.json does not describe the files beside it \(4 users are listed\)",
+    ),
+    "no sums": (
+        lambda f: edit(f / "model.json", sha256=None),
+        r"model\.json does not list its files",
     ),
     "path outside": (
         lambda f: edit(f / "model.json", sha256={"../model.params": ""}),

@@ -13,6 +13,7 @@ from d2l_recsys import FM, MF, CTRDataset, recommend
 from d2l_recsys.data.ctr_files import read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
 from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.own_clicks import layout_of_header
 from d2l_recsys.engine.full_ranking import top_unseen
 from d2l_recsys.engine.saved import Histories, Vocabulary, load, save
 from d2l_recsys.runtime.backend import mx, np
@@ -100,6 +101,7 @@ class TestRecommend:
             ("50:4.5,181:1", {0: 4.5, 1: 1}),
             ("a:b", [3]),
             ("a:b:2", {3: 2}),
+            ("50:4.5, 181:1", {0: 4.5, 1: 1}),
         ):
             out = call(recommend_tool, capsys, folder, "--history", text, "--csv")
             best = recommend(load(folder), None, 10, history=history)
@@ -118,6 +120,8 @@ class TestRecommend:
             (["--history", "50:5,50:4"], "an item appears twice in '50:5,50:4'"),
             (["--history", "50:9"], "rating 9.0 of item 50 is not in 1..5"),
             (["--history", "172"], "nobody has item 172 in the training data"),
+            (["--history", ""], "the history is empty"),
+            (["--history", '"50, 9"'], "item '50, 9' is not among the 5 items"),
             (["--all-users", "/no/such/file"], "/no/such/file: No such file or"),
             ([], "one of the arguments --user --history --all-users is required"),
         ],
@@ -147,6 +151,42 @@ class TestRecommend:
         )
         assert (result.returncode, result.stderr) == (0, b"")
         assert b"   2   a:b  3.0000  L?on, or: the Professional\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "error"),
+    [
+        (">&-", 0, b""),
+        (
+            "> /dev/full",
+            1,
+            b"python -m d2l_recsys: error: [Errno 28] No space left on device\n",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_written(folder, output, code, error):
+    result = subprocess.run(
+        f"{sys.executable} -m d2l_recsys recommend {folder} --user anna {output}",
+        shell=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert (result.returncode, result.stderr) == (code, error)
+
+
+def test_an_interrupt_is_one_line():
+    """The interrupt comes while MXNet is being imported."""
+    code = (
+        "import sys, d2l_recsys.__main__ as m\n"
+        "def stop(name): raise KeyboardInterrupt\n"
+        "m.import_module, sys.argv = stop, ['', 'recommend', 'x']\n"
+        "m.main_for_a_pipe()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (130, b"\ninterrupted\n")
 
 
 def saved_fm(folder, layout, train, output="probability"):
@@ -199,6 +239,21 @@ class TestPredict:
         rows.write_text(f"{names}\n{values}\n")
         assert call(predict_tool, capsys, tmp_path / "fm", rows) == labeled
         assert labeled.count("\n") == 2
+
+    @pytest.mark.parametrize(
+        "content", ["ad,page\n", "click,ad,page\n", "a,b\n", "page,add\n"]
+    )
+    def test_the_header_must_be_that_of_training(self, content, tmp_path, capsys):
+        train, rows = tmp_path / "train", tmp_path / "rows"
+        train.write_text("page,ad,click\nnews,shoes,1\nsport,hats,0\n")
+        saved_fm(tmp_path / "fm", layout_of_header(train), train)
+        rows.write_text("\ufeffpage,ad\nnews,shoes\n")
+        assert call(predict_tool, capsys, tmp_path / "fm", rows).count("\n") == 2
+        rows.write_text(f"{content}news,shoes,1\n")
+        line = fails(predict_tool, capsys, tmp_path / "fm", rows)
+        found = content.strip().replace(",", ", ")
+        assert f"rows, line 1: {found} instead of " in line
+        assert "in the order of the training file" in line
 
     @pytest.mark.parametrize(
         ("content", "message"),
