@@ -120,6 +120,6 @@ def write_report(seeds: int, out: Path) -> Path:
     for name in exercises:
         if (out / f"{name}.png").exists():
             shutil.copyfile(out / f"{name}.png", pictures / f"{name}.png")
-    text = "\n".join(parts)
+    text = "\n\n".join(parts)
     results.write(page, re.sub(r"\n{3,}", "\n\n", text).strip().encode() + b"\n")
     return page

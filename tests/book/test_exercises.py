@@ -20,7 +20,7 @@ OF_CLICKS = "--data synthetic --patience 5", "-valid_log_loss"
 SIGNS = [
     # section, common options and metric, the better setting, the worse settings
     ("mf", OF_RATINGS, "", "--factors 2", "--lr 0.01", "--lr 0.0005"),
-    ("mf", OF_RATINGS, "", "--wd 0.0001", "--wd 0.001", "--no-biases"),
+    ("mf", OF_RATINGS, "", "--wd 0.0001", "--wd 0.001"),
     ("mf", OF_RATINGS, "", "--optimizer sgd --lr 0.1"),
     ("autorec", OF_ROWS, "", "--hidden 20", "--hidden 100", "--hidden 500,100"),
     ("autorec", OF_ROWS, "", "--activation relu:none", "--activation none:none"),
