@@ -51,7 +51,7 @@ def main() -> None:
             raise
         rows.append((slug, record, seconds))
     _print_summary(rows)
-    print(f"\nMetrics and figures are in {args.out}/")
+    print(f"\nMetrics, figures and models are in {args.out}/")
 
 
 def _options() -> Namespace:
