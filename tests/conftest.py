@@ -3,6 +3,7 @@ import http.server
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -23,6 +24,16 @@ def _seeds():
     from d2l_recsys.runtime.devices import seed_everything  # some tests need no MXNet
 
     seed_everything(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c():
+    """Let Ctrl-C end the processes of tests, even if it is ignored here.
+
+    A shell ignores it for commands in the background, and child processes inherit this.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
