@@ -32,7 +32,7 @@ class TestDamage:
             # The zip's own checksums are of contents only.
             lambda data: data.replace(b"optimizer/0", b"optimizer/8"),
             # zipfile raises NotImplementedError for this "version needed to extract".
-            lambda data: re.sub(rb"(?s)(PK\1\2..).", rb"\1" + b"\xff", data),
+            lambda data: re.sub(rb"(?s)(PK\x01\x02..).", rb"\1" + b"\xff", data),
         ],
         ids=[
             "truncated",
