@@ -68,6 +68,8 @@ def text_page(path: str, links: Links) -> str:
 def front_page(readme: str, links: Links) -> str:
     """Return the README up to its first section, the table, and the contents."""
     first = readme.split("\n## ")[0].strip()
+    # Links to later sections of the README lead nowhere here.
+    first = re.sub(r" · \[[^\]]*\]\(#[^)]*\)", "", first)
     docs = [links.pages[p][:-3] for p in links.pages if re.match(r"docs/\w.*\.md", p)]
     docs = [d for d in docs if "/" not in d]
     order = ["exercises", "errata", "results", "your-own-data", "data"]
