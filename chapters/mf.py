@@ -9,12 +9,12 @@
 from chapters.runner import pictures
 from chapters.runner.options import Options
 from chapters.runner.saving import save_recommender
-from chapters.runner.validation import split_loader
+from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.mf import MF, evaluator, train_recsys_rating
-from d2l_recsys.movielens import split_and_load_ml100k, split_data_ml100k
+from d2l_recsys.movielens import rating_loader, split_data_ml100k
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.tools.curves import Curves
 
@@ -37,21 +37,23 @@ run = options.parse()
 # `--factors`, `--optimizer`, `--lr` and `--wd` change them.
 # `L2Loss(weight=2)` is the squared error itself, without the factor 1/2, which makes no
 # difference to Adam (E16). If the data set is larger than the book's by a factor of
-# `run.scale`, batches grow by this factor, and weight decay shrinks by it.
+# `run.scale`, batches grow by this factor, and weight decay shrinks by it. Without
+# `--validation`, the loaders are those of `split_and_load_ml100k`.
 
 # %%
 devices, args = run.devices, run.args
 ratings = run.read_ratings()
-num_users, num_items, train_iter, test_iter = split_and_load_ml100k(
-    args.split,
-    batch_size=run.batch_size,
-    seed=run.seed,
-    data=ratings,
-)
-labels, valid_iter = {"train_loss": "train loss", "test_rmse": "test RMSE"}, None
+num_users, num_items = sizes = ratings[1:]
+batch_size, seed = run.batch_size, run.seed
+known_data, test_data = split_data_ml100k(*ratings, args.split, seed=seed)
+labels = {"train_loss": "train loss", "test_rmse": "test RMSE"}
+train_data, valid_iter = known_data, None
 if args.validation:
     labels["valid_rmse"] = "validation RMSE"
-    train_iter, valid_iter = split_loader(train_iter, args.split, run.seed)
+    train_data, valid_data = split_validation(known_data, *sizes, args.split, seed)
+    valid_iter = rating_loader(valid_data, *sizes, batch_size)
+train_iter = rating_loader(train_data, *sizes, batch_size, shuffle=True, seed=seed)
+test_iter = rating_loader(test_data, *sizes, batch_size)
 net = MF(args.factors, num_users, num_items, biases=args.biases)
 net.initialize(ctx=devices, force_reinit=True, init=mx.init.Normal(0.01))
 net.hybridize(static_alloc=True, static_shape=True)
@@ -91,8 +93,7 @@ print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 # The model is saved with the users' ratings, for `python -m d2l_recsys recommend`.
 
 # %%
-train_data, _ = split_data_ml100k(*ratings, args.split, seed=run.seed)
-save_recommender(run, net, train_data, ratings=True)
+save_recommender(run, net, known_data, ratings=True)
 
 # %%
 figure = curves.figure(f"MF on {run.data_title}, {args.split} split")

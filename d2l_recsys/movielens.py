@@ -239,6 +239,23 @@ def items_of_users(users: numpy.ndarray, items: numpy.ndarray) -> Dict[int, List
     return {owner: part.tolist() for owner, part in zip(owners.tolist(), lists)}
 
 
+def rating_loader(
+    data: pd.DataFrame,
+    num_users: int,
+    num_items: int,
+    batch_size: int = 256,
+    feedback: str = "explicit",
+    shuffle: bool = False,
+    seed: int = 0,
+) -> BatchLoader:
+    """Return a loader like those of :func:`split_and_load_ml100k`, for one frame.
+
+    Raises ValueError as :func:`load_data_ml100k` does. Section: ``movielens``.
+    """
+    arrays = _load_arrays(data, num_users, num_items, feedback)
+    return BatchLoader(arrays, batch_size, shuffle=shuffle, seed=seed)
+
+
 def split_and_load_ml100k(
     split_mode: str = "seq-aware",
     feedback: str = "explicit",
@@ -263,17 +280,12 @@ def split_and_load_ml100k(
     Section: ``movielens``.
     """
     read = data or read_data_ml100k(data_dir, duplicates, name)
-    num_users, num_items = read.num_users, read.num_items
+    _, num_users, num_items = read
     parts = split_data_ml100k(*read, split_mode, test_ratio, seed)
-    train, test = (_load_arrays(d, num_users, num_items, feedback) for d in parts)
-    return (
-        num_users,
-        num_items,
-        BatchLoader(
-            train, batch_size, shuffle=True, seed=0 if isinstance(seed, str) else seed
-        ),
-        BatchLoader(test, batch_size),
-    )
+    settings = num_users, num_items, batch_size, feedback
+    order = 0 if isinstance(seed, str) else seed
+    train = rating_loader(parts[0], *settings, shuffle=True, seed=order)
+    return num_users, num_items, train, rating_loader(parts[1], *settings)
 
 
 def _load_arrays(
