@@ -8,7 +8,7 @@
 # %%
 import numpy
 
-from chapters.runner.ctr_data import load_ctr
+from chapters.runner.ctr_data import load_for
 from chapters.runner.options import Options
 from d2l_recsys.tools.figures import new_figure
 
@@ -19,7 +19,7 @@ run = options.parse()
 # %% [markdown]
 # ## The CTR Data Set
 #
-# The files are encoded once. For the book's files, `load_ctr` does the same as
+# The files are encoded once. For the book's files, `load_for` does the same as
 #
 # ```python
 # train_data = CTRDataset(folder / "train.csv")
@@ -33,15 +33,7 @@ run = options.parse()
 # `--min-count` changes this number.
 
 # %%
-train_data, test_data, *_ = load_ctr(
-    run.folder,
-    run.data_name,
-    run.seed,
-    min_count=run.args.min_count,
-    num_bins=run.args.bins,
-    test_file=run.args.test,
-    label=dict(run.args.columns or ()).get("label"),
-)
+train_data, test_data, *_ = load_for(run)
 num_fields, num_values = len(train_data.field_dims), int(train_data.field_dims.sum())
 click_rate = float(train_data.labels.mean())
 print(f"{len(train_data)} training and {len(test_data)} test rows")

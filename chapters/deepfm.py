@@ -7,7 +7,7 @@
 
 # %%
 from chapters.runner import pictures
-from chapters.runner.ctr_data import load_ctr
+from chapters.runner.ctr_data import load_for
 from chapters.runner.options import Options
 from chapters.runner.saving import save_ctr_model
 from d2l_recsys.deepfm import DeepFM
@@ -41,17 +41,7 @@ run = options.parse()
 # With a second sigmoid in the model, it would not learn at all (E44).
 
 # %%
-args, valid_share = run.args, 0.1 if run.args.patience else 0
-parts = load_ctr(
-    run.folder,
-    run.data_name,
-    run.seed,
-    valid_share,
-    args.min_count,
-    args.bins,
-    args.test,
-    dict(args.columns or ()).get("label"),
-)
+args, parts = run.args, load_for(run)
 train_iter, test_iter, valid_iter = parts.loaders(run.batch_size, run.seed)
 devices = run.devices
 net = DeepFM(

@@ -9,7 +9,7 @@
 
 # %%
 from chapters.runner import pictures
-from chapters.runner.ctr_data import load_ctr, load_movielens
+from chapters.runner.ctr_data import load_for
 from chapters.runner.options import Options
 from chapters.runner.saving import save_ctr_model
 from d2l_recsys.engine.adam import make_trainer
@@ -36,23 +36,7 @@ args = run.args
 # has at least four stars.
 
 # %%
-valid_share = 0.1 if args.patience else 0
-of_movielens = args.data == "ml-100k"
-if of_movielens:
-    parts = load_movielens(
-        run.folder, args.fields, args.threshold, run.seed, valid_share, args.min_count
-    )
-else:
-    parts = load_ctr(
-        run.folder,
-        run.data_name,
-        run.seed,
-        valid_share,
-        args.min_count,
-        args.bins,
-        args.test,
-        dict(args.columns or ()).get("label"),
-    )
+parts = load_for(run)
 
 # %% [markdown]
 # ## Training the Model
@@ -67,7 +51,7 @@ else:
 
 # %%
 devices = run.devices
-of_ratings = of_movielens and args.threshold is None
+of_ratings = args.data == "ml-100k" and args.threshold is None
 if of_ratings:
     names, labels = ["test_rmse"], {"test_rmse": "test RMSE"}
 else:

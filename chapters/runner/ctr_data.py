@@ -6,6 +6,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
+from chapters.runner.run import Run
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data.ctr_files import Table, read_table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
@@ -33,6 +34,26 @@ class CTRParts(NamedTuple):
             BatchLoader(self.test, batch_size),
             BatchLoader(self.valid, batch_size) if self.valid else None,
         )
+
+
+def load_for(run: Run) -> CTRParts:
+    """Load the data of a script with its options. With --patience, hold out a tenth."""
+    args = vars(run.args)
+    settings = {
+        "seed": run.seed,
+        "valid_share": 0.1 if args.get("patience") else 0,
+        "min_count": args["min_count"],
+    }
+    if args["data"] == "ml-100k":
+        return load_movielens(run.folder, args["fields"], args["threshold"], **settings)
+    return load_ctr(
+        run.folder,
+        run.data_name,
+        **settings,
+        num_bins=args["bins"],
+        test_file=args["test"],
+        label=dict(args["columns"] or ()).get("label"),
+    )
 
 
 def load_ctr(
