@@ -161,16 +161,16 @@ def compare(
     `valid` over the seeds is chosen. Below the table are the `test` metrics of the
     chosen setting only.
     """
+    difference = f"difference from {book}"
     if book in {*rows["setting"]}:
         reference = rows[rows["setting"] == book].set_index("seed")[valid]
-        rows = rows.assign(difference=rows[valid] - rows["seed"].map(reference))
-        NAMES["difference"] = f"difference from {book}"
+        rows = rows.assign(**{difference: rows[valid] - rows["seed"].map(reference)})
     means = rows.groupby("setting", sort=False)[valid].mean()
     best = means.idxmin() if valid in LOWEST else means.idxmax()
     columns = [
         *more,
         valid,
-        *(x for x in ("difference", "epoch", "seconds") if x in rows),
+        *(x for x in (difference, "epoch", "seconds") if x in rows),
     ]
     table(rows, title, columns, best)
     chosen = rows[rows["setting"] == best]
@@ -235,7 +235,7 @@ def draw(
 
 def _spread(values: pd.Series, metric: str) -> str:
     digits = 1 if metric in ("seconds", "epoch") else 3
-    sign = "+" if metric == "difference" else ""
+    sign = "+" if metric.startswith("difference") else ""
     text = f"{values.mean():{sign}.{digits}f}"
     if metric == "seconds" or len(values) < 2:
         return text
