@@ -6,7 +6,7 @@ import numpy
 
 from d2l_recsys.data.sizes import check_positive
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.layers import RankingModel
+from d2l_recsys.engine.layers import RankingModel, sum_over_factors
 from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predict
@@ -47,7 +47,7 @@ class MF(RankingModel):
         users = F.np.expand_dims(user_id, 1)  # (B, 1)
         items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
         p_u, q_i = self.P(users), self.Q(items)  # (B, 1, k), (B, n, k)
-        outputs = F.npx.batch_dot(q_i, p_u, transpose_b=True)  # (B, n, 1)
+        outputs = sum_over_factors(F, p_u * q_i)  # (B, n, 1)
         if self.biases:
             outputs = outputs + self.user_bias(users) + self.item_bias(items)
         return F.npx.reshape_like(outputs, item_id)

@@ -5,9 +5,12 @@ from typing import Any, List
 
 import numpy
 
+
 from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of
+from d2l_recsys.runtime.memory import finish, in_memory
 
+_BLOCK = 2**15  # numbers that are updated at a time, in the cache of a CPU
 _ALIGNED = 16  # each parameter starts at a multiple of 16 numbers, that is, 64 bytes
 
 
@@ -43,6 +46,7 @@ class FlatTrainer(gluon.Trainer):
                 start += _padded(parameter)
         self._arrays = [(p._data[0], p._grad[0]) for p in self._parts]
         super().__init__([flat], "adam", optimizer_params)
+        self._known: dict = {}
         for parameter in self._parts:
             parameter._trainer = self  # set_data tells the trainer about new values
 
@@ -56,9 +60,72 @@ class FlatTrainer(gluon.Trainer):
                     f"{parameter.name} was initialized again, cast, moved, frozen or "
                     "given a multiplier: create a new trainer"
                 )
-        for data in self._params[0].list_data():
+        optimizer, flat = self._optimizer, self._params[0]
+        on_cpu = all(device.device_type == "cpu" for device in flat.list_ctx())
+        if on_cpu and not self._update_on_kvstore and not optimizer.clip_gradient:
+            for k, updater in enumerate(self._updaters):
+                self._update_in_memory(k, updater)
+            return
+        for data in flat.list_data():
             data._fresh_grad = True  # backward sets this flag for the views only
         super()._update(ignore_stale_grad)
+
+    def _update_in_memory(self, k: int, updater: Any) -> None:
+        """Update the parameters on device `k`, a CPU, with NumPy.
+
+        Its loops use the vector units of a CPU, which MXNet's do not.
+        """
+        optimizer, flat = self._optimizer, self._params[0]
+        weight, grad = flat.list_data()[k], flat.list_grad()[k]
+        if 0 not in updater.states:
+            updater.states[0] = optimizer.create_state_multi_precision(0, weight)
+            updater.states_synced[0] = True
+        state = updater.states[0]
+        if k not in self._known or self._known[k][0] is not state:
+            arrays = [in_memory(array) for array in (weight, grad, *state)]
+            self._known[k] = state, arrays
+        optimizer._set_current_context(weight.ctx.device_id)
+        optimizer._update_count(0)
+        lr, t = optimizer._get_lr(0), optimizer._index_update_count[0]
+        lr *= math.sqrt(1 - optimizer.beta2**t) / (1 - optimizer.beta1**t)
+        betas = optimizer.beta1, optimizer.beta2
+        settings = lr, optimizer._get_wd(0), optimizer.rescale_grad
+        finish()
+        adam(*self._known[k][1], *settings, *betas, optimizer.epsilon)
+
+
+def adam(
+    weight: numpy.ndarray,
+    grad: numpy.ndarray,
+    mean: numpy.ndarray,
+    var: numpy.ndarray,
+    *settings: float,
+) -> None:
+    """Update float32 arrays (n,) as MXNet's ``adam_update`` does, in the same order.
+
+    The settings are learning rate, weight decay, factor of the gradient, beta1, beta2
+    and epsilon.
+    """
+    lr, wd, scale, beta1, beta2, epsilon = map(numpy.float32, settings)
+    size = min(_BLOCK, len(weight))
+    buffers = numpy.empty((2, size), dtype="float32")
+    for start in range(0, len(weight), size):
+        block = slice(start, start + size)
+        w, m, v = weight[block], mean[block], var[block]
+        g, step = buffers[:, : len(w)]
+        numpy.multiply(grad[block], scale, out=g)
+        g += numpy.multiply(w, wd, out=step)
+        m *= beta1
+        m += numpy.multiply(g, 1 - beta1, out=step)
+        v *= beta2
+        g *= g
+        g *= 1 - beta2
+        v += g
+        numpy.sqrt(v, out=g)
+        g += epsilon
+        numpy.multiply(m, lr, out=step)
+        step /= g
+        w -= step
 
 
 def trained_by(trainer: gluon.Trainer) -> list:

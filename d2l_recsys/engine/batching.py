@@ -1,6 +1,6 @@
 """A loader that yields the batches of Gluon's DataLoader, but much faster."""
 
-from typing import Any, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, Sequence, Tuple, Union
 
 import numpy
 
@@ -68,6 +68,13 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
         """Yield the batches of one epoch."""
+        return self._batches(np.array)
+
+    def in_numpy(self) -> Iterator[Union[numpy.ndarray, List[numpy.ndarray]]]:
+        """Yield the batches of one epoch as arrays of NumPy."""
+        return self._batches(numpy.asarray)
+
+    def _batches(self, array: Callable) -> Iterator:
         order = self._order()
         # The rows of a matrix may be long.
         width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
@@ -76,7 +83,7 @@ class BatchLoader:
         for start in range(0, len(order), block):
             rows = self.dataset[order[start : start + block]]
             single = not isinstance(rows, (tuple, list))
-            arrays = [np.array(_array(a)) for a in ([rows] if single else rows)]
+            arrays = [array(_array(a)) for a in ([rows] if single else rows)]
             for first in range(0, len(arrays[0]), self.batch_size):
                 batch = [a[first : first + self.batch_size] for a in arrays]
                 yield batch[0] if single else batch

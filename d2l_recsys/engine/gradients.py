@@ -59,3 +59,11 @@ def check_reached(parameters: Iterable[gluon.Parameter]) -> None:
             "not depend on them. Use them in forward, remove them, or set their "
             "grad_req to 'null' before making the trainer"
         )
+
+
+def zero_gradients(net: gluon.Block, device: mx.Context) -> None:
+    """Set the gradients on `device` to zero, as written by a backward pass."""
+    for parameter in net.collect_params().values():
+        if parameter.grad_req != "null":
+            parameter.grad(device)[:] = 0
+            parameter.data(device)._fresh_grad = True

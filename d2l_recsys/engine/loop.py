@@ -2,9 +2,8 @@
 
 import math
 import time
-from copy import copy
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
@@ -18,8 +17,10 @@ from d2l_recsys.engine.gradients import (
     check_reached,
     check_trainer,
     forget_gradients,
+    zero_gradients,
 )
 from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
+from d2l_recsys.engine.program import Program
 from d2l_recsys.engine.snapshot import (
     BestEpoch,
     check_finite,
@@ -27,8 +28,8 @@ from d2l_recsys.engine.snapshot import (
     undo_on_divergence,
     which_epoch,
 )
-from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
-from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split_and_load
+from d2l_recsys.runtime.backend import autograd, gluon, mx
+from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split
 from d2l_recsys.runtime.workers import worker
 
 Outputs = List[Tuple[mx.nd.NDArray, ...]]
@@ -39,9 +40,9 @@ class Step:
 
     ``losses(F, net, loss, *piece)`` returns the losses of a piece, or a tuple of the
     losses and any outputs to evaluate. F is the module of MXNet's operators, as in
-    ``hybrid_forward``. If the net is hybridized, net and loss become one graph with the
-    flags of the net. This saves one MXNet call in each direction, which matters for
-    small models. Later changes to `loss` do not affect the graph.
+    ``hybrid_forward``. If the net is hybridized, net and loss become one
+    :class:`~d2l_recsys.engine.program.Program`. The losses and outputs are valid until
+    the next call.
 
     By default, `devices` are those of the net. Raises ValueError if they are not, or if
     the gradients of a parameter add up.
@@ -56,7 +57,9 @@ class Step:
     ):
         self.net, self.devices = net, devices_of(net, devices)
         check_gradients(net, self.devices)
-        self._run = _as_graph(losses, net, loss)
+        self._losses, self._loss, self._program = losses, loss, None
+        if Program.can_run(net, loss):
+            self._program = Program(losses, net, loss)
         self._check = IdCheck(net, partial(_looked_up, losses, net))
         self._each_batch = True
 
@@ -77,42 +80,33 @@ class Step:
         if self._each_batch:
             self._check(batch)
         share = worker.share(batch)
-        pieces = list(zip(*(split_and_load(data, self.devices) for data in share)))
-        idle = self.devices[len(pieces) :]
-        example = pieces[0] if pieces else [data[:1] for data in batch]
+        pieces = list(zip(*(split(data, len(self.devices)) for data in share)))
+        if self._program:
+            results = self._program(self.devices, pieces)
+        else:
+            results = self._record(pieces)
+        # The trainer needs a gradient from devices without rows, too.
+        for device in self.devices[len(pieces) :]:
+            zero_gradients(self.net, device)
+        return [loss for loss, *_ in results], [outputs for _, *outputs in results]
+
+    def batches(self, loader: Any) -> Iterable[Sequence]:
+        """Return the batches of an epoch, as arrays of NumPy if that is faster."""
+        in_numpy = self._program and hasattr(loader, "in_numpy")
+        return loader.in_numpy() if in_numpy else loader
+
+    def _record(self, pieces: Sequence) -> List[Sequence]:
         with autograd.record():
-            results = [_as_tuple(self._run(*piece)) for piece in pieces]
-            losses = [loss for loss, *_ in results]
-            # The trainer needs a gradient from devices without rows, too: zero.
-            zeros = [
-                _as_tuple(self._run(*(x.as_in_ctx(d) for x in example)))[0] * 0
-                for d in idle
+            results = [
+                _as_tuple(
+                    self._losses(
+                        mx.nd, self.net, self._loss, *(x.as_in_ctx(d) for x in piece)
+                    )
+                )
+                for d, piece in zip(self.devices, pieces)
             ]
-        autograd.backward(losses + zeros)
-        return losses, [outputs for _, *outputs in results]
-
-
-class _Graph(nn.HybridBlock):
-    """``losses(F, net, loss, *piece)`` as a single hybridized block."""
-
-    def __init__(self, losses, net, loss):
-        super().__init__()
-        self.losses, self.net, self.loss = losses, net, loss
-
-    def hybrid_forward(self, F, *piece):
-        # MXNet runs operations on its own arrays in bulk, others one by one.
-        copies = [F.np.copy(x) for x in piece]
-        return self.losses(F, self.net, self.loss, *copies)
-
-
-def _as_graph(losses, net, loss):
-    written = [getattr(type(x), "hybrid_forward", None) for x in (net, loss)]
-    abstract = (None, nn.HybridBlock.hybrid_forward, gluon.loss.Loss.hybrid_forward)
-    if not getattr(net, "_active", False) or any(f in abstract for f in written):
-        return partial(losses, mx.nd, net, loss)
-    graph = _Graph(losses, net, copy(loss))
-    graph.hybridize(**dict(net._flags))
-    return graph
+        autograd.backward([loss for loss, *_ in results])
+        return results
 
 
 def _looked_up(losses, net, F, *piece):
@@ -237,10 +231,10 @@ def _train_epoch(step, train_iter, trainer, unchecked):
 
     Raises ValueError if the first batch gives no gradient to one of `unchecked`.
     """
-    total, rows, last, collected = 0.0, 0, None, []
+    total, rows, collected = 0.0, 0, []
     forget_gradients(unchecked)
     start = time.perf_counter()
-    for number, batch in enumerate(train_iter, 1):
+    for number, batch in enumerate(step.batches(train_iter), 1):
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
         try:
             losses, outputs = step(batch)
@@ -251,15 +245,13 @@ def _train_epoch(step, train_iter, trainer, unchecked):
         losses = worker.sum_gradients(trainer, losses)
         trainer.step(len(batch[0]))
         rows += len(batch[0])
-        collected += [x for x in outputs if x]
-        # Read the losses one batch late, so that Python and MXNet work in parallel.
-        total, last = total + _finite_sum(last, number - 1), losses
-    if last is None:
+        collected += [[x.copy() for x in each] for each in outputs if each]
+        total += _finite_sum(losses, number)
+    if not rows:
         raise ValueError(
             "train_iter gave no batch: it has fewer rows than a batch, and last_batch "
             "is 'rollover' or 'discard'; lower batch_size or use 'keep'"
         )
-    total += _finite_sum(last, number)
     mx.nd.waitall()
     seconds = time.perf_counter() - start
     figures = {
@@ -271,8 +263,6 @@ def _train_epoch(step, train_iter, trainer, unchecked):
 
 
 def _finite_sum(losses, number):
-    if losses is None:
-        return 0.0
     total = sum(float(loss.asnumpy().sum(dtype="float64")) for loss in losses)
     if not math.isfinite(total):
         raise NonFiniteLoss(f"the training loss became {total} in batch {number}")

@@ -2,7 +2,7 @@
 
 import random
 from contextlib import suppress
-from typing import List, Sequence, Union
+from typing import Any, List, Sequence, Union
 
 import numpy
 
@@ -110,6 +110,20 @@ def _devices_with(net: gluon.Block) -> List[mx.Context]:
     return []
 
 
+def split(data: Any, most: int) -> List[Any]:
+    """Split an array (B, ...) of MXNet or NumPy along its first axis.
+
+    The sizes of the pieces differ by at most 1. No piece is empty: there are `most`
+    pieces or, if B is smaller, B.
+    """
+    rows = len(data)
+    pieces = min(rows, most)
+    if pieces == 1:
+        return [data]
+    bounds = [rows * k // pieces for k in range(pieces + 1)] if pieces else []
+    return [data[start:end] for start, end in zip(bounds, bounds[1:])]
+
+
 def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.ndarray]:
     """Split `data`, of shape (B, ...), along its first axis: one piece per device.
 
@@ -118,11 +132,8 @@ def split_and_load(data: np.ndarray, devices: Sequence[mx.Context]) -> List[np.n
 
     Differs from the book: any batch size is allowed (E12, E34).
     """
-    pieces = min(len(data), len(devices))
-    if pieces <= 1:
-        return [data.as_in_ctx(devices[0])] if pieces else []
-    slices = gluon.utils.split_data(data, pieces, even_split=False)
-    return [piece.as_in_ctx(device) for piece, device in zip(slices, devices)]
+    pieces = split(data, len(devices))
+    return [piece.as_in_ctx(device) for piece, device in zip(pieces, devices)]
 
 
 def mxnet_seed(seed: int, number: int) -> int:

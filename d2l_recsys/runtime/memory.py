@@ -1,0 +1,49 @@
+"""The memory of MXNet's arrays, for NumPy to work on."""
+
+import ctypes
+from typing import Any
+
+import numpy
+
+from d2l_recsys.runtime.backend import mx
+
+
+def in_memory(array: mx.nd.NDArray) -> numpy.ndarray:
+    """Return an array on a CPU as a NumPy array of the same memory, not a copy.
+
+    Call :func:`finish` before each use.
+    """
+    array.wait_to_read()
+    address = ctypes.c_void_p()
+    mx.base.check_call(
+        mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address))
+    )
+    size = array.size * numpy.dtype(array.dtype).itemsize
+    memory = (ctypes.c_byte * size).from_address(address.value)
+    return numpy.frombuffer(memory, dtype=array.dtype).reshape(array.shape)
+
+
+def finish() -> None:
+    """Wait until MXNet has finished all operations."""
+    mx.nd.waitall()
+
+
+class Place:
+    """An array that is filled again and again, if on a CPU without an operation."""
+
+    def __init__(self, array: mx.nd.NDArray) -> None:
+        self.array = array
+        on_cpu = array.ctx.device_type == "cpu"
+        self._memory = in_memory(array) if on_cpu else None
+
+    def fill(self, values: Any) -> None:
+        """Copy `values`, an array of MXNet or NumPy of the same shape.
+
+        Call :func:`finish` before.
+        """
+        if isinstance(values, mx.nd.NDArray):
+            values.copyto(self.array)
+        elif self._memory is None:
+            self.array[:] = values
+        else:
+            numpy.copyto(self._memory, values)
