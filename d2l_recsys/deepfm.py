@@ -10,7 +10,7 @@ from d2l_recsys.data.sizes import (
     check_rate,
     field_sizes,
 )
-from d2l_recsys.engine.layers import Model
+from d2l_recsys.engine.layers import Model, sum_of_rows
 from d2l_recsys.fm import pairwise
 from d2l_recsys.runtime.backend import nn
 
@@ -66,8 +66,8 @@ class DeepFM(Model):
         """Return the logits (B, 1) of rows of indices `x`, int (B, fields)."""
         embed_x, logits = self.embedding(x), []  # (B, fields, k)
         if self.fm:
-            weights = F.np.sum(self.fc(x), axis=(1, 2), keepdims=True)
-            logits += [self.linear_layer(weights), pairwise(F, embed_x)]
+            logits.append(self.linear_layer(sum_of_rows(F, self.fc(x))))
+            logits.append(pairwise(F, embed_x))
         if len(self.mlp):
             logits.append(self.mlp(F.npx.batch_flatten(embed_x)))
         return reduce(add, logits)

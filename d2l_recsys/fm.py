@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 from d2l_recsys.data.sizes import check_size, field_sizes
 from d2l_recsys.engine import clicks
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.layers import Model, sum_over_fields
+from d2l_recsys.engine.layers import Model, sum_of_rows, sum_over_fields
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn
@@ -36,7 +36,7 @@ class FM(Model):
 
     def hybrid_forward(self, F, x):
         """Return the scores (B, 1) of rows of indices `x`, int (B, fields)."""
-        scores = self.linear_layer(F.np.sum(self.fc(x), axis=(1, 2), keepdims=True))
+        scores = self.linear_layer(sum_of_rows(F, self.fc(x)))
         if self.embedding is None:
             return scores
         return scores + pairwise(F, self.embedding(x))
@@ -47,9 +47,9 @@ def pairwise(F, vectors):
 
     In O(nk): half of ``(sum_i v_i)^2 - sum_i v_i^2``, summed over the k factors.
     """
-    square_of_sum = F.np.square(sum_over_fields(F, vectors))
-    sum_of_square = sum_over_fields(F, F.np.square(vectors))
-    return 0.5 * F.np.sum(square_of_sum - sum_of_square, axis=2)
+    square_of_sum = sum_of_rows(F, F.np.square(sum_over_fields(F, vectors)))
+    sum_of_square = sum_of_rows(F, F.np.square(vectors))
+    return 0.5 * (square_of_sum - sum_of_square)
 
 
 def train_ch13(

@@ -6,7 +6,7 @@ import numpy
 
 from d2l_recsys.data.sizes import check_positive
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.layers import RankingModel, sum_over_factors
+from d2l_recsys.engine.layers import RankingModel, mean_of_rows, sum_over_factors
 from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predict
@@ -127,5 +127,5 @@ def _losses(F, net, loss, *batch):
     if ids:
         return loss(net(*ids), ratings)
     # L2Loss averages over all cells of a row, but only rated cells have an error.
-    rated = F.np.mean((ratings != 0).astype("float32"), axis=1)
+    rated = mean_of_rows(F, (ratings != 0).astype("float32"))
     return loss(net(ratings), ratings), rated

@@ -5,7 +5,6 @@ from typing import Any, List
 
 import numpy
 
-
 from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.memory import finish, in_memory
@@ -118,8 +117,8 @@ def adam(
         m *= beta1
         m += numpy.multiply(g, 1 - beta1, out=step)
         v *= beta2
-        g *= g
-        g *= 1 - beta2
+        numpy.multiply(g, 1 - beta2, out=step)
+        g *= step
         v += g
         numpy.sqrt(v, out=g)
         g += epsilon

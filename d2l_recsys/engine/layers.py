@@ -173,28 +173,38 @@ class PaddedEmbedding(nn.Embedding):
         return F.npx.embedding(x, table, **settings)
 
 
-def sum_over_fields(F, vectors):
-    """Return the sum (B, 1, k) of `vectors` (B, n, k) over n.
+# MXNet sums over an axis slowly. Products with ones are 5 to 20 times as fast.
 
-    It is computed as a product with ones, which is 20 times as fast as MXNet's sum over
-    a middle axis.
-    """
-    ones = _ones_like(F, vectors, (None, None, 0), (None, None, 1))  # (B, n, 1)
+
+def sum_over_fields(F, vectors):
+    """Return the sum (B, 1, k) of `vectors` (B, n, k) over n."""
+    ones = _ones(F, vectors, (None, None, 0), (None, None, 1))  # (B, n, 1)
     return F.npx.batch_dot(ones, vectors, transpose_a=True)
 
 
 def sum_over_factors(F, vectors):
-    """Return the sum (B, n, 1) of `vectors` (B, n, k) over k.
-
-    It is computed as a product with ones, too.
-    """
-    ones = _ones_like(F, vectors, (0, 0, None), (1, 1, None))  # (1, 1, k)
-    return F.npx.fully_connected(
-        vectors, F.npx.reshape(ones, (1, -1)), no_bias=True, num_hidden=1, flatten=False
-    )
+    """Return the sum (B, n, 1) of `vectors` (B, n, k) over k."""
+    ones = _ones(F, vectors, (0, 0, None), (1, 1, None))  # (1, 1, k)
+    return _product(F, vectors, F.npx.reshape(ones, (1, -1)))
 
 
-def _ones_like(F, vectors, begin, end):
-    """Return ones in the shape of a slice of `vectors`, without a gradient."""
-    constant = F.BlockGrad(vectors.as_nd_ndarray()).as_np_ndarray()
+def sum_of_rows(F, x):
+    """Return the sums (B, 1) of the rows of `x`, of shape (B, ...)."""
+    rows = F.npx.batch_flatten(x)
+    return _product(F, rows, _ones(F, rows, (0, None), (1, None)))
+
+
+def mean_of_rows(F, x):
+    """Return the means (B, 1) of the rows of `x`, of shape (B, n)."""
+    ones = _ones(F, x, (0, None), (1, None))  # (1, n)
+    return _product(F, x, ones) / _product(F, ones, ones)
+
+
+def _product(F, x, weight):
+    return F.npx.fully_connected(x, weight, no_bias=True, num_hidden=1, flatten=False)
+
+
+def _ones(F, x, begin, end):
+    """Return ones in the shape of a slice of `x`, without a gradient."""
+    constant = F.BlockGrad(x.as_nd_ndarray()).as_np_ndarray()
     return F.np.ones_like(F.npx.slice(constant, begin, end))

@@ -28,7 +28,9 @@ class Program:
         """Return whether `net` is hybridized, and both can be written as a graph."""
         written = [getattr(type(x), "hybrid_forward", None) for x in (net, loss)]
         abstract = (None, nn.HybridBlock.hybrid_forward, gluon.loss.Loss.hybrid_forward)
-        return getattr(net, "_active", False) and all(f not in abstract for f in written)
+        return getattr(net, "_active", False) and all(
+            f not in abstract for f in written
+        )
 
     def __call__(
         self, devices: Sequence[mx.Context], pieces: Sequence[Sequence]
@@ -63,7 +65,9 @@ class Program:
             )
         if isinstance(graph, (list, tuple)):
             loss, *rest = graph
-            graph = mx.sym.Group([loss, *(mx.sym.BlockGrad(x.as_nd_ndarray()) for x in rest)])
+            graph = mx.sym.Group(
+                [loss, *(mx.sym.BlockGrad(x.as_nd_ndarray()) for x in rest)]
+            )
         arrays = dict(zip(names, inputs))
         arrays.update({name: p.data(device) for name, p in parameters.items()})
         gradients = {

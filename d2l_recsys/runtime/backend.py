@@ -8,6 +8,7 @@ names under which the book imports them.
 """
 
 import importlib
+import os
 import sys
 import types
 
@@ -51,5 +52,7 @@ finally:
             del sys.modules[name]
 
 npx.set_np()
+# MXNet would print a line for each graph that is bound to arrays.
+os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 __all__ = ["autograd", "gluon", "mx", "nn", "np", "npx"]
