@@ -19,7 +19,7 @@ from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
-PAIRS = 2**20  # user-item pairs scored at a time
+PAIRS = 2**22  # user-item pairs scored at a time
 PAIRS_CALLED = 2**16  # of a net that is called, with several numbers for each pair
 _Cells = Tuple[numpy.ndarray, numpy.ndarray]  # rows and columns
 
