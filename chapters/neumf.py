@@ -7,6 +7,7 @@
 
 # %%
 from chapters.runner import pictures
+from chapters.runner.eval_users import final_metrics, sample_users
 from chapters.runner.options import Options
 from chapters.runner.recommendations import (
     print_ranking_metrics,
@@ -19,7 +20,6 @@ from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.full_ranking import rank_held_out
 from d2l_recsys.engine.metrics import ranking_metrics
-from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
     split_data_ml100k,
@@ -72,6 +72,7 @@ users_train, items_train, ratings_train, candidates = load_data_ml100k(
 users_test, items_test, ratings_test, test_iter = load_data_ml100k(
     test_data, num_users, num_items, feedback="implicit"
 )
+tested = sample_users(run, test_iter, "test metrics after each epoch")
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 valid, known, known_data = None, candidates, train_data
 if args.validation:
@@ -83,7 +84,7 @@ if args.validation:
         train_data, num_users, num_items, feedback="implicit"
     )
     valid_iter = load_data_ml100k(valid_data, num_users, num_items, "implicit").inter
-    valid = valid_iter, None, candidates
+    valid = sample_users(run, valid_iter, "validation metrics"), None, candidates
 loss = BPRLoss() if args.loss == "bpr" else HingeLossbRec(margin=args.margin)
 lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 
@@ -115,7 +116,7 @@ def train(name, test_items, on_epoch=None, eval_step=1):
     history = train_ranking(
         net,
         train_iter,
-        test_iter,
+        tested,
         loss,
         trainer,
         None,
@@ -137,7 +138,8 @@ def train(name, test_items, on_epoch=None, eval_step=1):
 book = run.printed(labels) if args.model == "neumf" else None
 curves = Curves(num_epochs, labels, ylim=(0, 1), book=book)
 net, history = train("main", None if valid else test_iter, on_epoch=curves)
-metrics = {name: kept_epoch(history)[name] for name in labels}
+of_all = test_iter, None, known, num_users, num_items, devices
+metrics = final_metrics(history, labels, tested, net, *of_all)
 run.save(metrics, history)
 save_recommender(run, net, known_data)
 
@@ -164,8 +166,9 @@ run.draw("ranks", pictures.held_out_ranks, ranks)
 # %%
 if not valid:
     print("strict protocol (held-out items can be negatives):")
-    _, strict = train("strict", None, eval_step=num_epochs)
-    metrics.update({f"strict_{name}": strict[-1][name] for name in labels})
+    strict_net, strict = train("strict", None, eval_step=num_epochs)
+    found = final_metrics(strict, labels, tested, strict_net, *of_all)
+    metrics.update({f"strict_{name}": found[name] for name in labels})
     run.save(metrics, history)
 
 # %% [markdown]

@@ -6,6 +6,7 @@
 
 # %%
 from chapters.runner import pictures
+from chapters.runner.eval_users import final_metrics, sample_users
 from chapters.runner.options import Options
 from chapters.runner.recommendations import (
     print_ranking_metrics,
@@ -16,7 +17,6 @@ from chapters.runner.users import check_histories, check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import (
     load_data_ml100k,
     split_data_ml100k,
@@ -90,6 +90,7 @@ def sequences(users, items, candidates):
 train_seq_data = sequences(users_train, items_train, candidates)
 test_seq_iter, known, valid = train_seq_data.test_seq, candidates, None
 known_data = train_data
+tested = sample_users(run, test_iter, "test metrics after each epoch")
 labels = {"test_hit_rate": "test hit rate", "test_auc": "test AUC"}
 if args.validation:
     labels["valid_auc"] = "validation AUC"
@@ -102,7 +103,8 @@ if args.validation:
     )
     train_seq_data = sequences(users_train, items_train, candidates)
     valid_iter = load_data_ml100k(valid_data, num_users, num_items, "implicit").inter
-    valid = valid_iter, train_seq_data.test_seq, candidates
+    validated = sample_users(run, valid_iter, "validation metrics")
+    valid = validated, train_seq_data.test_seq, candidates
 train_iter = BatchLoader(train_seq_data, batch_size, shuffle=True, seed=run.seed)
 user, items, target, negative = train_seq_data[0]
 # In a short sequence, the id `num_items` stands for "no item".
@@ -138,7 +140,7 @@ curves = Curves(num_epochs, labels, ylim=(0, 1), book=book)
 history = train_ranking(
     net,
     train_iter,
-    test_iter,
+    tested,
     loss,
     trainer,
     test_seq_iter,
@@ -152,7 +154,8 @@ history = train_ranking(
     checkpoint=run.checkpoint("main"),
     valid=valid,
 )
-run.save({name: kept_epoch(history)[name] for name in labels}, history)
+of_all = test_iter, test_seq_iter, known, num_users, num_items, devices
+run.save(final_metrics(history, labels, tested, net, *of_all), history)
 save_recommender(run, net, known_data)
 
 # %%
@@ -161,9 +164,7 @@ run.save_figure(figure)
 figure
 
 # %%
-_, _, more = evaluate_ranking(
-    net, test_iter, test_seq_iter, known, num_users, num_items, devices, ks=[50]
-)
+_, _, more = evaluate_ranking(net, *of_all, ks=[50])
 print_ranking_metrics(more, 50)
 
 # %% [markdown]

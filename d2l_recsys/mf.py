@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 import numpy
 
 from d2l_recsys.data.sizes import check_positive
+from d2l_recsys.engine.all_items import AllItems, table, with_ones
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.layers import RankingModel, mean_of_rows, sum_over_factors
 from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
@@ -51,6 +52,14 @@ class MF(RankingModel):
         if self.biases:
             outputs = outputs + self.user_bias(users) + self.item_bias(items)
         return F.npx.reshape_like(outputs, item_id)
+
+    def all_items(self) -> AllItems:
+        """Return a function that scores all items for many users."""
+        p, q = table(self.P), table(self.Q)
+        if self.biases:
+            p = numpy.hstack([with_ones(p), table(self.user_bias)])
+            q = with_ones(numpy.hstack([q, table(self.item_bias)]))
+        return AllItems((p, q))
 
 
 def evaluator(

@@ -12,6 +12,7 @@ from d2l_recsys.data.sizes import (
     check_rate,
     check_size,
 )
+from d2l_recsys.engine.all_items import AllItems, hidden_layers, table
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import as_sequences, check_sizes, rank_held_out
@@ -93,6 +94,15 @@ class NeuMF(RankingModel):
                 x = self.dropout(layer(x))
             branches.append(x)
         return F.npx.reshape_like(self.prediction_layer(branches), item_id)
+
+    def all_items(self) -> AllItems:
+        """Return a function that scores all items for many users."""
+        h, product, hidden = self.prediction_layer.weights(), None, None
+        if self.gmf:
+            product = table(self.P) * h[0], table(self.Q)
+        if self.nums_hiddens:
+            hidden = hidden_layers(self.U, self.V, self.mlp, h[-1])
+        return AllItems(product, hidden)
 
 
 class PRDataset(WithNegatives):

@@ -7,6 +7,7 @@ import numpy
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
 from d2l_recsys.data.sizes import check_positive, check_rate, check_size
+from d2l_recsys.engine.all_items import AllItems, table, with_ones
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
     HorizontalConv,
@@ -14,7 +15,7 @@ from d2l_recsys.engine.layers import (
     RankingModel,
     VerticalConv,
 )
-from d2l_recsys.runtime.backend import nn, np
+from d2l_recsys.runtime.backend import mx, nn, np
 
 
 class Caser(RankingModel):
@@ -85,6 +86,13 @@ class Caser(RankingModel):
 
         `user_id` has shape (B,), and `seq`, the users' latest items, (B, L).
         """
+        x = F.np.expand_dims(self.user_part(F, user_id, seq), 2)
+        items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
+        scores = F.npx.batch_dot(self.Q_prime(items), x)
+        return F.npx.reshape_like(scores + self.b(items), item_id)
+
+    def user_part(self, F, user_id, seq):
+        """Return ``[z ; p_u]`` (B, 2k), or p_u alone if there are no filters."""
         user_emb = self.P(user_id)  # (B, k)
         out = []
         if self.d or self.d_prime:
@@ -93,14 +101,20 @@ class Caser(RankingModel):
             out.append(F.npx.batch_flatten(self.conv_v(item_embs)))  # (B, d' * k)
         if self.d:
             out += [conv(item_embs) for conv in self.conv_h]  # (B, d) each
-        if out:
-            z = self.fc(self.dropout(F.np.concatenate(out, axis=1)))  # (B, k)
-            x = F.np.concatenate([z, user_emb], axis=1)
-        else:  # add zeros, because MXNet warns about an input without any effect
-            x = user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
-        items = F.npx.reshape(item_id, (-2, -1))  # (B, n), n = 1 for flat ids
-        scores = F.npx.batch_dot(self.Q_prime(items), F.np.expand_dims(x, 2))
-        return F.npx.reshape_like(scores + self.b(items), item_id)
+        if not out:  # add zeros, because MXNet warns about an input without any effect
+            return user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
+        z = self.fc(self.dropout(F.np.concatenate(out, axis=1)))  # (B, k)
+        return F.np.concatenate([z, user_emb], axis=1)
+
+    def all_items(self) -> AllItems:
+        """Return a function that scores all items for many users."""
+        ctx = self.P.weight.list_ctx()[0]
+
+        def x(*ids: numpy.ndarray) -> numpy.ndarray:
+            arrays = (np.array(i, ctx=ctx) for i in ids)
+            return with_ones(self.user_part(mx.nd, *arrays).asnumpy())
+
+        return AllItems((x, numpy.hstack([table(self.Q_prime), table(self.b)])))
 
 
 class SeqDataset(WithNegatives):

@@ -3,7 +3,7 @@
 import argparse
 from functools import partial
 from math import isfinite
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from chapters.runner.data import MOVIELENS
 from d2l_recsys.autorec import ACTIVATIONS
@@ -107,7 +107,7 @@ class Settings(Parser):
         )
 
     def add_ranking(self) -> None:
-        """Add --loss, --margin and --negatives."""
+        """Add --loss, --margin, --negatives and --eval-users."""
         self.add_argument(
             "--loss", choices=["bpr", "hinge"], default="bpr", help="pairwise loss"
         )
@@ -121,6 +121,13 @@ class Settings(Parser):
             default="uniform",
             help="draw negative items uniformly, or in proportion to their numbers of "
             "training ratings",
+        )
+        self.add_argument(
+            "--eval-users",
+            type=positive_or_all,
+            default=10_000,
+            metavar="{N,all}",
+            help="evaluate on this many users after each epoch, and on all at the end",
         )
 
     def add_validation(self) -> None:
@@ -218,6 +225,11 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a non-negative integer")
     return int(text)
+
+
+def positive_or_all(text: str) -> Union[int, str]:
+    """Convert an option to a positive integer, or leave "all"."""
+    return text if text == "all" else positive(text)
 
 
 def not_negative(text: str) -> float:

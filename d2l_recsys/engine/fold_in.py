@@ -77,8 +77,7 @@ def decoded_for_new_user(
     `hidden` (num_items, h) is the input of the last layer for each item. This layer has
     a row of weights for each user. A new row is fitted to the `ratings` of `items`.
     """
-    last = net.decoder
-    last = last[-1] if isinstance(last, gluon.nn.HybridSequential) else last
+    last = last_layer(net)
     weight, bias = (p.list_data()[0] for p in (last.weight, last.bias))
     layer = gluon.nn.Dense(1, activation=None, in_units=hidden.shape[1])
     layer.initialize(ctx=weight.ctx)
@@ -97,6 +96,12 @@ def decoded_for_new_user(
         _RATE_OF_DECODER / hidden.shape[1],
     )
     return outputs(np.array(hidden, ctx=weight.ctx)).asnumpy()
+
+
+def last_layer(net: gluon.Block) -> gluon.Block:
+    """Return the last layer of an AutoRec's decoder."""
+    last = net.decoder
+    return last[-1] if isinstance(last, gluon.nn.HybridSequential) else last
 
 
 def _bpr(distance: np.ndarray) -> np.ndarray:

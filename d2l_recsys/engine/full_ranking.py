@@ -1,5 +1,6 @@
 """Score all items for many users, to rank held-out items and to recommend."""
 
+from functools import partial
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
@@ -8,6 +9,7 @@ from d2l_recsys.data.ids import check_range, flat, numbers
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import Candidates
 from d2l_recsys.data.sizes import check_size
+from d2l_recsys.engine.all_items import scorer_of
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.metrics import HeldOutRanks
@@ -17,7 +19,8 @@ from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
-PAIRS = 2**16  # user-item pairs scored at a time
+PAIRS = 2**22  # user-item pairs scored at a time
+PAIRS_CALLED = 2**16  # of a net that is called, with several numbers for each pair
 _Cells = Tuple[numpy.ndarray, numpy.ndarray]  # rows and columns
 
 
@@ -27,16 +30,17 @@ def scores_of_all_items(
     seq: Optional[numpy.ndarray],
     num_items: int,
     devices: Sequence[mx.Context],
-    pairs: int = PAIRS,
+    pairs: Optional[int] = None,
 ) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
     """Yield users (B,) and the scores (B, num_items) of all items for them.
 
     The items are 0 to ``num_items - 1``, which may be fewer than the net has.
 
-    The ranking models of this package have the attribute ``scores_lists``. They are
-    called with lists of items, ``net(user_id (B,), [seq (B, L),] item_id (B, n))``, and
-    compute the user's part only once. Other nets are called as in the book, with flat
-    ids (B * n,).
+    A net with a method ``all_items()`` (see :mod:`d2l_recsys.engine.all_items`) gives
+    them at once. One with the attribute ``scores_lists`` is called with lists of items,
+    ``net(user_id (B,), [seq (B, L),] item_id (B, n))``. Other nets are called as in the
+    book, with flat ids (B * n,). No array has more than `pairs` scores, unless there
+    are more items.
 
     Raises NonFiniteLoss that names a user if a score is NaN, and ValueError if the net
     has too few users or items.
@@ -45,22 +49,32 @@ def scores_of_all_items(
     num_users = users.max(initial=-1) + 1
     check_sizes(net, num_users, num_items)
     seq = as_sequences(net, seq, num_users)
-    size = max(1, pairs // max(1, num_items))
     contexts = [users] if seq is None else [users, seq[users]]
     check_inputs(net, [*contexts, numpy.array([num_items - 1])])
-    all_items = numpy.arange(num_items, dtype="int32")
+    scorer, most = scorer_of(net, devices), PAIRS
+    if scorer is None:
+        scorer, most = partial(_called, net, num_items, devices), PAIRS_CALLED
+    size = max(1, (pairs or most) // max(1, num_items))
     for start in range(0, len(users), size):
-        chunk = users[start : start + size]
-        items = numpy.tile(all_items, (len(chunk), 1))
-        inputs = [chunk, items] if seq is None else [chunk, seq[chunk], items]
-        if not getattr(net, "scores_lists", False):
-            inputs = [numpy.repeat(x, num_items, axis=0) for x in inputs[:-1]]
-            inputs.append(items.ravel())
-        scores = forward(net, inputs, devices).reshape(len(chunk), num_items)
-        bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
-        if len(bad):
-            raise NonFiniteLoss(f"some scores of user {chunk[bad[0]]} are NaN")
-        yield chunk, scores
+        chunk = [context[start : start + size] for context in contexts]
+        scores = scorer(*chunk)[:, :num_items]
+        if numpy.isnan(scores.sum()):  # also the sum of inf and -inf
+            bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
+            if len(bad):
+                raise NonFiniteLoss(f"some scores of user {chunk[0][bad[0]]} are NaN")
+        yield chunk[0], scores
+
+
+def _called(
+    net: gluon.Block, num_items: int, devices: Sequence[mx.Context], *contexts: Any
+) -> numpy.ndarray:
+    """Return the scores (B, num_items) of users (B,) by calling the net."""
+    items = numpy.tile(numpy.arange(num_items, dtype="int32"), (len(contexts[0]), 1))
+    inputs = [*contexts, items]
+    if not getattr(net, "scores_lists", False):
+        inputs = [numpy.repeat(x, num_items, axis=0) for x in contexts]
+        inputs.append(items.ravel())
+    return forward(net, inputs, devices).reshape(items.shape)
 
 
 def check_sizes(net: gluon.Block, num_users: int, num_items: int) -> None:
@@ -110,7 +124,7 @@ def rank_held_out(
     candidates: Candidates,
     sizes: Tuple[int, int],
     devices: Optional[Sequence[mx.Context]] = None,
-    pairs: int = PAIRS,
+    pairs: Optional[int] = None,
 ) -> HeldOutRanks:
     """Rank each user's held-out items among the items that the user has not seen.
 
@@ -131,11 +145,18 @@ def rank_held_out(
     for chunk, scores in scores_of_all_items(
         net, todo, seq, seen.num_items, devices, pairs
     ):
-        known = _distinct_cells(seen, chunk)
-        _check_disjoint(chunk, held_out.cells(chunk), known, seen.num_items)
-        above[held_out.places(chunk)] = _rivals_above(scores, known, held_out, chunk)
-        counts = numpy.bincount(known[0], minlength=len(chunk))
-        ranked[chunk] = seen.num_items - counts
+        known, cells = seen.cells(chunk), held_out.cells(chunk)
+        scores[known] = numpy.nan  # ranks neither above nor below
+        own = scores[cells]
+        _check_unseen(chunk, cells, own)
+        scores[cells] = numpy.nan
+        # One row at a time, so that the mask is small.
+        above[held_out.places(chunk)] = [
+            numpy.count_nonzero(scores[row] >= limit)
+            for row, limit in zip(cells[0], own)
+        ]
+        rivals = [numpy.count_nonzero(row == row) for row in scores]
+        ranked[chunk] = rivals + held_out.counts[chunk]
     above, ranked = worker.merge(above), worker.merge(ranked)
     # Sort the items of each user by the number of rivals above them.
     above = above[numpy.lexsort((above, held_out.users))].astype("int64")
@@ -169,54 +190,15 @@ def _held_out(test_input: Candidates, num_users: int, num_items: int) -> Interac
     return test_input
 
 
-def _distinct_cells(seen: Interactions, users: numpy.ndarray) -> _Cells:
-    """Return the distinct cells of a matrix (B, items) that `users` (B,) have seen."""
-    rows, items = seen.cells(users)
-    rows, items = numpy.divmod(
-        numpy.unique(rows * seen.num_items + items), seen.num_items
-    )
-    return rows, items
-
-
-def _check_disjoint(
-    users: numpy.ndarray, held_out: _Cells, known: _Cells, num_items: int
-) -> None:
-    """Raise a ValueError that names a user and an item in both sets of cells."""
-    first, second = (rows * num_items + items for rows, items in (held_out, known))
-    both = numpy.intersect1d(first, second, assume_unique=True)
+def _check_unseen(users: numpy.ndarray, cells: _Cells, scores: numpy.ndarray) -> None:
+    """Raise a ValueError that names a user and a held-out item without a score."""
+    (both,) = numpy.nonzero(numpy.isnan(scores))
     if len(both):
-        row, item = divmod(int(both[0]), num_items)
+        row, item = (each[both[0]] for each in cells)
         raise ValueError(
             f"item {item} of user {users[row]} is held out, but was also seen in "
             "training: the training and test sets must not overlap"
         )
-
-
-def _rivals_above(
-    scores: numpy.ndarray, known: _Cells, held_out: Interactions, users: numpy.ndarray
-) -> numpy.ndarray:
-    """Count the rivals that score as high as a held-out item, or higher.
-
-    `scores` (B, items) are those of `users` (B,). Rivals are all items but the `known`
-    cells and the held-out ones. Returns one number for each held-out item of `users`.
-    """
-    rows, items = held_out.cells(users)
-    own = scores[rows, items]
-    place = numpy.arange(len(rows)) - numpy.searchsorted(rows, rows)
-    excluded = [(r, scores[r, i]) for r, i in ((rows, items), known)]
-    above = numpy.empty(len(rows), dtype="int64")
-    for turn in range(place.max() + 1):  # one held-out item of each user at a time
-        now = place == turn
-        limits = numpy.full(len(users), numpy.inf, dtype=scores.dtype)
-        limits[rows[now]] = own[now]
-        # With one held-out item per user, no copy is needed.
-        part = scores if now.all() else scores[rows[now]]
-        counts = numpy.count_nonzero(part >= own[now, None], axis=1)
-        for owners, values in excluded:
-            high = owners[values >= limits[owners]]
-            counts -= numpy.bincount(high, minlength=len(users))[rows[now]]
-        above[now] = counts
-    return above
 
 
 def recommend(
@@ -278,9 +260,15 @@ def top_unseen(
     """
     devices = devices_of(net, devices)
     for chunk, scores in scores_of_all_items(net, users, seq, seen.num_items, devices):
+        scores[seen.cells(chunk)] = numpy.nan
         for user, row in zip(chunk.tolist(), scores):
-            unseen = numpy.ones(seen.num_items, dtype=bool)
-            unseen[seen.of_user(user)] = False
-            unseen = numpy.flatnonzero(unseen)
-            best = unseen[numpy.argsort(-row[unseen], kind="stable")[:n]]
-            yield user, [(int(item), float(row[item])) for item in best]
+            yield user, _top(row, n)
+
+
+def _top(scores: numpy.ndarray, n: int) -> List[Tuple[int, float]]:
+    """Return the `n` items with the highest scores (items,); NaN is left out."""
+    last = -numpy.partition(-scores, n - 1)[n - 1] if n <= len(scores) else numpy.nan
+    # With fewer than n items, `last` is NaN, too.
+    items = numpy.flatnonzero(scores == scores if numpy.isnan(last) else scores >= last)
+    best = items[numpy.argsort(-scores[items], kind="stable")[:n]]
+    return [(int(item), float(scores[item])) for item in best]

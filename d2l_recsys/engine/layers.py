@@ -7,7 +7,9 @@ shapes and gives the same values and gradients, but uses faster operations of MX
 import inspect
 from functools import reduce
 from operator import add
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy
 
 from d2l_recsys.engine.batching import side_by_side
 from d2l_recsys.runtime.backend import nn, np
@@ -94,6 +96,11 @@ class JoinedDense(nn.Dense):
             units, activation, use_bias, flatten=False, in_units=sum(in_units), **kwargs
         )
         self._sizes = list(in_units)
+
+    def weights(self) -> List[numpy.ndarray]:
+        """Return the weights (units, size) of each input."""
+        joined = self.weight.list_data()[0].asnumpy()
+        return numpy.split(joined, numpy.cumsum(self._sizes)[:-1], axis=1)
 
     def hybrid_forward(self, F, inputs, weight, bias=None):
         """Return (..., units) from `inputs`, a list of arrays (..., size)."""

@@ -16,13 +16,14 @@ from typing import (
 import numpy
 
 from d2l_recsys.data.interactions import Interactions
-from d2l_recsys.engine.fold_in import decoded_for_new_user, with_new_user
+from d2l_recsys.engine.all_items import AllItems, Scorer, table, with_ones
+from d2l_recsys.engine.fold_in import decoded_for_new_user, last_layer, with_new_user
 from d2l_recsys.engine.predict import forward
 from d2l_recsys.engine.saved import Histories, trained_on
 from d2l_recsys.runtime.backend import gluon, np
 from d2l_recsys.runtime.devices import devices_of
 
-_ROWS = 1024  # rows of the rating matrix at a time
+_CELLS = 2**24  # cells of the rating matrix at a time
 History = Union[Sequence[int], Mapping[int, float]]  # items, or {item: rating}
 
 
@@ -41,9 +42,9 @@ def ranker_of(net: gluon.Block) -> Ranker:
     """Return a ranker for the users that a loaded `net` was trained on."""
     data = trained_on(net, Histories)
     if data.rows == "user":
-        return Ranker(ByUser(net, data.seen, numpy.asarray(data.ratings)), data.seen)
+        return _autoencoder(net, data.seen, _completed(net, data.seen, data.ratings))
     if data.rows == "item":
-        return Ranker(FromTable(net, data.seen, _by_item(net, data).T), data.seen)
+        return _autoencoder(net, data.seen, _decoded(net, data))
     return Ranker(net, data.seen, _latest(net, data.seen))
 
 
@@ -60,60 +61,49 @@ def ranker_of_new_user(net: gluon.Block, history: History) -> Ranker:
     items, ratings = _checked(history, data)
     seen = Interactions(numpy.zeros_like(items), items, 1, data.seen.num_items)
     if data.rows == "user":
-        return Ranker(ByUser(net, seen, numpy.asarray(ratings)), seen)
+        return _autoencoder(net, seen, _completed(net, seen, ratings))
     if data.rows == "item":
         hidden = _hidden(net, data)
         scores = decoded_for_new_user(net, hidden, items, ratings)
-        return Ranker(FromTable(net, seen, scores[None]), seen)
+        return _autoencoder(net, seen, lambda users: scores[None][users])
     return Ranker(with_new_user(net, items, ratings), seen, _latest(net, seen))
 
 
-class _Rows(gluon.Block):
-    """An AutoRec that is called as ``net(user_id (B,), item_id (B, n))``."""
+class _Autoencoder(gluon.Block):
+    """An AutoRec as a model that scores all items: see :func:`scorer_of`."""
 
-    scores_lists = True
-
-    def __init__(self, net: gluon.Block, seen: Interactions) -> None:
+    def __init__(self, net: gluon.Block, seen: Interactions, scorer: Scorer) -> None:
         super().__init__()
         self.net, self.num_users, self.num_items = net, seen.num_users, seen.num_items
+        self.scorer = scorer
 
-    def forward(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Return the scores (B, n)."""
-        scores = self.of_users(user_id.asnumpy(), item_id.ctx)
-        chosen = numpy.take_along_axis(scores, item_id.asnumpy(), axis=1)
-        return np.array(chosen, ctx=item_id.ctx)
-
-    def of_users(self, users: numpy.ndarray, device: Any) -> numpy.ndarray:
-        """Return the scores (B, num_items) of all items for `users` (B,)."""
-        raise NotImplementedError
+    def all_items(self) -> Scorer:
+        """Return a function of users (B,) that returns the scores (B, num_items)."""
+        return self.scorer
 
 
-class ByUser(_Rows):
-    """A user-based AutoRec: a user's ratings are a row, which it completes."""
-
-    def __init__(
-        self, net: gluon.Block, seen: Interactions, ratings: numpy.ndarray
-    ) -> None:
-        super().__init__(net, seen)
-        self.seen, self.ratings = seen, ratings
-
-    def of_users(self, users: numpy.ndarray, device: Any) -> numpy.ndarray:
-        """Complete the rows of `users`."""
-        return forward(self.net, [_rows(self.seen, self.ratings, users)], [device])
+def _autoencoder(net: gluon.Block, seen: Interactions, scorer: Scorer) -> Ranker:
+    return Ranker(_Autoencoder(net, seen, scorer), seen)
 
 
-class FromTable(_Rows):
-    """An item-based AutoRec, whose outputs are in a table (num_users, num_items)."""
+def _completed(net: gluon.Block, seen: Interactions, ratings: Any) -> Scorer:
+    """Return the scores of a user-based AutoRec, which completes a user's row."""
+    ratings, devices = numpy.asarray(ratings), devices_of(net)
+    return lambda users: forward(net, [_rows(seen, ratings, users)], devices)
 
-    def __init__(
-        self, net: gluon.Block, seen: Interactions, table: numpy.ndarray
-    ) -> None:
-        super().__init__(net, seen)
-        self.table = table
 
-    def of_users(self, users: numpy.ndarray, device: Any) -> numpy.ndarray:
-        """Look the scores up."""
-        return self.table[users]
+def _decoded(net: gluon.Block, data: Histories) -> Scorer:
+    """Return the scores of an item-based AutoRec.
+
+    The last layer has a row of weights for each user. The input of this layer is
+    computed once for all items, which takes far less memory than the scores.
+    """
+    last = last_layer(net)
+    weights = numpy.hstack([table(last), last.bias.list_data()[0].asnumpy()[:, None]])
+    scores = AllItems((weights, with_ones(_hidden(net, data))))
+    if last.act is None:
+        return scores
+    return lambda users: last.act(np.array(scores(users))).asnumpy()
 
 
 def _latest(net: gluon.Block, seen: Interactions) -> Optional[numpy.ndarray]:
@@ -130,25 +120,25 @@ def _rows(
     return rows
 
 
-def _by_item(net: gluon.Block, data: Histories) -> numpy.ndarray:
-    """Return the outputs of `net` for the ratings of each item, one row per item."""
-    users, items, num_items = data.seen.users, data.seen.items, data.seen.num_items
-    order = numpy.argsort(items, kind="stable")
-    ratings = numpy.asarray(data.ratings)[order]
-    raters = Interactions(items[order], users[order], num_items, data.seen.num_users)
-    chunks = numpy.split(numpy.arange(num_items), range(_ROWS, num_items, _ROWS))
-    devices = devices_of(net)
-    rows = (_rows(raters, ratings, chunk) for chunk in chunks)
-    return numpy.concatenate([forward(net, [part], devices) for part in rows])
-
-
 def _hidden(net: gluon.Block, data: Histories) -> numpy.ndarray:
-    """Return the input of an AutoRec's last layer for each item."""
+    """Return the input of an item-based AutoRec's last layer for each item."""
     layers = gluon.nn.Sequential()
     layers.add(net.encoder)
     if isinstance(net.decoder, gluon.nn.HybridSequential):
         layers.add(*[*net.decoder][:-1])
-    return _by_item(layers, data)
+    seen, devices = data.seen, devices_of(net)
+    order = numpy.argsort(seen.items, kind="stable")
+    ratings = numpy.asarray(data.ratings)[order]
+    raters = Interactions(
+        seen.items[order], seen.users[order], seen.num_items, seen.num_users
+    )
+    size = max(1, _CELLS // seen.num_users)
+    chunks = (
+        numpy.arange(start, min(start + size, seen.num_items))
+        for start in range(0, seen.num_items, size)
+    )
+    rows = (_rows(raters, ratings, chunk) for chunk in chunks)
+    return numpy.concatenate([forward(layers, [part], devices) for part in rows])
 
 
 def _checked(

@@ -1,0 +1,144 @@
+"""Score all items for many users, for models whose score has parts of either.
+
+The score of such a model is ``x . y + h . mlp(a + c)``. The vectors x and a depend on
+the user, and y and c on the item. All of them are computed only once. A model offers
+this as a method ``all_items()``, which returns an :class:`AllItems`. The computation is
+NumPy's, on the CPU.
+"""
+
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy
+
+from d2l_recsys.runtime.backend import gluon, mx
+
+Scorer = Callable[..., numpy.ndarray]  # users (B,), [sequences (B, L)] -> (B, items)
+_TILE = 4096  # pairs at a time, so that the hidden layers stay in the cache
+_BLOCK = 64  # a multiple of the columns that BLAS computes together
+
+
+def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
+    """Return ``net.all_items()``, or None if `net` must be called for its scores.
+
+    A reader's subclass with a ``forward`` of its own must be called. On GPUs, that is
+    faster.
+    """
+    if any(device.device_type != "cpu" for device in devices):
+        return None
+    for cls in type(net).__mro__:
+        if "all_items" in vars(cls):
+            return net.all_items()
+        if {"__call__", "forward", "hybrid_forward"} & {*vars(cls)}:
+            return None
+    return None
+
+
+class HiddenLayers(NamedTuple):
+    """The part ``h . mlp(a + c)`` of a score, with ReLU after each layer of the MLP.
+
+    `users` (num_users, n) and `items` (num_items, n) are the inputs a and c of the
+    first ReLU. `layers` are the weights and biases of the others, and `last` is h.
+    """
+
+    users: numpy.ndarray
+    items: numpy.ndarray
+    layers: List[Tuple[numpy.ndarray, numpy.ndarray]]
+    last: numpy.ndarray
+
+
+class AllItems:
+    """The scores of all items, ``x . y + h . mlp(a + c)``.
+
+    `product` is x (num_users, k) and y (num_items, k). Instead of x, it may hold a
+    function that returns x (B, k) for users (B,) and their other inputs. Without
+    `product` or `hidden`, that part is left out.
+    """
+
+    def __init__(
+        self,
+        product: Optional[Tuple[Union[numpy.ndarray, Scorer], numpy.ndarray]],
+        hidden: Optional[HiddenLayers] = None,
+    ) -> None:
+        self.product, self.hidden = product, hidden
+        parts = [product[1]] if product else []
+        parts += [hidden.items] if hidden else []
+        self.num_items = len(parts[0])
+        self.items = [_columns(part) for part in parts]
+
+    def __call__(self, users: numpy.ndarray, *inputs: numpy.ndarray) -> numpy.ndarray:
+        """Return the scores (B, num_items) of all items for `users` (B,)."""
+        if self.product:
+            x = self.product[0]
+            x = x(users, *inputs) if callable(x) else x[users]
+            scores = x @ self.items[0]
+        else:
+            scores = numpy.zeros((len(users), self.items[0].shape[1]), dtype="float32")
+        if self.hidden:
+            _add_hidden(scores, self.hidden, self.items[-1], users)
+        return scores[:, : self.num_items]
+
+
+def _add_hidden(
+    scores: numpy.ndarray,
+    hidden: HiddenLayers,
+    items: numpy.ndarray,
+    users: numpy.ndarray,
+) -> None:
+    """Add ``h . mlp(a + c)`` to the scores (B, columns) of `users` (B,).
+
+    `items` (n, columns) holds c.
+    """
+    # relu(t + b) = max(t, -b) + b, and this b moves on to the bias of the next layer.
+    # So adding the user's part to the items' costs nothing.
+    shifts = [hidden.users[users].T]  # (n, B)
+    for weight, bias in hidden.layers:
+        shifts.append(weight @ shifts[-1] + bias[:, None])
+    scores += (hidden.last @ shifts[-1])[:, None]
+    limits = [-shift[:, :, None] for shift in shifts]  # (n, B, 1)
+    width = min(_TILE, scores.shape[1])
+    height = _TILE // width
+    for row in range(0, len(users), height):
+        rows = slice(row, row + height)
+        for column in range(0, scores.shape[1], width):
+            columns = slice(column, column + width)
+            tile = scores[rows, columns]
+            x = numpy.maximum(items[:, None, columns], limits[0][:, rows])
+            for (weight, _), limit in zip(hidden.layers, limits[1:]):
+                x = (weight @ x.reshape(len(x), -1)).reshape(-1, *tile.shape)
+                numpy.maximum(x, limit[:, rows], out=x)
+            tile += (hidden.last @ x.reshape(len(x), -1)).reshape(tile.shape)
+
+
+def hidden_layers(
+    users: gluon.Block, items: gluon.Block, mlp: gluon.Block, last: numpy.ndarray
+) -> HiddenLayers:
+    """Return the hidden layers of an MLP on embeddings of a user and an item."""
+    first, *others = mlp
+    of_users, of_items = first.weights()
+    a, c = table(users) @ of_users.T + _values(first.bias), table(items) @ of_items.T
+    layers = [(table(layer), _values(layer.bias)) for layer in others]
+    return HiddenLayers(a, c, layers, last[0])
+
+
+def table(block: gluon.Block) -> numpy.ndarray:
+    """Return the weight of an embedding or another layer."""
+    return _values(block.weight)
+
+
+def with_ones(rows: numpy.ndarray) -> numpy.ndarray:
+    """Return `rows` (n, k) with ones as the last column."""
+    return numpy.pad(rows, [(0, 0), (0, 1)], constant_values=1)
+
+
+def _values(parameter: gluon.Parameter) -> numpy.ndarray:
+    return parameter.list_data()[0].asnumpy()
+
+
+def _columns(rows: numpy.ndarray) -> numpy.ndarray:
+    """Return `rows` (n, k) as columns, with zeros up to a multiple of a block.
+
+    Then all columns are computed in the same way, and equal items tie exactly.
+    """
+    columns = numpy.zeros((rows.shape[1], -(-len(rows) // _BLOCK) * _BLOCK), rows.dtype)
+    columns[:, : len(rows)] = rows.T
+    return columns

@@ -1,0 +1,132 @@
+"""Scores of all items at once, against those of the called nets."""
+
+import tracemalloc
+
+import numpy
+import pytest
+
+from d2l_recsys.engine import all_items
+from d2l_recsys.engine.all_items import scorer_of
+from d2l_recsys.engine.full_ranking import rank_held_out, scores_of_all_items
+from d2l_recsys.mf import MF
+from d2l_recsys.neumf import NeuMF
+from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.seqrec import Caser
+
+USERS, ITEMS, L = 7, 150, 3
+CPU, RNG = [mx.cpu()], numpy.random.default_rng(0)
+SEQ = RNG.integers(0, ITEMS + 1, (USERS, L)).astype("int32")
+MODELS = {
+    "mf": lambda *sizes: MF(4, *sizes),
+    "mf-without-biases": lambda *sizes: MF(4, *sizes, biases=False),
+    "neumf": lambda *sizes: NeuMF(4, *sizes, [6, 5, 3]),
+    "gmf": lambda *sizes: NeuMF(4, *sizes, []),
+    "mlp": lambda *sizes: NeuMF(4, *sizes, [5], gmf=False),
+    "caser": lambda *sizes: Caser(4, *sizes, L),
+    "caser-without-filters": lambda *sizes: Caser(4, *sizes, L, d=0, d_prime=0),
+}
+
+
+def made(name, users=USERS, items=ITEMS):
+    """Return a net with small integers as parameters: its scores are exact."""
+    net = MODELS[name](users, items)
+    net.initialize()
+    rng = numpy.random.default_rng(1)
+    for parameter in net.collect_params().values():
+        parameter.set_data(np.array(rng.integers(-2, 3, parameter.shape)))
+    return net
+
+
+def seq_of(name):
+    return SEQ if name.startswith("caser") else None
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("tile", [64, 128, 4096])
+def test_exactly_the_scores_of_the_called_net(name, tile, hybridize, monkeypatch):
+    monkeypatch.setattr(all_items, "_TILE", tile)
+    net, seq = made(name), seq_of(name)
+    if hybridize:
+        net.hybridize(static_alloc=True, static_shape=True)
+    users = numpy.array([5, 0, 3, 6, 1], dtype="int32")
+    items = numpy.tile(numpy.arange(ITEMS, dtype="int32"), (len(users), 1))
+    inputs = [users, items] if seq is None else [users, SEQ[users], items]
+    expected = net(*map(np.array, inputs)).asnumpy()
+    for pairs in (1, 2 * ITEMS, None):
+        chunks = scores_of_all_items(net, users, seq, ITEMS, CPU, pairs)
+        found = numpy.concatenate([scores for _, scores in chunks])
+        assert numpy.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("tile", [64, 192, 4096])
+def test_equal_items_tie_wherever_they_are(name, tile, monkeypatch):
+    monkeypatch.setattr(all_items, "_TILE", tile)
+    items = 5001
+    net = MODELS[name](USERS, items)
+    net.initialize(mx.init.Normal(1))
+    for block in ("Q", "V", "item_bias", "Q_prime", "b"):
+        if hasattr(net, block):
+            weight = getattr(net, block).weight
+            weight.set_data(np.repeat(weight.data()[:1], items, axis=0))
+    scorer, seq = scorer_of(net, CPU), seq_of(name)
+    for number in (1, 2, 3, USERS):
+        users = numpy.arange(number, dtype="int32")
+        scores = scorer(users) if seq is None else scorer(users, seq[users] % items)
+        assert scores.shape == (number, items)
+        assert (scores == scores[:, :1]).all()
+
+
+class Called(gluon.nn.HybridBlock):
+    """A net that has to be called, with lists of items."""
+
+    scores_lists = True
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def hybrid_forward(self, F, *ids):
+        return self.net(*ids)
+
+
+@pytest.mark.parametrize("pairs", [1, 2 * ITEMS, None])
+def test_ranks_are_those_of_the_called_net(name, pairs):
+    """The scores are small integers, so there are many ties."""
+    rng, seen, test = numpy.random.default_rng(2), {}, {}
+    for user in (0, 2, 3, 6):
+        order = rng.permutation(ITEMS).tolist()
+        test[user] = order[: user + 1]
+        seen[user] = order[user + 1 : 20 * user + 1] * 2
+    net, rest = made(name), (seq_of(name), seen, (USERS, ITEMS), CPU, pairs)
+    found, expected = (rank_held_out(n, test, *rest) for n in (net, Called(net)))
+    for ours, theirs in zip(found, expected):
+        assert ours.tolist() == theirs.tolist()
+    assert found.ranked.tolist() == [ITEMS - len({*seen[user]}) for user in test]
+
+
+def test_a_method_of_a_readers_own_net_is_used():
+    class Own(gluon.Block):
+        def all_items(self):
+            return lambda users: users[:, None] * numpy.ones((1, 3), "float32")
+
+    ((_, scores),) = scores_of_all_items(Own(), [2, 1], None, 3, CPU)
+    assert scores.tolist() == [[2, 2, 2], [1, 1, 1]]
+
+
+def test_memory_stays_within_the_budget():
+    """All scores have 96 MB; a chunk of them has 16 MiB."""
+    users, items = 400, 60_000
+    net = MODELS["neumf"](users, items)
+    net.initialize()
+    test = {user: [user] for user in range(users)}
+    tracemalloc.start()
+    rank_held_out(net, test, None, {0: [1]}, (users, items), CPU)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    tables = items * (4 + 6) * 4 * 3  # those of the items, in two orders
+    assert peak < tables + 2 * 16 * 2**20
