@@ -10,6 +10,7 @@ from d2l_recsys.data.sizes import check_positive, check_rate, check_size
 from d2l_recsys.engine.all_items import AllItems, table, with_ones
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
+    ColumnDense,
     HorizontalConv,
     PaddedEmbedding,
     RankingModel,
@@ -59,13 +60,13 @@ class Caser(RankingModel):
         if branches:
             self.Q = PaddedEmbedding(num_items, num_factors)
         if d_prime:
-            self.conv_v = VerticalConv(d_prime, L)
+            self.conv_v = VerticalConv(d_prime, L, num_factors)
         if d:
             self.conv_h = nn.HybridSequential()
             for h in range(1, L + 1):
                 self.conv_h.add(HorizontalConv(d, h, num_factors, L))
         if branches:
-            self.fc = nn.Dense(num_factors, activation="relu", in_units=branches)
+            self.fc = ColumnDense(num_factors, branches)
         self.Q_prime = nn.Embedding(num_items, num_factors * (2 if branches else 1))
         self.b = nn.Embedding(num_items, 1)
         self.dropout = nn.Dropout(drop_ratio)
@@ -95,16 +96,16 @@ class Caser(RankingModel):
         """Return ``[z ; p_u]`` (B, 2k), or p_u alone if there are no filters."""
         user_emb = self.P(user_id)  # (B, k)
         out = []
-        if self.d or self.d_prime:
-            item_embs = self.Q(seq)  # (B, L, k)
+        if self.d or self.d_prime:  # each image (L, k) as a column
+            images = F.np.transpose(F.npx.batch_flatten(self.Q(seq)), (1, 0))
         if self.d_prime:
-            out.append(F.npx.batch_flatten(self.conv_v(item_embs)))  # (B, d' * k)
+            out.append(self.conv_v(images))  # (d' * k, B)
         if self.d:
-            out += [conv(item_embs) for conv in self.conv_h]  # (B, d) each
+            out += [conv(images) for conv in self.conv_h]  # (d, B) each
         if not out:  # add zeros, because MXNet warns about an input without any effect
             return user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
-        z = self.fc(self.dropout(F.np.concatenate(out, axis=1)))  # (B, k)
-        return F.np.concatenate([z, user_emb], axis=1)
+        z = self.fc(self.dropout(F.np.concatenate(out, axis=0)))  # (k, B)
+        return F.np.concatenate([F.np.transpose(z, (1, 0)), user_emb], axis=1)
 
     def all_items(self) -> AllItems:
         """Return a function that scores all items for many users."""

@@ -32,7 +32,7 @@ from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split
 from d2l_recsys.runtime.workers import worker
 
-Outputs = List[Tuple[mx.nd.NDArray, ...]]
+Outputs = List[Sequence[mx.nd.NDArray]]
 
 
 class Step:

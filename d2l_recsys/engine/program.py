@@ -34,7 +34,7 @@ class Program:
 
     def __call__(
         self, devices: Sequence[mx.Context], pieces: Sequence[Sequence]
-    ) -> List[List[mx.nd.NDArray]]:
+    ) -> List[Sequence[mx.nd.NDArray]]:
         """Write the gradients of a piece of inputs on each device; return its outputs.
 
         The inputs are arrays of MXNet or NumPy. The outputs are overwritten by the next
@@ -43,7 +43,7 @@ class Program:
         finish()
         return [self._run(*each) for each in zip(devices, pieces)]
 
-    def _run(self, device: mx.Context, inputs: Sequence) -> List[mx.nd.NDArray]:
+    def _run(self, device: mx.Context, inputs: Sequence) -> Sequence[mx.nd.NDArray]:
         kinds = tuple((x.shape, x.dtype) for x in inputs)
         executor, places, heads, parameters = self._bound(device, kinds)
         for place, x in zip(places, inputs):

@@ -4,10 +4,14 @@ import numpy
 import pytest
 
 from d2l_recsys.engine.layers import (
+    ColumnDense,
     HorizontalConv,
     JoinedDense,
     PaddedEmbedding,
     VerticalConv,
+    mean_of_rows,
+    sum_of_rows,
+    sum_over_factors,
     sum_over_fields,
 )
 from d2l_recsys.runtime.backend import autograd, mx, nn, np
@@ -23,8 +27,11 @@ class Fast(nn.HybridBlock):
         self.layer = layer
 
     def hybrid_forward(self, F, *inputs):
-        joins = isinstance(self.layer, JoinedDense)
-        return self.layer([*inputs]) if joins else self.layer(*inputs)
+        if isinstance(self.layer, JoinedDense):
+            return self.layer([*inputs])
+        (images,) = inputs  # of which the layer takes columns
+        columns = F.np.transpose(F.npx.batch_flatten(images), (1, 0))
+        return F.np.transpose(self.layer(columns), (1, 0))
 
 
 class Literal(Fast):
@@ -36,7 +43,7 @@ class Literal(Fast):
         (image,) = inputs
         out = self.layer(F.np.expand_dims(image, 1))  # (B, channels, T, width)
         if self.layer._kwargs["kernel"][1] == 1:
-            return F.np.squeeze(out, axis=2)
+            return F.npx.batch_flatten(out)
         return F.npx.relu(out).max(axis=(2, 3))
 
 
@@ -60,8 +67,13 @@ CASES = {
     "joined": joined,
     "joined, relu": lambda: joined("relu"),
     "joined, no bias": lambda: joined(use_bias=False),
+    "columns": lambda: (
+        ColumnDense(3, L * K),
+        nn.Dense(3, "relu", in_units=L * K),
+        [(ROWS, L * K)],
+    ),
     "vertical": lambda: (
-        VerticalConv(3, L),
+        VerticalConv(3, L, K),
         nn.Conv2D(3, (L, 1), in_channels=1),
         [(ROWS, L, K)],
     ),
@@ -127,8 +139,21 @@ def test_padding_is_zero_and_has_no_gradient(hybridize):
     assert layer.weight.grad().asnumpy().tolist() == [[5, 5], [0, 0], [5, 5]]
 
 
-def test_sum_over_fields():
-    vectors = np.random.normal(size=(ROWS, 9, K))
-    found = sum_over_fields(mx.nd, vectors)
-    expected = vectors.asnumpy().sum(axis=1, keepdims=True)
-    assert found.asnumpy() == pytest.approx(expected, abs=1e-5)
+@pytest.mark.parametrize(
+    ("function", "shape", "expected"),
+    [
+        (sum_over_fields, (ROWS, 9, K), lambda x: x.sum(axis=1, keepdims=True)),
+        (sum_over_factors, (ROWS, 9, K), lambda x: x.sum(axis=2, keepdims=True)),
+        (sum_of_rows, (ROWS, 9, K), lambda x: x.sum(axis=(1, 2))[:, None]),
+        (mean_of_rows, (ROWS, K), lambda x: x.mean(axis=1, keepdims=True)),
+    ],
+)
+def test_sums_and_their_gradients(function, shape, expected):
+    x = np.random.normal(size=shape)
+    x.attach_grad()
+    with autograd.record():
+        found = function(mx.nd, x)
+    found.backward()
+    assert found.asnumpy() == pytest.approx(expected(x.asnumpy()), abs=1e-5)
+    each = 1 / K if function is mean_of_rows else 1  # a term's share of its sum
+    assert x.grad.asnumpy() == pytest.approx(numpy.full(shape, each), abs=1e-6)

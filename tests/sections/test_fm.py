@@ -17,7 +17,7 @@ from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.fm import FM, pairwise, train_ch13
 from d2l_recsys.mf import MF
-from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np, npx
+from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 
 CPU, TWO = [mx.cpu()], [mx.cpu(0), mx.cpu(1)]
 DIMS = [3, 4, 5]
@@ -71,7 +71,7 @@ class TestModel:
             sum(row[i] @ row[j] for i, j in combinations(range(7), 2))
             for row in vectors
         ]
-        result = pairwise(_F, np.array(vectors.astype("float32"))).asnumpy()
+        result = pairwise(mx.nd, np.array(vectors.astype("float32"))).asnumpy()
         assert result.shape == (5, 1)
         # float32, sums of 21 numbers of size 3
         assert result[:, 0] == pytest.approx(numpy.array(expected), abs=1e-4)
@@ -123,10 +123,6 @@ class TestModel:
                 weight.set_data(np.array(moved))
                 sums.append(net(x).sum().item())
             assert gradient[at] == pytest.approx(sums[0] - sums[1], abs=1e-4)
-
-
-class _F:
-    np, npx = np, npx
 
 
 class TestContract:
@@ -253,7 +249,8 @@ class TestEvaluation:
         x, y = clicks(22)
         logits, labels = predict(net, BatchLoader((x, y), batch_size), devices)
         assert labels.tolist() == y[:, 0].tolist()
-        assert logits == pytest.approx(net(np.array(x)).asnumpy()[:, 0], rel=1e-6)
+        # float32; the order of a sum depends on the number of rows
+        assert logits == pytest.approx(net(np.array(x)).asnumpy()[:, 0], abs=2e-6)
         assert evaluate_ctr(net, BatchLoader((x, y), batch_size), devices) == {
             "acc": accuracy(logits, labels),
             "log_loss": log_loss(logits, labels),
