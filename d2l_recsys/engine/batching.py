@@ -11,7 +11,7 @@ from d2l_recsys.runtime.backend import gluon, np
 
 # Rows are gathered in blocks: large ones for speed, but limited to save memory.
 _BLOCK_ROWS = 2**18
-_BLOCK_BYTES = 2**26
+_BLOCK_BYTES = 2**22
 # The types of MXNet's arrays.
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
