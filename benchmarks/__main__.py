@@ -65,16 +65,15 @@ def _version_of_torch(python):
     """Return the version of PyTorch in another Python; exit if there is none."""
     code = "import numpy, pandas, torch; print(torch.__version__)"
     try:
-        command = [python, "-c", code]
-        return subprocess.run(
-            command, check=True, capture_output=True, text=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+        run = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    except OSError as error:
+        sys.exit(f"argument --torch: {python}: {error.strerror}")
+    if run.returncode:
         sys.exit(
-            f"argument --torch: {python}: {reason}\nIt needs torch, pandas and numpy: "
-            f"{python} -m pip install torch pandas numpy"
+            f"argument --torch: {python}: {run.stderr.strip().splitlines()[-1]}\n"
+            f"Install what it needs: {python} -m pip install torch pandas numpy"
         )
+    return run.stdout.strip()
 
 
 if __name__ == "__main__":
