@@ -37,12 +37,12 @@ from d2l_recsys.seqrec import Caser, SeqDataset
 # go counts once; calls of MXNet's library; and calls of Python functions, those of
 # MXNet and those of this package.
 COUNTS = {
-    "mf": [[10, 222, 255, 11], [5, 254, 269, 16]],
-    "autorec": [[8, 151, 177, 10], [10, 338, 392, 9]],
-    "neumf": [[15, 222, 269, 11], [5, 221, 282, 24]],
-    "seqrec": [[24, 265, 330, 12], [7, 324, 418, 26]],
-    "fm": [[23, 209, 238, 13], [5, 132, 140, 11]],
-    "deepfm": [[25, 209, 250, 13], [5, 132, 152, 11]],
+    "mf": [[10, 222, 249, 11], [5, 254, 263, 16]],
+    "autorec": [[8, 151, 172, 10], [10, 338, 378, 9]],
+    "neumf": [[15, 222, 263, 11], [5, 221, 279, 24]],
+    "seqrec": [[24, 265, 323, 12], [7, 324, 414, 26]],
+    "fm": [[23, 209, 231, 13], [5, 132, 136, 11]],
+    "deepfm": [[25, 209, 243, 13], [5, 132, 148, 11]],
 }
 
 ITEMS = 2**13
@@ -154,11 +154,16 @@ def work(run):
     calls = dict.fromkeys(FOLDERS, 0)
 
     def count(frame, event, _):
-        code = frame.f_code
-        if event == "call" and code.co_name[0] != "<" and code.co_name != "__del__":
-            for folder, name in folders.items():
-                if code.co_filename.startswith(folder):
-                    calls[name] += not code.co_filename.endswith(OF_A_VERSION)
+        code, caller = frame.f_code, frame.f_back.f_code.co_name
+        if (
+            event != "call"
+            or code.co_name[0] == "<"
+            or "__del__" in (code.co_name, caller)
+        ):
+            return
+        for folder, name in folders.items():
+            if code.co_filename.startswith(folder):
+                calls[name] += not code.co_filename.endswith(OF_A_VERSION)
 
     gc.collect()
     gc.disable()
