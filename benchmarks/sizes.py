@@ -203,17 +203,18 @@ def _table(results):
 
 
 def _figure(results):
-    figure, axes = new_figure("Cost against size", "ratings", "seconds")
+    figure, axes = new_figure("Cost against size, and its slope", "ratings", "seconds")
+    figure.set_size_inches(6.4, 5.4)
     sizes, costs = _costs(results)
     for stage, seconds in costs.items():
         line = "ko-" if stage == "together" else "o-"
-        label = f"{stage}: slope {slope(sizes, seconds):.2f}"
+        label = f"{stage}: {slope(sizes, seconds):.2f}"
         axes.plot(sizes, seconds, line, label=label)
     proportional = [costs["together"][0] * n / sizes[0] for n in sizes]
-    axes.plot(sizes, proportional, "k:", label="slope 1")
+    axes.plot(sizes, proportional, "k:", label="proportional: 1")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    legend_below(figure)
+    legend_below(figure, 2)
     return figure
 
 
