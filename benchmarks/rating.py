@@ -1,7 +1,5 @@
 """Ratings: load MovieLens, and train matrix factorization and AutoRec."""
 
-import numpy
-
 from benchmarks import trainings
 from benchmarks.books import prepare, timed
 from d2l_recsys.movielens import (
@@ -9,6 +7,7 @@ from d2l_recsys.movielens import (
     read_data_ml100k,
     split_data_ml100k,
 )
+from d2l_recsys.runtime.backend import mx
 
 
 def reading(read, split, load, feedback):
@@ -19,20 +18,21 @@ def reading(read, split, load, feedback):
 
 
 def products(users=943, items=1682, hidden=500, epochs=25, batch_size=256):
-    """Compute the matrix products of AutoRec's training and evaluation, and no more.
+    """Compute the matrix products of AutoRec's training, and no more.
 
-    In training, these are five for each batch: forward and for the weights' gradients
-    in both layers, and for the gradient of the hidden units.
+    They are five for each batch: forward and for the gradient of the weights in both
+    layers, and for the gradient of the hidden units. Inputs need no gradient.
     """
-    rng = numpy.random.default_rng(0)
-    shapes = (items, users), (users, hidden), (hidden, users)
-    rows, encoder, decoder = (rng.random(s, dtype="float32") for s in shapes)
-    codes = rows @ encoder
+    dot, across = mx.nd.dot, {"transpose_a": True}
+    shapes = (items, users), (users, hidden), (hidden, users), (items, hidden)
+    ratings, encoder, decoder, codes = (mx.nd.random.uniform(shape=s) for s in shapes)
     for _ in range(epochs):
         for start in range(0, items, batch_size):
-            x, h = (a[start : start + batch_size] for a in (rows, codes))
-            _ = x @ encoder, h @ decoder, x @ decoder.T, h.T @ x, x.T @ h
-        _ = rows @ encoder @ decoder
+            x, h = (a[start : start + batch_size] for a in (ratings, codes))
+            forward = dot(x, encoder), dot(h, decoder)
+            gradients = dot(h, x, **across), dot(x, h, **across)
+            _ = forward, gradients, dot(x, decoder, transpose_b=True)
+    mx.nd.waitall()
 
 
 def rows():

@@ -11,6 +11,7 @@ import sys
 
 from benchmarks.books import timed
 from benchmarks.processes import TORCH, alternately, one_core
+from chapters.runner.printed import words
 from d2l_recsys import autorec as autoencoder
 from d2l_recsys.autorec import AutoRec
 from d2l_recsys.ctr import CTRDataset
@@ -143,7 +144,7 @@ def _metrics(figures):
     shown = []
     for metric in list(figures["here"])[:2]:
         values = [f"{f[metric]:.3f} {who}" for who, f in figures.items() if metric in f]
-        name = metric.replace("test_", "").replace("_", " ")
+        name = words(metric).replace("test ", "")
         shown.append(f"{name} {', '.join(values)}")
     return "; ".join(shown)
 
