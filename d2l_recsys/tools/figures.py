@@ -69,7 +69,7 @@ class StyledFigure(Figure):
             if isinstance(self.get_layout_engine(), ConstrainedLayoutEngine):
                 # Each layout differs slightly from the last, so there is only one. Any
                 # engine, even "none", would make savefig draw everything twice.
-                self.draw_without_rendering()
+                self.get_layout_engine().execute(self)
                 self.set_layout_engine(None)
             self.savefig(file, format=format, dpi=DPI, metadata=metadata)
         return file.getvalue()

@@ -36,7 +36,7 @@ def test_a_picture_is_drawn_once(monkeypatch):
     figure = drawn()
     for format in ("png", "svg"):
         figure.picture(format)
-    assert len(draws) == 3  # for the layout, and for each picture
+    assert len(draws) == 2
 
 
 def test_text_is_text_and_has_no_date():
