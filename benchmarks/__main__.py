@@ -1,29 +1,79 @@
-"""Compare the speed with the book's: ``python -m benchmarks [PART ...]``."""
+"""Compare the speed with the book's code, with PyTorch and with bounds.
+
+`python -m benchmarks [PART ...]` prints a table, with 1 thread and with the default.
+"""
 
 import argparse
-from importlib import import_module
+import subprocess
+import sys
+from importlib.util import find_spec
 
-PARTS = ["rating", "ranking", "ctr"]
+from benchmarks import table
+from benchmarks.processes import ROOT, rows_of
+
+PARTS = ["rating", "ranking", "ctr", "startup"]
+HOW_TO_FILL = (
+    "PyTorch was not found, so the peer's column stays empty. To fill it, name a\n"
+    "Python that has torch, pandas and numpy: make bench ARGS='--torch PYTHON'"
+)
 
 
-def main() -> None:
-    """Run the parts named on the command line, or all parts, and print a table."""
+def main():
+    """Run the parts named on the command line, or all parts, and print the table."""
+    args = _options()
+    version = _version_of_torch(args.torch) if args.torch else ""
+    machine, default = table.machine(version), table.default_threads()
+    print(f"{machine}\n\n{table.EXPLANATION}\n")
+    if not version:
+        print(f"{HOW_TO_FILL}\n")
+    print(table.HEAD, flush=True)
+    lines = []
+    for part in args.parts or PARTS:
+        single, several = rows_of(part, 1, args.torch), rows_of(part, None, args.torch)
+        for pair in zip(single, several):
+            lines += [table.line(row, n) for row, n in zip(pair, (1, default))]
+            print("\n".join(lines[-2:]), flush=True)
+    if args.write:
+        text = [f"{machine} {table.EXPLANATION}", "", table.HEAD, *lines]
+        table.put("speed", "\n".join(text))
+        print(f"wrote {table.PAGE.relative_to(ROOT)}")
+
+
+def _options():
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     choices = ", ".join(PARTS)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{choices}; or all")
-    parts = parser.parse_args().parts or PARTS
-    for part in parts:
+    parser.add_argument(
+        "--torch",
+        metavar="PYTHON",
+        default=sys.executable if find_spec("torch") else None,
+        help="a Python with torch, pandas and numpy (default: this one)",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into docs/results.md"
+    )
+    args = parser.parse_args()
+    for part in args.parts:
         if part not in PARTS:
             parser.error(f"unknown part {part!r}: choose from {choices}")
-    print(f"{'':48} {'here':>9} {'the book':>9} {'ratio':>6}")
-    for part in parts:
-        for what, ours, theirs, remark in import_module(f"benchmarks.{part}").rows():
-            books = ratio = ""
-            if theirs is not None:
-                books = f"{theirs:.2f}s"
-                ratio = f"{theirs / ours:.{0 if theirs >= 10 * ours else 1}f}"
-            line = f"{what:48} {ours:8.3f}s {books:>9} {ratio:>6}  {remark}"
-            print(line.rstrip(), flush=True)
+    if args.write and args.parts:
+        parser.error("argument --write: the page has all parts, so name none")
+    return args
+
+
+def _version_of_torch(python):
+    """Return the version of PyTorch in another Python; exit if there is none."""
+    code = "import numpy, pandas, torch; print(torch.__version__)"
+    try:
+        run = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    except OSError as error:
+        sys.exit(f"argument --torch: {python}: {error.strerror}")
+    if run.returncode:
+        sys.exit(
+            f"argument --torch: {python}: {run.stderr.strip().splitlines()[-1]}\n"
+            f"Install what it needs: {python} -m pip install torch pandas numpy"
+        )
+    return run.stdout.strip()
 
 
 if __name__ == "__main__":

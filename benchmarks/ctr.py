@@ -1,21 +1,18 @@
-"""CTR data: encode it, and train a factorization machine on it."""
+"""CTR data: encode it, and train a factorization machine and DeepFM on it."""
 
+import json
 import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy
 
+from benchmarks import trainings
 from benchmarks.books import prepare, timed
 from d2l_recsys.ctr import CTRDataset
-from d2l_recsys.data.synthetic_ctr import write_ctr
-from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.fm import FM, train_ch13
-from d2l_recsys.runtime.backend import gluon, mx, nn, np, npx
-from d2l_recsys.runtime.devices import seed_everything
+from d2l_recsys.data import catalog
 
 MANY_ROWS, MANY_FIELDS = 1_000_000, 39
 
@@ -28,71 +25,20 @@ def encoded(dataset_class, path):
     return [dataset[i] for i in range(len(dataset))]
 
 
-class BooksFM(nn.Block):
-    """The model of the classic edition, which ends in a sigmoid."""
-
-    def __init__(self, field_dims, num_factors):
-        super().__init__()
-        num_inputs = int(sum(field_dims))
-        self.embedding = nn.Embedding(num_inputs, num_factors)
-        self.fc = nn.Embedding(num_inputs, 1)
-        self.linear_layer = nn.Dense(1, use_bias=True)
-
-    def forward(self, x):
-        vectors = self.embedding(x)
-        square_of_sum = np.sum(vectors, axis=1) ** 2
-        sum_of_square = np.sum(vectors**2, axis=1)
-        pairs = 0.5 * (square_of_sum - sum_of_square).sum(1, keepdims=True)
-        return npx.sigmoid(self.linear_layer(self.fc(x).sum(1)) + pairs)
-
-
-def train(net, loaders, function, lr=0.02):
-    """Train at the book's settings, and return the seconds and the history."""
-    seed_everything(0)
-    net.initialize(mx.init.Xavier(), ctx=[mx.cpu()])
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": lr})
-    loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    return timed(function, net, *loaders, loss, trainer, 30, [mx.cpu()])
-
-
-def loaded(dataset_class, folder, loader, **options):
-    """Return the sizes of the fields, and loaders for the two files."""
-    train_data = dataset_class(f"{folder}/train.csv")
-    test_data = dataset_class(
-        f"{folder}/test.csv", train_data.feat_mapper, train_data.defaults
-    )
-    return (
-        train_data.field_dims,
-        loader(train_data, 2048, shuffle=True, **options),
-        loader(test_data, 2048, shuffle=False, **options),
-    )
-
-
 def rows():
-    """Yield (what, our seconds, the book's seconds, remark)."""
-    d2l = prepare()
-    with tempfile.TemporaryDirectory() as folder:
-        write_ctr(folder)
-        path = f"{folder}/train.csv"
-        mine, _ = timed(encoded, CTRDataset, path, repeat=5)
-        books, _ = timed(encoded, d2l.CTRDataset, path)
-        yield "CTR: read + encode 15000 x 34", mine, books, ""
-
-        dims, *loaders = loaded(CTRDataset, folder, BatchLoader)
-        net = FM(dims, 20)
-        net.hybridize(static_alloc=True)
-        mine, history = train(net, loaders, train_ch13)
-        auc = history[-1]["test_auc"]
-        dims, *loaders = loaded(
-            d2l.CTRDataset, folder, gluon.data.DataLoader, last_batch="rollover"
-        )
-        books, _ = train(BooksFM(dims.asnumpy(), 20), loaders, d2l.train_ch13)
-        yield "FM, 30 epochs with evaluation", mine, books, f"test AUC {auc:.3f}"
-    print(many_rows())
+    """Yield the rows of the table."""
+    path = str(catalog.fetch("ctr-synthetic") / "train.csv")
+    mine, _ = timed(encoded, CTRDataset, path, repeat=5)
+    books, _ = timed(encoded, prepare().CTRDataset, path)
+    what = "read and encode 15,000 rows of 34 fields"
+    yield {"work": what, "ours": mine, "book": books}
+    yield trainings.row("fm", "FM, 30 epochs")
+    yield trainings.row("deepfm", "DeepFM, 30 epochs")
+    yield many_rows()
 
 
 def many_rows():
-    """Measure the encoding of a large file in a new process, and return a line."""
+    """Return the row of encoding a large file, in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "many.csv"
         write_many(path)
@@ -102,7 +48,7 @@ def many_rows():
             text=True,
             check=True,
         )
-    return result.stdout.strip()
+    return json.loads(result.stdout)
 
 
 def write_many(path, block=50_000):
@@ -120,16 +66,12 @@ def write_many(path, block=50_000):
 
 
 def measure(path):
-    """Encode a file in Criteo's format, and print rows per second and peak memory."""
-    start = time.perf_counter()
-    dataset = CTRDataset(path, layout="criteo")
-    seconds = time.perf_counter() - start
+    """Encode a file in Criteo's format, and print the row of the table as JSON."""
+    seconds, dataset = timed(lambda: CTRDataset(path, layout="criteo"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    print(
-        f"CTR: {len(dataset):,} rows x {len(dataset.fields)} fields encoded in "
-        f"{seconds:.1f} s, {len(dataset) / seconds:,.0f} rows/s, "
-        f"{int(dataset.field_dims.sum()):,} indices, peak {peak:.2f} GiB"
-    )
+    what = f"read and encode {len(dataset):,} rows of {len(dataset.fields)} fields"
+    remark = f"{int(dataset.field_dims.sum()):,} indices; peak {peak:.2f} GiB"
+    print(json.dumps({"work": what, "ours": seconds, "remark": remark}))
 
 
 if __name__ == "__main__":

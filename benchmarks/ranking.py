@@ -1,4 +1,4 @@
-"""Ranking: negative sampling and the evaluation on all items."""
+"""Ranking: train NeuMF and Caser, sample negatives, and evaluate on all items."""
 
 import resource
 import subprocess
@@ -6,57 +6,62 @@ import sys
 
 import numpy
 
-from benchmarks.books import prepare, timed
+from benchmarks import trainings
+from benchmarks.books import CPU, prepare, timed
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.movielens import (
-    load_data_ml100k,
-    read_data_ml100k,
-    split_data_ml100k,
-)
+from d2l_recsys.movielens import load_data_ml100k
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.backend import mx
 from d2l_recsys.runtime.devices import seed_everything
 
-CPU = [mx.cpu()]
+RANKED_USERS = 100  # the book takes minutes for all
 
 
-def trained(train_set, test, seen, num_users, num_items, epochs=2):
+def trained(train_set, test, seen, sizes, epochs=2):
     """Return a NeuMF that is trained enough to have no ties in its scores."""
     seed_everything(0)
-    net = NeuMF(10, num_users, num_items, [10, 10, 10])
-    net.initialize(mx.init.Xavier(), ctx=CPU)
-    net.hybridize(static_alloc=True, static_shape=True)
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.01})
+    net = NeuMF(10, *sizes, [10, 10, 10])
+    trainer = trainings.prepared(net, mx.init.Xavier(), 0.01, static_shape=True)
     loader = BatchLoader(train_set, 1024, shuffle=True)
-    sizes = num_users, num_items
-    rest = (None, *sizes, epochs, CPU, evaluate_ranking, seen, epochs)
+    rest = None, *sizes, epochs, CPU, evaluate_ranking, seen, epochs
     timed(train_ranking, net, loader, test, BPRLoss(), trainer, *rest)
     return net
 
 
 def rows():
-    """Yield (what, our seconds, the book's seconds or None, remark)."""
-    d2l = prepare()
-    data, num_users, num_items = read_data_ml100k()
-    parts = split_data_ml100k(data, num_users, num_items, "seq-aware")
+    """Yield the rows of the table."""
+    yield trainings.row("neumf", "NeuMF, 10 epochs")
+    yield trainings.row("seqrec", "Caser, 8 epochs")
+    parts, sizes = trainings.split("seq-aware")
     (users, items, _, seen), (*_, test) = (
-        load_data_ml100k(part, num_users, num_items, "implicit") for part in parts
+        load_data_ml100k(part, *sizes, "implicit") for part in parts
     )
-    train_set = PRDataset(users, items, seen, num_items)
-    net = trained(train_set, test, seen, num_users, num_items)
+    train_set = PRDataset(users, items, seen, sizes[1])
+    yield evaluation(trained(train_set, test, seen, sizes), test, seen, sizes)
+    yield sampling(train_set, users, seen, sizes[1])
+    yield large_sampling()
 
-    arguments = (net, test, None, seen, num_users, num_items, CPU)
+
+def evaluation(net, test, seen, sizes):
+    """Return the row of the evaluation of a few users on all items.
+
+    The book ranks only the first num_users items (E27). RankAll makes it rank all.
+    """
+    test, seen = ({u: x[u] for u in range(RANKED_USERS)} for x in (test, seen))
+    arguments = net, test, None, seen, RANKED_USERS, sizes[1], CPU
     mine, ours = timed(evaluate_ranking, *arguments, repeat=3)
-    # The book ranks only the first num_users items (E27). RankAll makes it rank all.
-    theirs_rows = RankAll(d2l, num_items)
-    books, theirs = timed(theirs_rows, *arguments)
-    remark = f"hit rate {ours[0]:.4f} and {theirs[0]:.4f}, "
-    remark += f"AUC {ours[1]:.5f} and {theirs[1]:.5f}"
-    yield "evaluate_ranking, NeuMF, all users and items", mine, books, remark
+    books, theirs = timed(RankAll(prepare(), sizes[1]), *arguments)
+    remark = f"hit rate {ours[0]:.4f} here, {theirs[0]:.4f} the book; "
+    remark += f"AUC {ours[1]:.5f} here, {theirs[1]:.5f} the book"
+    what = f"rank all items for {RANKED_USERS} users of NeuMF"
+    return {"work": what, "ours": mine, "book": books, "remark": remark}
 
+
+def sampling(train_set, users, seen, num_items):
+    """Return the row of drawing a negative for each training pair of ml-100k."""
     every = numpy.arange(len(train_set))
     mine, _ = timed(lambda: train_set[every], repeat=5)
     all_items = set(range(num_items))
@@ -68,8 +73,8 @@ def rows():
 
     books, _ = timed(books_draws)
     remark = f"{len(every) / mine / 1e6:.1f} million draws per second"
-    yield "one negative for each training pair", mine, books, remark
-    yield large_sampling()
+    what = "a negative for each training pair"
+    return {"work": what, "ours": mine, "book": books, "remark": remark}
 
 
 class RankAll:
@@ -96,14 +101,14 @@ class RankAll:
 
 
 def large_sampling():
-    """Sample for 25 million interactions in a new process, and report its memory."""
+    """Return the row of 25 million draws, in a new process that tells its memory."""
     code = "from benchmarks.ranking import sample_large; sample_large()"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     seconds, peak = map(float, result.stdout.split())
-    remark = f"peak {peak:.2f} GiB, of which MXNet uses 0.2 GiB"
-    return "25 million draws, 160000 x 60000", seconds, None, remark
+    remark = f"160,000 x 60,000; peak {peak:.2f} GiB, of which MXNet uses 0.2 GiB"
+    return {"work": "25 million negatives", "ours": seconds, "remark": remark}
 
 
 def sample_large():

@@ -1,8 +1,8 @@
 """Time and memory up to the size of MovieLens 25M: ``python -m benchmarks.sizes``.
 
 This generates a ratings.csv of each size and runs all stages on it in a new process. It
-prints the table in docs/results.md and draws docs/sizes.png. It takes about ten
-minutes, 12 GB of memory and 1 GB of disk space.
+prints a table. With --write, the table goes into docs/results.md, and a figure into
+docs/sizes.png. It takes about ten minutes, 12 GB of memory and 1 GB of disk space.
 """
 
 import argparse
@@ -20,7 +20,10 @@ import numpy
 import pandas as pd
 
 from benchmarks.copies import prepared
+from benchmarks.processes import ROOT
+from benchmarks.table import put
 from chapters.runner.data import times_the_books
+from chapters.runner.results import write
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import MF, train_recsys_rating
 from d2l_recsys.movielens import (
@@ -143,9 +146,12 @@ def main():
     """Measure every size, print the table and draw the figure."""
     parser = argparse.ArgumentParser("python -m benchmarks.sizes", description=__doc__)
     parser.add_argument("folder", nargs="?", help="measure only the data set in FOLDER")
-    folder = parser.parse_args().folder
-    if folder:
-        work_on(Path(folder))
+    parser.add_argument(
+        "--write", action="store_true", help="write the table and the figure into docs/"
+    )
+    args = parser.parse_args()
+    if args.folder:
+        work_on(Path(args.folder))
         return
     results = {}
     for name, size in SIZES.items():
@@ -157,36 +163,59 @@ def main():
             run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results[name] = json.loads(run.stdout.splitlines()[-1])
         print(name, results[name], file=sys.stderr, flush=True)
-    _print_table(results)
-    _draw(results)
+    text = "\n".join(_table(results))
+    print(text)
+    if args.write:
+        put("sizes", text)
+        picture = _figure(results).picture()
+        write(ROOT / "docs" / "sizes.png", picture)
 
 
-def _print_table(results):
-    print(f"| | {' | '.join(results)} |\n|:--|{'--:|' * len(results)}")
-    counts = [f"{result['ratings']:,}" for result in results.values()]
-    print(f"| ratings | {' | '.join(counts)} |")
-    for stage in next(iter(results.values()))["stages"]:
-        cells = (result["stages"][stage] for result in results.values())
-        cells = (f"{seconds:.2f} s, {peak:.1f} GiB" for seconds, peak in cells)
-        print(f"| {stage} | {' | '.join(cells)} |")
-    sums = (sum(s for s, _ in r["stages"].values()) for r in results.values())
-    print(f"| together | {' | '.join(f'{seconds:.2f} s' for seconds in sums)} |")
-
-
-def _draw(results):
-    figure, axes = new_figure("Cost against size", "ratings", "seconds")
+def _costs(results):
+    """Return the sizes, and {stage: seconds at each size}, with the sum of all."""
     sizes = [result["ratings"] for result in results.values()]
     stages = [result["stages"] for result in results.values()]
-    for stage in stages[0]:
-        axes.plot(sizes, [each[stage][0] for each in stages], "o-", label=stage)
-    together = [sum(seconds for seconds, _ in each.values()) for each in stages]
-    axes.plot(sizes, together, "ko-", label="together")
-    axes.plot(sizes, [together[0] * n / sizes[0] for n in sizes], "k:", label="linear")
+    costs = {stage: [each[stage][0] for each in stages] for stage in stages[0]}
+    costs["together"] = [sum(seconds) for seconds in zip(*costs.values())]
+    return sizes, costs
+
+
+def slope(sizes, seconds):
+    """Return the exponent of the growth of `seconds`, fitted from a million on.
+
+    It is 1 if they grow as the data. Below a million, fixed costs prevail.
+    """
+    large = [(n, s) for n, s in zip(sizes, seconds) if n >= 1e6]
+    return numpy.polyfit(*numpy.log(large).T, 1)[0]
+
+
+def _table(results):
+    yield f"| | {' | '.join(results)} | slope |"
+    yield f"|:--|{'--:|' * len(results)}--:|"
+    sizes, costs = _costs(results)
+    yield f"| ratings | {' | '.join(f'{n:,}' for n in sizes)} | |"
+    for stage, seconds in costs.items():
+        cells = [f"{s:.2f} s" for s in seconds]
+        if stage != "together":
+            peaks = (result["stages"][stage][1] for result in results.values())
+            cells = [f"{cell}, {gib:.1f} GiB" for cell, gib in zip(cells, peaks)]
+        yield f"| {stage} | {' | '.join(cells)} | {slope(sizes, seconds):.2f} |"
+
+
+def _figure(results):
+    figure, axes = new_figure("Cost against size, and its slope", "ratings", "seconds")
+    figure.set_size_inches(6.4, 5.4)
+    sizes, costs = _costs(results)
+    for stage, seconds in costs.items():
+        line = "ko-" if stage == "together" else "o-"
+        label = f"{stage}: {slope(sizes, seconds):.2f}"
+        axes.plot(sizes, seconds, line, label=label)
+    proportional = [costs["together"][0] * n / sizes[0] for n in sizes]
+    axes.plot(sizes, proportional, "k:", label="proportional: 1")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    legend_below(figure)
-    path = Path(__file__).parent.parent / "docs" / "sizes.png"
-    path.write_bytes(figure.picture())
+    legend_below(figure, 2)
+    return figure
 
 
 if __name__ == "__main__":

@@ -222,12 +222,14 @@ def test_what_mxnet_need_not_import_is_there_when_it_is_used():
     code = """
 import sys
 from d2l_recsys.runtime.backend import mx
-late = [name for name in ("sklearn", "scipy.stats", "requests") if name in sys.modules]
+names = "sklearn", "scipy.sparse", "scipy.stats", "requests"
+late = [name for name in names if name in sys.modules]
 assert not late, late
+assert mx.nd.sparse.zeros("csr", (2, 3)).asscipy().shape == (2, 3)
 assert abs(mx.test_utils.ss.norm.cdf(0) - 0.5) < 1e-9
 assert mx.contrib.quantization.stats.norm
 assert mx.gluon.utils.requests.get
-import requests, scipy.stats, sklearn.base
+import requests, scipy.sparse, scipy.stats, sklearn.base
 assert mx.gluon.utils.requests.get is requests.get
 """
     assert run(code).stderr == ""

@@ -28,6 +28,7 @@ class _Later(types.ModuleType):
 # it does: a script starts half a second earlier.
 stand_ins = {
     "sklearn": None,
+    "scipy.sparse": _Later("scipy.sparse"),
     "scipy.stats": _Later("scipy.stats"),
     "requests": _Later("requests"),
 }

@@ -67,9 +67,10 @@ class StyledFigure(Figure):
         metadata = {"Date": None} if format == "svg" else None
         with style():
             if isinstance(self.get_layout_engine(), ConstrainedLayoutEngine):
-                # Each layout differs slightly from the last, so there is only one.
-                self.draw_without_rendering()
-                self.set_layout_engine("none")
+                # Each layout differs slightly from the last, so there is only one. Any
+                # engine, even "none", would make savefig draw everything twice.
+                self.get_layout_engine().execute(self)
+                self.set_layout_engine(None)
             self.savefig(file, format=format, dpi=DPI, metadata=metadata)
         return file.getvalue()
 

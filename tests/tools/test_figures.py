@@ -4,6 +4,7 @@ import matplotlib
 import pandas as pd
 import pytest
 from matplotlib import rc_context
+from matplotlib.figure import Figure
 from PIL import Image
 
 from d2l_recsys.tools.figures import histogram, legend_below, new_figure
@@ -26,6 +27,16 @@ def test_equal_figures_are_equal_files_whatever_the_settings(format):
         figure = drawn()
         figure.picture("png" if format == "svg" else "svg")  # another one before
         assert figure.picture(format) == one
+
+
+def test_a_picture_is_drawn_once(monkeypatch):
+    draws = []
+    draw = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda *args: [draws.append(1), draw(*args)])
+    figure = drawn()
+    for format in ("png", "svg"):
+        figure.picture(format)
+    assert len(draws) == 2
 
 
 def test_text_is_text_and_has_no_date():

@@ -1,0 +1,221 @@
+"""The work of a training step and of an evaluation: counted, not timed.
+
+More operations or calls are a slower step. After a change on purpose, renew COUNTS:
+``python tests/engine/test_operation_counts.py`` prints the table.
+"""
+
+import contextlib
+import gc
+import io
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy
+import pytest
+
+import d2l_recsys
+from d2l_recsys import autorec as autoencoder
+from d2l_recsys.autorec import AutoRec
+from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.deepfm import DeepFM
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.clicks import evaluate_ctr
+from d2l_recsys.engine.full_ranking import PAIRS
+from d2l_recsys.fm import FM, train_ch13
+from d2l_recsys.mf import MF, evaluator, train_recsys_rating
+from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
+from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.seqrec import Caser, SeqDataset
+
+# Of a training step, with the loop around it, and of a batch (for ranking models, a
+# chunk of users) in the evaluation: MXNet's operations, where a series that runs in one
+# go counts once; calls of MXNet's library; and calls of Python functions, those of
+# MXNet and those of this package.
+COUNTS = {
+    "mf": [[10, 222, 249, 11], [5, 254, 263, 16]],
+    "autorec": [[8, 151, 172, 10], [10, 338, 378, 9]],
+    "neumf": [[15, 222, 263, 11], [5, 221, 279, 24]],
+    "seqrec": [[24, 265, 323, 12], [7, 324, 414, 26]],
+    "fm": [[23, 209, 231, 13], [5, 132, 136, 11]],
+    "deepfm": [[25, 209, 243, 13], [5, 132, 148, 11]],
+}
+
+ITEMS = 2**13
+CHUNK = PAIRS // ITEMS  # users
+BATCH = 8 * CHUNK  # rows, and as many users
+SIZES = BATCH, ITEMS
+FOLDERS = {"mxnet": Path(mx.__file__), "here": Path(d2l_recsys.__file__)}
+OF_A_VERSION = "compat.py"  # its calls depend on the versions of Python and NumPy
+SQUARE = gluon.loss.L2Loss(weight=2)
+
+
+def prepared(net):
+    net.initialize(mx.init.Normal(0.01))
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net, make_trainer(net, "adam", {"learning_rate": 0.01, "wd": 1e-5})
+
+
+def some(size, *shape):
+    return numpy.random.default_rng(0).integers(0, size, shape, dtype="int32")
+
+
+def mf(batches):
+    rows = BATCH * batches
+    data = some(9, rows), some(9, rows), some(5, rows).astype("float32")
+    net, trainer = prepared(MF(4, *SIZES))
+    loader = BatchLoader(data, BATCH)
+    return (
+        partial(train_recsys_rating, net, loader, None, SQUARE, trainer, 1),
+        partial(evaluator, net, loader),
+    )
+
+
+def autorec(batches):
+    ratings = 1 + some(5, BATCH * batches, 20).astype("float32")
+    net, trainer = prepared(AutoRec(4, 20))
+    loader = BatchLoader(ratings, BATCH)
+    return (
+        partial(train_recsys_rating, net, loader, None, SQUARE, trainer, 1),
+        partial(autoencoder.evaluator, net, loader, ratings),
+    )
+
+
+def ranking(batches, make, net):
+    """Return the training and the evaluation of a ranking model.
+
+    All users have seen the same first items; another one is held out for each.
+    """
+    net, trainer = prepared(net)
+    shape = BATCH, 5 + batches
+    users, items = (x.ravel() for x in numpy.indices(shape, dtype="int32"))
+    seen = Interactions(users, items, *SIZES)
+    users = numpy.arange(CHUNK * batches, dtype="int32")
+    held_out = Interactions(users, numpy.full_like(users, ITEMS - 1), *SIZES)
+    rows = make(seen, BATCH * batches)
+    loader, seq = BatchLoader(rows, BATCH), getattr(rows, "test_seq", None)
+    arguments = net, loader, None, BPRLoss(), trainer, seq, *SIZES, 1
+    return (
+        partial(train_ranking, *arguments, None, evaluate_ranking, seen),
+        partial(evaluate_ranking, net, held_out, seq, seen, *SIZES),
+    )
+
+
+def neumf(batches):
+    def pairs(seen, rows):
+        return PRDataset(seen.users[:rows], seen.items[:rows], seen, ITEMS)
+
+    return ranking(batches, pairs, NeuMF(4, *SIZES, [4, 4, 4]))
+
+
+def seqrec(batches):
+    def sequences(seen, rows):
+        return SeqDataset(seen.users, seen.items, 5, *SIZES, seen)
+
+    return ranking(batches, sequences, Caser(4, *SIZES, 5))
+
+
+def clicks(make, batches):
+    rows = BATCH * batches
+    data = some(30, rows, 3), some(2, rows, 1).astype("float32")
+    net, trainer = prepared(make([10, 10, 10]))
+    loader, loss = BatchLoader(data, BATCH), gluon.loss.SigmoidBCELoss()
+    return (
+        partial(train_ch13, net, loader, None, loss, trainer, 1),
+        partial(evaluate_ctr, net, loader),
+    )
+
+
+def deep(dims):
+    return DeepFM(dims, 4, [4, 4], 0.1)
+
+
+CASES = {
+    "mf": mf,
+    "autorec": autorec,
+    "neumf": neumf,
+    "seqrec": seqrec,
+    "fm": partial(clicks, lambda dims: FM(dims, 4)),
+    "deepfm": partial(clicks, deep),
+}
+
+
+def work(run):
+    """Return the counts of one call: operations, library, mxnet, here.
+
+    Left out are the ends of objects, whose time nobody knows, MXNet's waits, of which
+    there is none if it is fast, and comprehensions, which Python 3.12 no longer calls.
+    """
+    folders = {str(path.parent): name for name, path in FOLDERS.items()}
+    calls = dict.fromkeys(FOLDERS, 0)
+
+    def count(frame, event, _):
+        code, caller = frame.f_code, frame.f_back.f_code.co_name
+        if (
+            event != "call"
+            or code.co_name[0] == "<"
+            or "__del__" in (code.co_name, caller)
+        ):
+            return
+        for folder, name in folders.items():
+            if code.co_filename.startswith(folder):
+                calls[name] += not code.co_filename.endswith(OF_A_VERSION)
+
+    gc.collect()
+    gc.disable()
+    before = sys.getprofile()
+    mx.nd.waitall()
+    mx.profiler.set_state("run")
+    sys.setprofile(count)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+        gc.enable()
+        mx.nd.waitall()
+        mx.profiler.set_state("stop")
+    domains = json.loads(mx.profiler.dumps(reset=True, format="json"))["Time"]
+    operations, library = (
+        sum(found["Count"] for name, found in domains[domain].items() if fits(name))
+        for domain, fits in (
+            ("operator", lambda name: name not in ("DeleteVariable", "WaitForVar")),
+            ("MXNET_C_API", lambda name: name[:2] == "MX" and "Free" not in name),
+        )
+    )
+    return numpy.array([operations, library, *calls.values()])
+
+
+def counted(name):
+    """Return the counts of a training step and of a part of the evaluation.
+
+    They are the difference between runs with 2 and 6 batches, or chunks of users.
+    """
+    found = []
+    mx.profiler.set_config(
+        profile_symbolic=True,
+        profile_imperative=True,
+        profile_api=True,
+        aggregate_stats=True,
+        filename=os.devnull,  # MXNet writes it when Python exits
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        for batches in (2, 6):
+            for run in CASES[name](batches):
+                run()  # the first run builds the graph
+                found.append(work(run))
+    few, many = found[:2], found[2:]
+    return [((b - a) / 4).tolist() for a, b in zip(few, many)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_and_a_part_of_the_evaluation_do_this_much_work(name):
+    assert counted(name) == COUNTS[name]
+
+
+if __name__ == "__main__":
+    for case in CASES:
+        print(f'    "{case}": {counted(case)},'.replace(".0", ""))
