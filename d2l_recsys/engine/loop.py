@@ -27,6 +27,7 @@ from d2l_recsys.engine.snapshot import (
     undo_on_divergence,
     which_epoch,
 )
+from d2l_recsys.engine.table_rows import TableRows
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn
 from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split_and_load
 from d2l_recsys.runtime.workers import worker
@@ -59,6 +60,7 @@ class Step:
         self._run = _as_graph(losses, net, loss)
         self._check = IdCheck(net, partial(_looked_up, losses, net))
         self._each_batch = True
+        self._find_rows = _find_rows(self._run)
 
     def check(self, loader: Any) -> None:
         """Raise ValueError for an id that the net does not have.
@@ -91,6 +93,10 @@ class Step:
         autograd.backward(losses + zeros)
         return losses, [outputs for _, *outputs in results]
 
+    def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
+        """Return the rows of large tables that `batch` changes; see TableRows."""
+        return {} if self._find_rows is None else self._find_rows(batch)
+
 
 class _Graph(nn.HybridBlock):
     """``losses(F, net, loss, *piece)`` as a single hybridized block."""
@@ -113,6 +119,12 @@ def _as_graph(losses, net, loss):
     graph = _Graph(losses, net, copy(loss))
     graph.hybridize(**dict(net._flags))
     return graph
+
+
+def _find_rows(run):
+    """Return what finds the rows to exchange, if there are other workers."""
+    several = worker.num_workers > 1 and isinstance(run, _Graph)
+    return TableRows(run) if several else None
 
 
 def _looked_up(losses, net, F, *piece):
@@ -248,7 +260,9 @@ def _train_epoch(step, train_iter, trainer, unchecked):
             raise NonFiniteLoss(f"{error} in batch {number}") from None
         if number == 1:
             check_reached(unchecked)
-        losses = worker.sum_gradients(trainer, losses)
+        changed = step.table_rows(batch)
+        parameters = trained_by(trainer) if changed else trainer._params
+        losses = worker.sum_gradients(parameters, losses, changed)
         trainer.step(len(batch[0]))
         rows += len(batch[0])
         collected += [x for x in outputs if x]

@@ -13,7 +13,17 @@ import threading
 import time
 import zlib
 from contextlib import contextmanager
-from typing import Any, Dict, Hashable, Iterator, List, NoReturn, Optional, Sequence
+from typing import (
+    Any,
+    Dict,
+    Hashable,
+    Iterator,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+)
 
 import numpy
 
@@ -126,31 +136,31 @@ class Worker:
             parameter.set_data(value)
 
     def sum_gradients(
-        self, trainer: gluon.Trainer, losses: List[mx.nd.NDArray]
+        self,
+        parameters: Sequence[gluon.Parameter],
+        losses: List[mx.nd.NDArray],
+        rows: Mapping[str, numpy.ndarray],
     ) -> List[mx.nd.NDArray]:
         """Sum gradients and losses over workers; return the losses as one array.
 
-        The first device of this process gets the summed gradients. The other devices
-        get zeros, because the trainer itself sums over devices.
+        Of a parameter in `rows`, {name: rows}, other rows are zero on all workers. The
+        first device of this process gets the summed gradients. The other devices get
+        zeros, because the trainer itself sums over devices.
         """
         if self._store is None:
             return losses
-        gradients = [p.list_grad() for p in trainer._params if p.grad_req != "null"]
-        device, dtype = gradients[0][0].ctx, gradients[0][0].dtype
-        mine = np.zeros(1, dtype=dtype, ctx=device)
+        trained = [p for p in parameters if p.grad_req != "null"]
+        gradients = [_Gradient(p.list_grad(), rows.get(p.name)) for p in trained]
+        first = trained[0].list_grad()[0]
+        mine = np.zeros(1, dtype=first.dtype, ctx=first.ctx)
         for loss in losses:
-            mine = mine + loss.sum().astype(dtype).as_in_ctx(device)
-        flat = _flatten([first for first, *_ in gradients])
-        for others in zip(*(rest for _, *rest in gradients)):
-            flat = flat + _flatten(others).as_in_ctx(device)
-        *sums, total = _split_like(
-            self._sum(np.concatenate([flat, mine])),
-            [*(first for first, *_ in gradients), mine],
-        )
-        for (first, *rest), value in zip(gradients, sums):
-            first[:] = value
-            for other in rest:
-                other[:] = 0
+            mine = mine + loss.sum().astype(first.dtype).as_in_ctx(first.ctx)
+        own = [*(gradient.get() for gradient in gradients), mine]
+        # MXNet keeps an array for each size, and the number of rows varies.
+        flat = _flatten([*own, *_filling(own)] if rows else own)
+        *sums, total = _split_like(self._sum(flat), own)
+        for gradient, value in zip(gradients, sums):
+            gradient.set(value)
         return [total]
 
     def _sum(self, array: np.ndarray) -> np.ndarray:
@@ -160,8 +170,7 @@ class Worker:
             if kind not in self._keys:
                 self._keys[kind] = len(self._keys)
                 self._store.init(self._keys[kind], np.zeros_like(array))
-            self._store.push(self._keys[kind], array)
-            self._store.pull(self._keys[kind], out=array)
+            self._store.pushpull(self._keys[kind], array, out=array)
             array.wait_to_read()
         return array
 
@@ -236,6 +245,44 @@ def _exit_at_once_on_failure() -> None:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+
+
+class _Gradient:
+    """The gradient of a parameter, or only some of its rows, on all devices."""
+
+    def __init__(
+        self, copies: Sequence[np.ndarray], rows: Optional[numpy.ndarray]
+    ) -> None:
+        self._copies = copies
+        self._rows = [
+            None if rows is None else np.array(rows, dtype="int32", ctx=copy.ctx)
+            for copy in copies
+        ]
+
+    def get(self) -> np.ndarray:
+        """Return the sum over the devices."""
+        first, *others = (
+            copy if rows is None else np.take(copy, rows, axis=0, mode="clip")
+            for copy, rows in zip(self._copies, self._rows)
+        )
+        return sum((x.as_in_ctx(first.ctx) for x in others), first)
+
+    def set(self, total: np.ndarray) -> None:
+        """Give the first device the sum over all workers, and the others zeros."""
+        if self._rows[0] is None:
+            self._copies[0][:] = total
+        else:
+            self._copies[0][self._rows[0]] = total
+        for other in self._copies[1:]:
+            other[:] = 0
+
+
+def _filling(arrays: Sequence[np.ndarray]) -> List[np.ndarray]:
+    """Return zeros that round up the total size, by at most an eighth."""
+    size = sum(array.size for array in arrays)
+    missing = -size % 2 ** max(0, size.bit_length() - 4)
+    like = arrays[0]
+    return [np.zeros(missing, dtype=like.dtype, ctx=like.ctx)] * (missing > 0)
 
 
 def _flatten(arrays: Sequence[np.ndarray]) -> np.ndarray:

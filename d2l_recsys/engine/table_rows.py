@@ -1,0 +1,64 @@
+"""Find the rows of embedding tables that a batch looks up.
+
+The gradients of all other rows are zero, so that workers need not exchange them.
+"""
+
+from collections import defaultdict
+from typing import Any, Dict, FrozenSet, List, Sequence, Set, Tuple
+
+import numpy
+
+from d2l_recsys.engine.id_check import graph_nodes, origins
+
+_LARGEST_PART = 0.75  # if more rows occur, the whole table costs about as much
+
+Tables = Dict[Tuple[FrozenSet[int], int], List[str]]  # {(inputs, rows): names}
+
+
+class TableRows:
+    """Return the rows of each table whose gradients a batch can change.
+
+    `graph` is the hybridized block that computes the losses of a batch. A table is left
+    out if it is used other than by looking up inputs, or if almost all rows occur.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+        self._tables: Dict[int, Tables] = {}  # by number of inputs
+
+    def __call__(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
+        """Return {parameter: rows (n,), int32, ascending} for a batch of valid ids."""
+        if len(batch) not in self._tables:
+            nodes = graph_nodes(lambda _, *inputs: self._graph(*inputs), len(batch))
+            self._tables[len(batch)] = _tables(nodes)
+        found = {}
+        for (inputs, size), names in self._tables[len(batch)].items():
+            occurs = numpy.zeros(size, dtype=bool)
+            for k in inputs:
+                occurs[batch[k].asnumpy().astype("int64", copy=False)] = True
+            rows = numpy.flatnonzero(occurs).astype("int32")
+            if len(rows) <= _LARGEST_PART * size:
+                found.update(dict.fromkeys(names, rows))
+        return found
+
+
+def _tables(nodes: List[Dict]) -> Tables:
+    """Return the tables that are only used to look up inputs."""
+    lookups: Dict[int, List[Dict]] = defaultdict(list)  # by number of the table
+    other: Set[int] = set()  # numbers of nodes that are used in another way
+    for node in nodes:
+        for place, (source, *_) in enumerate(node["inputs"]):
+            if node["op"] == "Embedding" and place == 1:
+                lookups[source].append(node)
+            else:
+                other.add(source)
+    tables: Tables = defaultdict(list)
+    for number, users in lookups.items():
+        if nodes[number]["op"] != "null" or number in other:
+            continue
+        names = [x for node in users for x in origins(nodes, node["inputs"][0][0])]
+        inputs = frozenset(int(name.split()[1]) for name in names if name is not None)
+        if None not in names:
+            size = int(users[0]["attrs"]["input_dim"])
+            tables[inputs, size].append(nodes[number]["name"])
+    return tables
