@@ -119,7 +119,7 @@ class Tied(nn.HybridBlock):
 
     def __init__(self, rows):
         super().__init__()
-        self.table, self.sizes = nn.Embedding(rows, 3), dict(input_dim=rows)
+        self.table, self.sizes = nn.Embedding(rows, 3), {"input_dim": rows}
         self.whole = self.params.get("whole", shape=(rows, 1))
         self.factor = self.params.get("factor", shape=(1,))
 

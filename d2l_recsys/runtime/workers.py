@@ -7,6 +7,7 @@ the methods that exchange data in the same order.
 """
 
 import atexit
+import math
 import os
 import sys
 import threading
@@ -46,6 +47,7 @@ class Worker:
         self.rank, self.num_workers = 0, 1
         self._store: Any = None  # MXNet's key-value store, if there are other workers
         self._keys: Dict[Hashable, int] = {}  # {(shape, dtype): key in the store}
+        self._buffers: Dict[Hashable, np.ndarray] = {}  # see _buffer
         self._waits_since: Optional[float] = None
 
     def join(self) -> None:
@@ -132,7 +134,9 @@ class Worker:
         values = [parameter.list_data()[0] for parameter in parameters]
         flat = _flatten(values)
         total = self._sum(np.zeros_like(flat) if self.rank else flat)
-        for parameter, value in zip(parameters, _split_like(total, values)):
+        for parameter, value in zip(
+            parameters, _views(total, [value.shape for value in values])
+        ):
             parameter.set_data(value)
 
     def sum_gradients(
@@ -151,17 +155,32 @@ class Worker:
             return losses
         trained = [p for p in parameters if p.grad_req != "null"]
         gradients = [_Gradient(p.list_grad(), rows.get(p.name)) for p in trained]
-        first = trained[0].list_grad()[0]
-        mine = np.zeros(1, dtype=first.dtype, ctx=first.ctx)
+        device, dtype = gradients[0].copies[0].ctx, gradients[0].copies[0].dtype
+        shapes = [*(gradient.shape for gradient in gradients), (1,)]
+        used = sum(map(math.prod, shapes))
+        flat = self._buffer(used, dtype, device)
+        *views, total = _views(flat, shapes)
+        for gradient, view in zip(gradients, views):
+            gradient.copy_to(view)
+        flat[used:], total[:] = 0, 0
         for loss in losses:
-            mine = mine + loss.sum().astype(first.dtype).as_in_ctx(first.ctx)
-        own = [*(gradient.get() for gradient in gradients), mine]
-        # MXNet keeps an array for each size, and the number of rows varies.
-        flat = _flatten([*own, *_filling(own)] if rows else own)
-        *sums, total = _split_like(self._sum(flat), own)
-        for gradient, value in zip(gradients, sums):
-            gradient.set(value)
-        return [total]
+            total[:] = total + loss.sum().astype(dtype).as_in_ctx(device)
+        self._sum(flat)
+        for gradient, view in zip(gradients, views):
+            gradient.set(view)
+        return [total.copy()]
+
+    def _buffer(self, size: int, dtype: Any, device: mx.Context) -> np.ndarray:
+        """Return an array for at least `size` numbers, the same one at each call.
+
+        MXNet keeps arrays for each size that is summed, and the number of rows varies.
+        Sizes are therefore rounded up, by at most an eighth.
+        """
+        size += -size % 2 ** max(0, size.bit_length() - 4)
+        key = size, dtype, device
+        if key not in self._buffers:
+            self._buffers[key] = np.zeros(size, dtype=dtype, ctx=device)
+        return self._buffers[key]
 
     def _sum(self, array: np.ndarray) -> np.ndarray:
         """Replace `array` by its sum over workers, and return it."""
@@ -253,46 +272,45 @@ class _Gradient:
     def __init__(
         self, copies: Sequence[np.ndarray], rows: Optional[numpy.ndarray]
     ) -> None:
-        self._copies = copies
-        self._rows = [
-            None if rows is None else np.array(rows, dtype="int32", ctx=copy.ctx)
-            for copy in copies
-        ]
+        self.copies, self._rows = copies, rows
+        self.shape = copies[0].shape
+        if rows is not None:
+            self.shape = len(rows), *self.shape[1:]
 
-    def get(self) -> np.ndarray:
-        """Return the sum over the devices."""
-        first, *others = (
-            copy if rows is None else np.take(copy, rows, axis=0, mode="clip")
-            for copy, rows in zip(self._copies, self._rows)
-        )
-        return sum((x.as_in_ctx(first.ctx) for x in others), first)
+    def copy_to(self, view: np.ndarray) -> None:
+        """Write the sum over the devices into `view`."""
+        self._read(self.copies[0], view)
+        for copy in self.copies[1:]:
+            view[:] = view + self._read(copy).as_in_ctx(view.ctx)
 
     def set(self, total: np.ndarray) -> None:
         """Give the first device the sum over all workers, and the others zeros."""
-        if self._rows[0] is None:
-            self._copies[0][:] = total
+        if self._rows is None:
+            self.copies[0][:] = total
         else:
-            self._copies[0][self._rows[0]] = total
-        for other in self._copies[1:]:
+            self.copies[0][np.array(self._rows, dtype="int32", ctx=total.ctx)] = total
+        for other in self.copies[1:]:
             other[:] = 0
 
-
-def _filling(arrays: Sequence[np.ndarray]) -> List[np.ndarray]:
-    """Return zeros that round up the total size, by at most an eighth."""
-    size = sum(array.size for array in arrays)
-    missing = -size % 2 ** max(0, size.bit_length() - 4)
-    like = arrays[0]
-    return [np.zeros(missing, dtype=like.dtype, ctx=like.ctx)] * (missing > 0)
+    def _read(self, copy: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
+        if self._rows is not None:
+            rows = np.array(self._rows, dtype="int32", ctx=copy.ctx)
+            return np.take(copy, rows, axis=0, mode="clip", out=out)
+        if out is not None:
+            out[:] = copy
+        return copy
 
 
 def _flatten(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(-1) for array in arrays])
 
 
-def _split_like(flat: np.ndarray, like: Sequence[np.ndarray]) -> List[np.ndarray]:
-    """Split `flat` into pieces of the shapes of the arrays `like`."""
-    pieces, at = [], 0
-    for array in like:
-        pieces.append(flat[at : at + array.size].reshape(array.shape))
-        at += array.size
-    return pieces
+def _views(flat: np.ndarray, shapes: Sequence[Sequence[int]]) -> List[np.ndarray]:
+    """Return arrays of these `shapes` that share the memory of `flat`."""
+    # Slices of a legacy array share its memory, also when reshaped.
+    legacy, views, start = flat.as_nd_ndarray(), [], 0
+    for shape in shapes:
+        stop = start + math.prod(shape)
+        views.append(legacy[start:stop].reshape(shape).as_np_ndarray())
+        start = stop
+    return views

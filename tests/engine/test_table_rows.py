@@ -15,10 +15,12 @@ from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.seqrec import Caser
 
 USERS, ITEMS = 30, 20
-U, I, J = (numpy.array(x, "int32") for x in ([29, 4, 4], [0, 7, 19], [7, 2, 3]))
+USER, ITEM, OTHER = (
+    numpy.array(x, "int32") for x in ([29, 4, 4], [0, 7, 19], [7, 2, 3])
+)
 SEQ = numpy.array([[1, 2, 3], [5, 0, 9], [ITEMS, 8, 1]], "int32")  # ITEMS pads
 RATINGS = numpy.array([1, 5, 3], "float32")
-FIELDS = numpy.stack([U, I + USERS], axis=1)
+FIELDS = numpy.stack([USER, ITEM + USERS], axis=1)
 
 
 def rating_losses(F, net, loss, *batch):
@@ -29,15 +31,20 @@ def rating_losses(F, net, loss, *batch):
 L2 = gluon.loss.L2Loss(), rating_losses
 BPR = BPRLoss(), pair_losses
 CASES = {
-    "MF": (lambda: MF(3, USERS, ITEMS), L2, (U, I, RATINGS), set()),
+    "MF": (lambda: MF(3, USERS, ITEMS), L2, (USER, ITEM, RATINGS), set()),
     "FM": (lambda: FM([USERS, ITEMS], 3), L2, (FIELDS, RATINGS[:, None]), set()),
-    "NeuMF": (lambda: NeuMF(3, USERS, ITEMS, [4]), BPR, (U, I, J), set()),
-    "Caser": (lambda: Caser(3, USERS, ITEMS, L=3), BPR, (U, SEQ, I, J), {"Q.weight"}),
-    "tied": (lambda: Tied(USERS), L2, (U, I, RATINGS), {"whole"}),
+    "NeuMF": (lambda: NeuMF(3, USERS, ITEMS, [4]), BPR, (USER, ITEM, OTHER), set()),
+    "Caser": (
+        lambda: Caser(3, USERS, ITEMS, L=3),
+        BPR,
+        (USER, SEQ, ITEM, OTHER),
+        {"Q.weight"},
+    ),
+    "tied": (lambda: Tied(USERS), L2, (USER, ITEM, RATINGS), {"whole"}),
     "float": (
         lambda: MF(3, USERS, ITEMS),
         L2,
-        (U.astype("float32"), I.astype("float64"), RATINGS),
+        (USER.astype("float32"), ITEM.astype("float64"), RATINGS),
         set(),
     ),
 }
@@ -70,7 +77,7 @@ def test_a_table_with_most_of_its_rows_is_left_out():
     net.initialize()
     net.hybridize()
     step = Step(net, L2[0], None, rating_losses)
-    batch = [np.array(x, dtype=x.dtype) for x in (U, I % 2, RATINGS)]
+    batch = [np.array(x, dtype=x.dtype) for x in (USER, ITEM % 2, RATINGS)]
     assert {*TableRows(step._run)(batch)} == {
         net.P.weight.name,
         net.user_bias.weight.name,
