@@ -45,7 +45,7 @@ def neumf(data, sizes, scale):
     net, trainer = prepared(NeuMF(10, *sizes, [10, 10, 10]), *SETTINGS, scale)
     pairs = PRDataset(users, items, seen, sizes[1])
     loader = BatchLoader(pairs, 1024 * scale, shuffle=True)
-    arguments = loader, None, BPRLoss(), trainer, None, *sizes, EPOCHS
+    arguments = loader, None, BPRLoss(), trainer, None, *sizes, EPOCHS, None, None, seen
     return train_ranking(net, *arguments)
 
 

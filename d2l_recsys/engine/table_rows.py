@@ -10,16 +10,17 @@ import numpy
 
 from d2l_recsys.engine.id_check import graph_nodes, origins
 
-_LARGEST_PART = 0.75  # if more rows occur, the whole table costs about as much
+WORTHWHILE = 2**16  # numbers to save; to select rows takes the time of sending some
 
-Tables = Dict[Tuple[FrozenSet[int], int], List[str]]  # {(inputs, rows): names}
+Tables = Dict[Tuple[FrozenSet[int], int], Dict[str, int]]  # {(inputs, rows): widths}
 
 
 class TableRows:
     """Return the rows of each table whose gradients a batch can change.
 
     `graph` is the hybridized block that computes the losses of a batch. A table is left
-    out if it is used other than by looking up inputs, or if almost all rows occur.
+    out if it is used other than by looking up inputs, if it is small, or if almost all
+    of its rows occur.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -32,13 +33,16 @@ class TableRows:
             nodes = graph_nodes(lambda _, *inputs: self._graph(*inputs), len(batch))
             self._tables[len(batch)] = _tables(nodes)
         found = {}
-        for (inputs, size), names in self._tables[len(batch)].items():
+        for (inputs, size), widths in self._tables[len(batch)].items():
+            width = sum(widths.values())
+            if size * width < WORTHWHILE:
+                continue
             occurs = numpy.zeros(size, dtype=bool)
             for k in inputs:
                 occurs[batch[k].asnumpy().astype("int64", copy=False)] = True
             rows = numpy.flatnonzero(occurs).astype("int32")
-            if len(rows) <= _LARGEST_PART * size:
-                found.update(dict.fromkeys(names, rows))
+            if (size - len(rows)) * width >= WORTHWHILE:
+                found.update(dict.fromkeys(widths, rows))
         return found
 
 
@@ -52,13 +56,15 @@ def _tables(nodes: List[Dict]) -> Tables:
                 lookups[source].append(node)
             else:
                 other.add(source)
-    tables: Tables = defaultdict(list)
+    tables: Tables = defaultdict(dict)
     for number, users in lookups.items():
         if nodes[number]["op"] != "null" or number in other:
             continue
         names = [x for node in users for x in origins(nodes, node["inputs"][0][0])]
         inputs = frozenset(int(name.split()[1]) for name in names if name is not None)
         if None not in names:
-            size = int(users[0]["attrs"]["input_dim"])
-            tables[inputs, size].append(nodes[number]["name"])
+            size, width = (
+                int(users[0]["attrs"][name]) for name in ("input_dim", "output_dim")
+            )
+            tables[inputs, size][nodes[number]["name"]] = width
     return tables

@@ -288,7 +288,7 @@ class _Gradient:
         if self._rows is None:
             self.copies[0][:] = total
         else:
-            self.copies[0][np.array(self._rows, dtype="int32", ctx=total.ctx)] = total
+            _set_rows(self.copies[0], self._rows, total)
         for other in self.copies[1:]:
             other[:] = 0
 
@@ -299,6 +299,14 @@ class _Gradient:
         if out is not None:
             out[:] = copy
         return copy
+
+
+def _set_rows(array: np.ndarray, rows: numpy.ndarray, values: np.ndarray) -> None:
+    """Do ``array[rows] = values``, in half the time."""
+    table, new = array.as_nd_ndarray(), values.as_nd_ndarray()
+    places = mx.nd.array(rows[None], dtype="int32", ctx=array.ctx)
+    scatter, shape = mx.nd._internal._scatter_set_nd, array.shape
+    scatter(lhs=table, rhs=new, indices=places, shape=shape, out=table)
 
 
 def _flatten(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy
 import pytest
 from several import Tied
 
+from d2l_recsys.engine import table_rows
 from d2l_recsys.engine.loop import Step
 from d2l_recsys.engine.pairs import pair_losses
 from d2l_recsys.engine.table_rows import TableRows
@@ -51,7 +52,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_they_are_the_rows_with_gradients(name):
+def test_they_are_the_rows_with_gradients(name, monkeypatch):
+    monkeypatch.setattr(table_rows, "WORTHWHILE", 1)
     make, (loss, losses), batch, whole = CASES[name]
     net = make()
     net.initialize(mx.init.Normal(0.5))
@@ -72,13 +74,16 @@ def test_they_are_the_rows_with_gradients(name):
             assert found[parameter.name].tolist() == changed.tolist()
 
 
-def test_a_table_with_most_of_its_rows_is_left_out():
+def test_tables_go_whole_if_little_would_be_saved(monkeypatch):
     net = MF(3, USERS, 2)
     net.initialize()
     net.hybridize()
     step = Step(net, L2[0], None, rating_losses)
     batch = [np.array(x, dtype=x.dtype) for x in (USER, ITEM % 2, RATINGS)]
-    assert {*TableRows(step._run)(batch)} == {
-        net.P.weight.name,
-        net.user_bias.weight.name,
-    }
+    rows = TableRows(step._run)
+    assert rows(batch) == {}
+    # Of the users' tables, 28 rows of 3 + 1 numbers are saved; of the items', none.
+    monkeypatch.setattr(table_rows, "WORTHWHILE", 28 * 4)
+    assert {*rows(batch)} == {net.P.weight.name, net.user_bias.weight.name}
+    monkeypatch.setattr(table_rows, "WORTHWHILE", 28 * 4 + 1)
+    assert rows(batch) == {}
