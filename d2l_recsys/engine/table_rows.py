@@ -3,12 +3,14 @@
 The gradients of all other rows are zero, so that workers need not exchange them.
 """
 
+import zlib
 from collections import defaultdict
 from typing import Any, Dict, FrozenSet, List, Sequence, Set, Tuple
 
 import numpy
 
 from d2l_recsys.engine.id_check import graph_nodes, origins
+from d2l_recsys.runtime.workers import worker
 
 WORTHWHILE = 2**16  # numbers to save; to select rows takes the time of sending some
 
@@ -28,8 +30,13 @@ class TableRows:
         self._tables: Dict[int, Tables] = {}  # by number of inputs
 
     def __call__(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
-        """Return {parameter: rows (n,), int32, ascending} for a batch of valid ids."""
+        """Return {parameter: rows (n,), int32, ascending} for a batch of valid ids.
+
+        Raises ValueError if the first batch is not the same on all workers.
+        """
         if len(batch) not in self._tables:
+            sums = [zlib.crc32(column.asnumpy().tobytes()) for column in batch]
+            worker.check_same(sums, "batches")
             nodes = graph_nodes(lambda _, *inputs: self._graph(*inputs), len(batch))
             self._tables[len(batch)] = _tables(nodes)
         found = {}

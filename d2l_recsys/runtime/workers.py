@@ -29,6 +29,7 @@ from typing import (
 import numpy
 
 from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.runtime.gradient_rows import Gradient, views_of
 
 PATIENCE_SECONDS = 300  # the default of the variable D2L_RECSYS_PATIENCE_SECONDS
 EXIT_GAVE_UP = 75  # exit code after waiting that long: EX_TEMPFAIL
@@ -135,7 +136,7 @@ class Worker:
         flat = _flatten(values)
         total = self._sum(np.zeros_like(flat) if self.rank else flat)
         for parameter, value in zip(
-            parameters, _views(total, [value.shape for value in values])
+            parameters, views_of(total, [value.shape for value in values])
         ):
             parameter.set_data(value)
 
@@ -154,12 +155,12 @@ class Worker:
         if self._store is None:
             return losses
         trained = [p for p in parameters if p.grad_req != "null"]
-        gradients = [_Gradient(p.list_grad(), rows.get(p.name)) for p in trained]
+        gradients = [Gradient(p.list_grad(), rows.get(p.name)) for p in trained]
         device, dtype = gradients[0].copies[0].ctx, gradients[0].copies[0].dtype
         shapes = [*(gradient.shape for gradient in gradients), (1,)]
         used = sum(map(math.prod, shapes))
         flat = self._buffer(used, dtype, device)
-        *views, total = _views(flat, shapes)
+        *views, total = views_of(flat, shapes)
         for gradient, view in zip(gradients, views):
             gradient.copy_to(view)
         flat[used:], total[:] = 0, 0
@@ -266,59 +267,5 @@ def _flush() -> None:
         stream.flush()
 
 
-class _Gradient:
-    """The gradient of a parameter, or only some of its rows, on all devices."""
-
-    def __init__(
-        self, copies: Sequence[np.ndarray], rows: Optional[numpy.ndarray]
-    ) -> None:
-        self.copies, self._rows = copies, rows
-        self.shape = copies[0].shape
-        if rows is not None:
-            self.shape = len(rows), *self.shape[1:]
-
-    def copy_to(self, view: np.ndarray) -> None:
-        """Write the sum over the devices into `view`."""
-        self._read(self.copies[0], view)
-        for copy in self.copies[1:]:
-            view[:] = view + self._read(copy).as_in_ctx(view.ctx)
-
-    def set(self, total: np.ndarray) -> None:
-        """Give the first device the sum over all workers, and the others zeros."""
-        if self._rows is None:
-            self.copies[0][:] = total
-        else:
-            _set_rows(self.copies[0], self._rows, total)
-        for other in self.copies[1:]:
-            other[:] = 0
-
-    def _read(self, copy: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
-        if self._rows is not None:
-            rows = np.array(self._rows, dtype="int32", ctx=copy.ctx)
-            return np.take(copy, rows, axis=0, mode="clip", out=out)
-        if out is not None:
-            out[:] = copy
-        return copy
-
-
-def _set_rows(array: np.ndarray, rows: numpy.ndarray, values: np.ndarray) -> None:
-    """Do ``array[rows] = values``, in half the time."""
-    table, new = array.as_nd_ndarray(), values.as_nd_ndarray()
-    places = mx.nd.array(rows[None], dtype="int32", ctx=array.ctx)
-    scatter, shape = mx.nd._internal._scatter_set_nd, array.shape
-    scatter(lhs=table, rhs=new, indices=places, shape=shape, out=table)
-
-
 def _flatten(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(-1) for array in arrays])
-
-
-def _views(flat: np.ndarray, shapes: Sequence[Sequence[int]]) -> List[np.ndarray]:
-    """Return arrays of these `shapes` that share the memory of `flat`."""
-    # Slices of a legacy array share its memory, also when reshaped.
-    legacy, views, start = flat.as_nd_ndarray(), [], 0
-    for shape in shapes:
-        stop = start + math.prod(shape)
-        views.append(legacy[start:stop].reshape(shape).as_np_ndarray())
-        start = stop
-    return views
