@@ -2,6 +2,7 @@
 
 import numpy
 import pytest
+from jobs import run_job
 from several import Tied
 
 from d2l_recsys.engine import table_rows
@@ -87,3 +88,14 @@ def test_tables_go_whole_if_little_would_be_saved(monkeypatch):
     assert {*rows(batch)} == {net.P.weight.name, net.user_bias.weight.name}
     monkeypatch.setattr(table_rows, "WORTHWHILE", 28 * 4 + 1)
     assert rows(batch) == {}
+
+
+def test_workers_with_other_batches_are_refused():
+    script = (
+        "import sys; sys.path.insert(0, 'tests'); import several; "
+        "several.worker.join(); "
+        "several.few_rows(4, [several.mx.cpu()], seed=several.worker.rank)"
+    )
+    code, _, err = run_job("-n", 2, "--", "python", "-c", script)
+    assert code == 1
+    assert "ValueError: worker 1 has different batches from worker 0: start all" in err

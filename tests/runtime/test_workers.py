@@ -202,17 +202,6 @@ def test_workers_with_other_options_are_refused(tmp_path):
     ) in err.splitlines()
 
 
-def test_workers_with_other_batches_are_refused():
-    script = (
-        "import sys; sys.path.insert(0, 'tests'); import several; "
-        "several.worker.join(); "
-        "several.few_rows(4, [several.mx.cpu()], seed=several.worker.rank)"
-    )
-    code, _, err = run_job("-n", 2, "--", "python", "-c", script)
-    assert code == 1
-    assert "ValueError: worker 1 has different batches from worker 0: start all" in err
-
-
 @pytest.fixture
 def ctr_file(_cache_of_its_own):
     from d2l_recsys.data import catalog
