@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy
 
 from d2l_recsys import autorec, fm, mf
-from d2l_recsys.engine import full_ranking
+from d2l_recsys.engine import full_ranking, table_rows
+from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.loop import Step, fit
@@ -113,6 +114,32 @@ def clicks(devices):
     return result(net, history)
 
 
+class Tied(nn.HybridBlock):
+    """Two inputs with one table, a table that all rows depend on, and a number."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.table, self.sizes = nn.Embedding(rows, 3), {"input_dim": rows}
+        self.whole = self.params.get("whole", shape=(rows, 1))
+        self.factor = self.params.get("factor", shape=(1,))
+
+    def hybrid_forward(self, F, first, second, whole, factor):
+        scores = F.np.sum(self.table(first) * self.table(second), axis=1) * factor
+        looked_up = F.npx.embedding(first, whole, output_dim=1, **self.sizes)
+        return scores + F.npx.reshape(looked_up, (-1,)) + F.np.sum(whole)
+
+
+def few_rows(batch_size, devices, seed=0):
+    """Train tables of which most rows never occur, and the others several times."""
+    net = Tied(40)
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01, "wd": 0.1})
+    columns = [ids % 7 + 20 for ids in PAIRS]
+    train = BatchLoader((*columns, RATINGS), batch_size, shuffle=True, seed=seed)
+    loss = gluon.loss.L2Loss()
+    return result(net, mf.train_recsys_rating(net, train, None, loss, trainer, 3))
+
+
 def full_ranks():
     """Rank with the same parameters everywhere, also with fewer users than workers."""
     mx.random.seed(1)
@@ -201,6 +228,8 @@ def everything():
     for function in (ranking, autoencoding, clicks):
         parts[function.__name__] = function(one)
     parts["clicks of two devices"] = clicks(two)
+    parts["few rows"] = few_rows(4, one)
+    parts["few rows of two devices"] = few_rows(4, two)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())
     parts["evaluated"] = evaluated()
     sums = worker.sum([2.0**-40 + worker.rank, 1e300, 0.1])
@@ -209,6 +238,7 @@ def everything():
 
 
 if __name__ == "__main__":
+    table_rows.WORTHWHILE = 1  # tables of any size count as large
     worker.join()
     worker.join()  # joining twice is harmless
     numpy.savez(Path(sys.argv[1]) / f"{worker.rank}.npz", **everything())

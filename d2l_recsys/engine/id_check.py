@@ -57,17 +57,25 @@ class IdCheck:
                 _check(array, limit, f"input {k}")
 
     def _find_limits(self, count: int) -> List[Optional[int]]:
-        inputs = [mx.sym.var(f"input {k}").as_np_ndarray() for k in range(count)]
         try:
-            out = self._compute(mx.sym, *inputs)
-            out = out[0] if isinstance(out, (list, tuple)) else out
-            nodes = json.loads(out.tojson())["nodes"]
+            nodes = graph_nodes(self._compute, count)
         except Exception:  # whatever a reader's own code raises for symbols
             net = self._net()
             if isinstance(net, gluon.Block) and not getattr(net, "_active", False):
                 _watch(net)
             return [None] * count
         return _limits(nodes, count)
+
+
+def graph_nodes(compute: Callable, count: int) -> List[Dict]:
+    """Return the nodes of the first output of ``compute(F, *inputs)``, as in its JSON.
+
+    The inputs are named "input 0", "input 1" and so on.
+    """
+    inputs = [mx.sym.var(f"input {k}").as_np_ndarray() for k in range(count)]
+    out = compute(mx.sym, *inputs)
+    out = out[0] if isinstance(out, (list, tuple)) else out
+    return json.loads(out.tojson())["nodes"]
 
 
 def check_inputs(net: gluon.Block, inputs: Sequence) -> None:
@@ -108,24 +116,27 @@ def _limits(nodes: List[Dict], count: int) -> List[Optional[int]]:
         if node["op"] != "Embedding":
             continue
         rows = int(node["attrs"]["input_dim"])
-        for name in _origins(nodes, node["inputs"][0][0]):
+        for name in origins(nodes, node["inputs"][0][0]):
+            if name is None:
+                continue
             k = int(name.split()[1])
             known = limits[k]
             limits[k] = rows if known is None else min(rows, known)
     return limits
 
 
-def _origins(nodes: List[Dict], number: int) -> Iterator[str]:
-    """Yield the inputs whose ids reach a node unchanged."""
+def origins(nodes: List[Dict], number: int) -> Iterator[Optional[str]]:
+    """Yield the inputs whose ids reach a node unchanged, and None for other values."""
     node = nodes[number]
     if node["op"] == "null":
-        if node["name"].startswith("input "):
-            yield node["name"]
+        yield node["name"] if node["name"].startswith("input ") else None
     elif node["op"] in _MOVES:
         for source, *_ in node["inputs"]:
-            yield from _origins(nodes, source)
+            yield from origins(nodes, source)
     elif node["op"] == "reshape_like":
-        yield from _origins(nodes, node["inputs"][0][0])
+        yield from origins(nodes, node["inputs"][0][0])
+    else:
+        yield None
 
 
 def _watch(net: gluon.Block) -> None:

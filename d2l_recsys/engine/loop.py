@@ -28,6 +28,7 @@ from d2l_recsys.engine.snapshot import (
     undo_on_divergence,
     which_epoch,
 )
+from d2l_recsys.engine.table_rows import TableRows
 from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split
 from d2l_recsys.runtime.workers import worker
@@ -60,8 +61,11 @@ class Step:
         self._losses, self._loss, self._program = losses, loss, None
         if Program.can_run(net, loss):
             self._program = Program(losses, net, loss)
-        self._check = IdCheck(net, partial(_looked_up, losses, net))
+        self._check = IdCheck(net, partial(_with, losses, net, sum_of_scores))
         self._each_batch = True
+        self._find_rows = None
+        if self._program and worker.num_workers > 1:
+            self._find_rows = TableRows(partial(_with, losses, net, loss))
 
     def check(self, loader: Any) -> None:
         """Raise ValueError for an id that the net does not have.
@@ -108,9 +112,13 @@ class Step:
         autograd.backward([loss for loss, *_ in results])
         return results
 
+    def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
+        """Return the rows of large tables that `batch` changes; see TableRows."""
+        return {} if self._find_rows is None else self._find_rows(batch)
 
-def _looked_up(losses, net, F, *piece):
-    return losses(F, net, sum_of_scores, *piece)
+
+def _with(losses, net, loss, F, *piece):
+    return losses(F, net, loss, *piece)
 
 
 def _as_tuple(result):
@@ -242,7 +250,9 @@ def _train_epoch(step, train_iter, trainer, unchecked):
             raise NonFiniteLoss(f"{error} in batch {number}") from None
         if number == 1:
             check_reached(unchecked)
-        losses = worker.sum_gradients(trainer, losses)
+        changed = step.table_rows(batch)
+        parameters = trained_by(trainer) if changed else trainer._params
+        losses = worker.sum_gradients(parameters, losses, changed)
         trainer.step(len(batch[0]))
         rows += len(batch[0])
         collected += [[x.copy() for x in each] for each in outputs if each]

@@ -31,7 +31,7 @@ class Program:
 
     def __call__(
         self, devices: Sequence[mx.Context], pieces: Sequence[Sequence]
-    ) -> List[Sequence[mx.nd.NDArray]]:
+    ) -> List[Sequence[np.ndarray]]:
         """Write the gradients of a piece of inputs on each device; return its outputs.
 
         The inputs are arrays of MXNet or NumPy. The outputs are overwritten by the next
@@ -92,7 +92,8 @@ class _Bound:
             {name: "write" if name in gradients else "null" for name in arrays},
             {name: arrays[name] for name in graph.list_auxiliary_states()},
         )
-        losses, *rest = self._executor.outputs
+        self._outputs = [x.as_np_ndarray() for x in self._executor.outputs]
+        losses, *rest = self._outputs
         self._heads = [np.ones(losses.shape, losses.dtype, ctx=device)]
         self._heads += [np.zeros(x.shape, x.dtype, ctx=device) for x in rest]
 
@@ -103,7 +104,7 @@ class _Bound:
             for p, k, data, grad in self._parameters
         )
 
-    def run(self, inputs: Sequence) -> Sequence[mx.nd.NDArray]:
+    def run(self, inputs: Sequence) -> Sequence[np.ndarray]:
         """Write the gradients; return the outputs."""
         for place, x in zip(self._places, inputs):
             place.fill(x)
@@ -112,4 +113,4 @@ class _Bound:
         for _, _, data, grad in self._parameters:
             if grad is not None:
                 data._fresh_grad = True  # as after Gluon's backward pass
-        return self._executor.outputs
+        return self._outputs

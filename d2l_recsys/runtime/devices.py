@@ -120,7 +120,7 @@ def split(data: Any, most: int) -> List[Any]:
     pieces = min(rows, most)
     if pieces == 1:
         return [data]
-    bounds = [rows * k // pieces for k in range(pieces + 1)] if pieces else []
+    bounds = [-(-rows * k // pieces) for k in range(pieces + 1)] if pieces else []
     return [data[start:end] for start, end in zip(bounds, bounds[1:])]
 
 

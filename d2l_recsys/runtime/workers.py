@@ -7,17 +7,29 @@ the methods that exchange data in the same order.
 """
 
 import atexit
+import math
 import os
 import sys
 import threading
 import time
 import zlib
 from contextlib import contextmanager
-from typing import Any, Dict, Hashable, Iterator, List, NoReturn, Optional, Sequence
+from typing import (
+    Any,
+    Dict,
+    Hashable,
+    Iterator,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+)
 
 import numpy
 
 from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.runtime.gradient_rows import Gradient, views_of
 
 PATIENCE_SECONDS = 300  # the default of the variable D2L_RECSYS_PATIENCE_SECONDS
 EXIT_GAVE_UP = 75  # exit code after waiting that long: EX_TEMPFAIL
@@ -36,6 +48,7 @@ class Worker:
         self.rank, self.num_workers = 0, 1
         self._store: Any = None  # MXNet's key-value store, if there are other workers
         self._keys: Dict[Hashable, int] = {}  # {(shape, dtype): key in the store}
+        self._buffers: Dict[Hashable, np.ndarray] = {}  # see _buffer
         self._waits_since: Optional[float] = None
 
     def join(self) -> None:
@@ -122,36 +135,53 @@ class Worker:
         values = [parameter.list_data()[0] for parameter in parameters]
         flat = _flatten(values)
         total = self._sum(np.zeros_like(flat) if self.rank else flat)
-        for parameter, value in zip(parameters, _split_like(total, values)):
+        for parameter, value in zip(
+            parameters, views_of(total, [value.shape for value in values])
+        ):
             parameter.set_data(value)
 
     def sum_gradients(
-        self, trainer: gluon.Trainer, losses: List[mx.nd.NDArray]
+        self,
+        parameters: Sequence[gluon.Parameter],
+        losses: List[mx.nd.NDArray],
+        rows: Mapping[str, numpy.ndarray],
     ) -> List[mx.nd.NDArray]:
         """Sum gradients and losses over workers; return the losses as one array.
 
-        The first device of this process gets the summed gradients. The other devices
-        get zeros, because the trainer itself sums over devices.
+        Of a parameter in `rows`, {name: rows}, other rows are zero on all workers. The
+        first device of this process gets the summed gradients. The other devices get
+        zeros, because the trainer itself sums over devices.
         """
         if self._store is None:
             return losses
-        gradients = [p.list_grad() for p in trainer._params if p.grad_req != "null"]
-        device, dtype = gradients[0][0].ctx, gradients[0][0].dtype
-        mine = np.zeros(1, dtype=dtype, ctx=device)
+        trained = [p for p in parameters if p.grad_req != "null"]
+        gradients = [Gradient(p.list_grad(), rows.get(p.name)) for p in trained]
+        device, dtype = gradients[0].copies[0].ctx, gradients[0].copies[0].dtype
+        shapes = [*(gradient.shape for gradient in gradients), (1,)]
+        used = sum(map(math.prod, shapes))
+        flat = self._buffer(used, dtype, device)
+        *views, total = views_of(flat, shapes)
+        for gradient, view in zip(gradients, views):
+            gradient.copy_to(view)
+        flat[used:], total[:] = 0, 0
         for loss in losses:
-            mine = mine + loss.sum().astype(dtype).as_in_ctx(device)
-        flat = _flatten([first for first, *_ in gradients])
-        for others in zip(*(rest for _, *rest in gradients)):
-            flat = flat + _flatten(others).as_in_ctx(device)
-        *sums, total = _split_like(
-            self._sum(np.concatenate([flat, mine])),
-            [*(first for first, *_ in gradients), mine],
-        )
-        for (first, *rest), value in zip(gradients, sums):
-            first[:] = value
-            for other in rest:
-                other[:] = 0
-        return [total]
+            total[:] = total + loss.sum().astype(dtype).as_in_ctx(device)
+        self._sum(flat)
+        for gradient, view in zip(gradients, views):
+            gradient.set(view)
+        return [total.copy()]
+
+    def _buffer(self, size: int, dtype: Any, device: mx.Context) -> np.ndarray:
+        """Return an array for at least `size` numbers, the same one at each call.
+
+        MXNet keeps arrays for each size that is summed, and the number of rows varies.
+        Sizes are therefore rounded up, by at most an eighth.
+        """
+        size += -size % 2 ** max(0, size.bit_length() - 4)
+        key = size, dtype, device
+        if key not in self._buffers:
+            self._buffers[key] = np.zeros(size, dtype=dtype, ctx=device)
+        return self._buffers[key]
 
     def _sum(self, array: np.ndarray) -> np.ndarray:
         """Replace `array` by its sum over workers, and return it."""
@@ -160,8 +190,7 @@ class Worker:
             if kind not in self._keys:
                 self._keys[kind] = len(self._keys)
                 self._store.init(self._keys[kind], np.zeros_like(array))
-            self._store.push(self._keys[kind], array)
-            self._store.pull(self._keys[kind], out=array)
+            self._store.pushpull(self._keys[kind], array, out=array)
             array.wait_to_read()
         return array
 
@@ -240,12 +269,3 @@ def _flush() -> None:
 
 def _flatten(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(-1) for array in arrays])
-
-
-def _split_like(flat: np.ndarray, like: Sequence[np.ndarray]) -> List[np.ndarray]:
-    """Split `flat` into pieces of the shapes of the arrays `like`."""
-    pieces, at = [], 0
-    for array in like:
-        pieces.append(flat[at : at + array.size].reshape(array.shape))
-        at += array.size
-    return pieces

@@ -23,7 +23,8 @@ LOCAL = {
     "DMLC_NUM_SERVER": "1",
 }
 TRAININGS = ["rating 1", "rating 5", "rating 46", "rating of two devices", "ranking"]
-TRAININGS += ["autoencoding", "clicks", "clicks of two devices"]
+TRAININGS += ["autoencoding", "clicks", "clicks of two devices", "few rows"]
+TRAININGS += ["few rows of two devices"]
 
 
 @pytest.fixture(scope="module")
