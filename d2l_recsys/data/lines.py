@@ -18,6 +18,18 @@ def content_of(path: Path) -> bytes:
     return content
 
 
+def line_blocks(path: Path, size: int) -> Iterator[bytes]:
+    """Yield blocks of about `size` bytes of whole lines, without a byte order mark."""
+    with open(path, "rb") as file:
+        file.seek(len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0)
+        while True:
+            text = file.read(size)
+            text += file.readline()
+            if not text:
+                return
+            yield text
+
+
 def encoding_of(content: bytes) -> str:
     """Return the encoding of a text: UTF-8 if it is valid, else Latin-1."""
     try:

@@ -244,18 +244,17 @@ def _exact(values: List[Union[int, float]]) -> numpy.ndarray:
 def _without_duplicates(
     data: pd.DataFrame, duplicates: str, found: _Source, ids: Mapping[str, List[Any]]
 ) -> pd.DataFrame:
-    pairs = ["user_id", "item_id"]
+    again = frames.repeated(data, "last" if duplicates == "last" else "first")
+    if not again.any():
+        return data
     if duplicates != "error":
-        return data.drop_duplicates(pairs, keep=duplicates, ignore_index=True)
-    again = data.duplicated(pairs).to_numpy()
-    if again.any():
-        row = int(again.argmax())
-        same = (data[pairs] == data[pairs].iloc[row]).all(axis=1)
-        first = int(same.to_numpy().argmax())
-        user, item = (ids[name][data[name].iloc[row] - 1] for name in pairs)
-        raise ValueError(
-            f"{found.where(row)}: user {user} already rated item {item} "
-            f"({found.where(first)}): keep one of the two with duplicates='first' or "
-            "'last' (in the scripts: --duplicates first or last)"
-        )
-    return data
+        return data[~again].reset_index(drop=True)
+    row = int(again.argmax())
+    pair = data[["user_id", "item_id"]].iloc[row]
+    first = int((data[pair.index] == pair).all(axis=1).to_numpy().argmax())
+    user, item = (ids[name][number - 1] for name, number in pair.items())
+    raise ValueError(
+        f"{found.where(row)}: user {user} already rated item {item} "
+        f"({found.where(first)}): keep one of the two with duplicates='first' or "
+        "'last' (in the scripts: --duplicates first or last)"
+    )
