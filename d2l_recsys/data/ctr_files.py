@@ -34,6 +34,7 @@ from d2l_recsys.data.ctr_layouts import (
     split,
     time_of,
 )
+from d2l_recsys.data.lines import all_have, line_blocks
 
 _BLOCK_BYTES = 2**24  # read at a time: about 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -103,21 +104,14 @@ def read_table(
 def _blocks(path: Path, layout: Layout) -> Iterator[Tuple[bytes, int]]:
     """Yield about `_BLOCK_BYTES` of whole lines, and the number of the first line."""
     number = 1
-    with open(path, "rb") as file:
-        while True:
-            text = file.read(_BLOCK_BYTES)
-            text += file.readline()
-            if not text:
-                return
-            if number == 1 and text.startswith(codecs.BOM_UTF8):
-                text = text[len(codecs.BOM_UTF8) :]
-            if b"\r" in text:
-                text = text.replace(b"\r\n", b"\n")
-            if number == 1 and _is_header(text.split(b"\n", 1)[0], layout):
-                text, number = text.partition(b"\n")[2], 2
-            if text:
-                yield text, number
-            number += text.count(b"\n")
+    for text in line_blocks(path, _BLOCK_BYTES):
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n")
+        if number == 1 and _is_header(text.split(b"\n", 1)[0], layout):
+            text, number = text.partition(b"\n")[2], 2
+        if text:
+            yield text, number
+        number += text.count(b"\n")
 
 
 def _is_header(line: bytes, layout: Layout) -> bool:
@@ -238,17 +232,7 @@ def _counts_are_right(text: bytes, layout: Layout) -> bool:
         reader = csv.reader(lines, delimiter=layout.separator, strict=True)
         sizes = [len(fields) for fields in reader]  # an open quote takes several lines
         return len(sizes) == len(lines) and {*sizes} == {len(layout.columns)}
-    characters = np.frombuffer(text, dtype="uint8")
-    ends = np.flatnonzero(characters == ord("\n"))
-    if text[-1:] != b"\n":
-        ends = np.append(ends, len(text))
-    at = np.flatnonzero(characters == ord(layout.separator))
-    if len(at) != len(ends) * (len(layout.columns) - 1):
-        return False
-    at = at.reshape(len(ends), -1)
-    # Each line's first separator must follow the end of the previous line, and its
-    # last separator must precede its own end.
-    return bool((at[1:, 0] > ends[:-1]).all() and (at[:, -1] < ends).all())
+    return all_have(text, layout.separator, len(layout.columns) - 1)
 
 
 def _without_faults(
