@@ -106,15 +106,20 @@ def _fault_of_rating(field: str, form: Format) -> Optional[str]:
 
 def _read_checked(path: Path, form: Format) -> pd.DataFrame:
     """Read and check at C speed; check line by line only if something is wrong."""
+    columns = {n: numpy.empty(0, "float64" if n == "rating" else "int64") for n in NAMES}
     try:
-        parts = [_parsed(text, form) for text in _blocks(path, form.header)]
+        for text in _blocks(path, form.header):
+            for name, part in _parsed(text, form).items():
+                rows = len(columns[name])
+                columns[name].resize(rows + len(part), refcheck=False)  # not copied
+                columns[name][rows:] = part
     except (ValueError, OverflowError, TypeError, pd.errors.ParserWarning):
-        parts = []
-    if not parts:
         _raise_fault(path, _with_plain_header(content_of(path), form.header), form)
-        raise ValueError(f"{path}, line 1: pandas cannot read the file")
-    # Each part of a column is freed as it is used, so no more than one is held twice.
-    columns = {n: numpy.concatenate([part.pop(n) for part in parts]) for n in NAMES}
+        raise ValueError(f"{path}, line 1: pandas cannot read the file") from None
+    if not len(columns["rating"]):
+        _raise_fault(path, content_of(path), form)
+    if not (columns["rating"] % 1).any():
+        columns["rating"] = columns["rating"].astype("int64")
     return pd.DataFrame(columns, copy=False)
 
 
@@ -159,10 +164,10 @@ def _parsed(text: bytes, form: Format) -> Dict[str, numpy.ndarray]:
             skip_blank_lines=False,
             low_memory=False,
         )
-    columns = {n: data[n].to_numpy(copy=True) for n in NAMES if n != "rating"}
+    columns = {n: data[n].to_numpy() for n in NAMES if n != "rating"}
     texts = list(data["rating"].cat.categories)
     codes = data["rating"].cat.codes.to_numpy()
-    points = numpy.array([text.count(".") for text in texts])
+    points = numpy.array([rating.count(".") for rating in texts])
     if (
         any(_fault_of_rating(rating, form) for rating in texts)
         # pandas makes numbers from 2^63 on uint64, whatever the dtype.
@@ -171,9 +176,7 @@ def _parsed(text: bytes, form: Format) -> Dict[str, numpy.ndarray]:
         or not _nothing_else(text, len(data), int(points[codes].sum()))
     ):
         raise ValueError("a line is invalid")
-    ratings = numpy.array([float(rating) for rating in texts])
-    ratings = ratings if (ratings % 1).any() else ratings.astype("int64")
-    columns["rating"] = ratings[codes]
+    columns["rating"] = numpy.array([float(rating) for rating in texts])[codes]
     return columns
 
 
@@ -188,7 +191,8 @@ def _nothing_else(text: bytes, rows: int, points: int) -> bool:
     digits = numpy.frombuffer(text, dtype="uint8") - 48  # others become 10 or more
     expected = numpy.count_nonzero(digits < 10) + text.count(b"-") + points
     expected += (len(NAMES) - 1) * rows + rows - (text[-1:] != b"\n") + returns
-    return expected == len(text) and returns == text.count(b"\r\n")
+    line_ends = not returns or returns == text.count(b"\r\n")
+    return expected == len(text) and line_ends
 
 
 def _raise_fault(path: Path, content: bytes, form: Format) -> None:
