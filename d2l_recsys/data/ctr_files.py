@@ -128,9 +128,14 @@ class _Encoder:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.known: List[Dict[str, int]] = [{} for _ in layout.fields]  # value: code
-        self.codes: List[np.ndarray] = []
+        self.codes = np.empty((0, len(layout.fields)), dtype="int32")
         self.labels: List[np.ndarray] = []
-        self.rows = self.skipped = 0
+        self.skipped = 0
+
+    @property
+    def rows(self) -> int:
+        """The number of rows so far."""
+        return len(self.codes)
 
     def add(self, text: bytes) -> bool:
         """Add a block of lines. If one is invalid, add none and return False."""
@@ -145,13 +150,12 @@ class _Encoder:
         else:
             labels = columns.pop(self.layout.label)
             self.labels.append(_recode(labels, [float(v) for v in labels.categories]))
-        codes = np.empty((rows, len(self.layout.fields)), dtype="int32")
+        before = self.rows
+        self.codes.resize((before + rows, len(self.known)), refcheck=False)  # no copy
         for field, column in enumerate(self._split_hour(columns)):
             known = self.known[field]
             new = [known.setdefault(v, len(known)) for v in column.categories]
-            codes[:, field] = _recode(column, new)
-        self.codes.append(codes)
-        self.rows += len(codes)
+            self.codes[before:, field] = _recode(column, new)
         return True
 
     def _split_hour(self, columns: "Dict[str, _Column]") -> "Iterator[_Column]":
@@ -172,7 +176,7 @@ class _Encoder:
             self.layout.fields,
             self.layout.numeric,
             [list(known) for known in self.known],
-            np.concatenate(self.codes),
+            self.codes,
             np.concatenate(self.labels).astype("float32"),
             self.skipped,
         )
@@ -212,6 +216,7 @@ def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
             quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
             lineterminator="\n",
             skip_blank_lines=False,
+            low_memory=False,
         )
         columns = {}
         for name in kept:
