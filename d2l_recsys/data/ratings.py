@@ -106,7 +106,8 @@ def _fault_of_rating(field: str, form: Format) -> Optional[str]:
 
 def _read_checked(path: Path, form: Format) -> pd.DataFrame:
     """Read and check at C speed; check line by line only if something is wrong."""
-    columns = {n: numpy.empty(0, "float64" if n == "rating" else "int64") for n in NAMES}
+    dtypes = ("int64", "int64", "float64", "int64")
+    columns = {name: numpy.empty(0, dtype) for name, dtype in zip(NAMES, dtypes)}
     try:
         for text in _blocks(path, form.header):
             for name, part in _parsed(text, form).items():
