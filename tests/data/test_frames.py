@@ -250,6 +250,7 @@ def test_ids_are_numbered_in_ascending_order(frame, ids):
 def test_pairs_that_occur_again(keep, highest, order, times):
     rng = numpy.random.default_rng(0)
     some = rng.integers(1, highest, (4, 2), endpoint=True)
+    some[:2] = (highest, 1), (highest, 2)
     pairs = numpy.concatenate([some] * times + [some[:, ::-1]])
     data = pd.DataFrame(pairs, columns=["user_id", "item_id"])
     data = data.sort_values(order) if order else data

@@ -103,9 +103,16 @@ def test_a_bad_line_of_a_later_block_is_named(file, monkeypatch, size, line):
         read_movielens_ratings(file(f"{GOOD}{line}\n9\t9\t3\t4\n"))
 
 
-def test_additional_bytes_do_not_make_up_for_missing_ones(file):
-    with pytest.raises(ValueError, match="line 2: timestamp '4 ' is not a number"):
-        read_movielens_ratings(file("1\t2\t3\t4\n1\t3\t3\t4 \n1\t4\t3\t4"))
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("1\t3\t3\t4 ", "timestamp '4 ' is not a n"),
+        ("1\t3\t3\t4\r5\t3\t3\t4 ", "7 fields"),
+    ],
+)
+def test_additional_bytes_do_not_make_up_for_missing_ones(file, line, fault):
+    with pytest.raises(ValueError, match=f"line 2: {fault}"):
+        read_movielens_ratings(file(f"1\t2\t3\t4\n{line}\n1\t4\t3\t4"))
 
 
 def test_an_empty_file(file):
