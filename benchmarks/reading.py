@@ -38,8 +38,8 @@ def encode_clicks(path):
 def read_clicks_with_pandas(path):
     """Read the clicks, with a category for each text and a float for each number."""
     layout = LAYOUTS["criteo"]
-    dtypes = {name: "category" for name in layout.columns}
-    dtypes.update({name: "float64" for name in ("label", *layout.numeric)})
+    dtypes = dict.fromkeys(layout.columns, "category")
+    dtypes.update(dict.fromkeys(("label", *layout.numeric), "float64"))
     return pd.read_csv(path, sep="\t", names=layout.columns, dtype=dtypes)
 
 
