@@ -137,8 +137,8 @@ def numbered_from_1(
     for column in ("user_id", "item_id"):
         numbers, old = _from_1(data[column].to_numpy())
         if old[-1] != len(old):
-            columns = {name: data[name].to_numpy() for name in data}
-            data = pd.DataFrame({**columns, column: numbers}, copy=False)
+            data = data.copy(deep=False)  # assign() would copy the other columns, too
+            data[column] = numbers
         names = old.tolist() if ids is None else [ids[column][i - 1] for i in old]
         attrs[f"{column}s"] = names  # lists: pandas compares attrs with ==
     data.attrs.update(attrs)
