@@ -21,6 +21,7 @@ from d2l_recsys.data.own_clicks import layout_for, table_of
 from d2l_recsys.data.sizes import check_size
 from d2l_recsys.runtime.backend import gluon
 
+_ROWS = 2**12  # encoded at a time: they fit into the processor's cache
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -139,12 +140,16 @@ class CTRDataset(gluon.data.Dataset):
         self.field_dims = numpy.array(sizes, dtype="int64")
         self.offsets = numpy.cumsum(self.field_dims) - self.field_dims
         self.labels = table.labels[:, None]
-        self.features = numpy.empty(table.codes.shape, dtype="int32")
+        indices = []  # of each distinct value
         for column, values in enumerate(table.values):
             known, other = feat_mapper[column + 1], defaults[column + 1]
             index = numpy.array([known.get(v, other) for v in values], dtype="int32")
-            index += self.offsets[column].astype("int32")
-            self.features[:, column] = index[table.codes[:, column]]
+            indices.append(index + self.offsets[column].astype("int32"))
+        self.features = numpy.empty(table.codes.shape, dtype="int32")
+        for row in range(0, len(self.features), _ROWS):
+            codes = table.codes[row : row + _ROWS]
+            for column, index in enumerate(indices):
+                self.features[row : row + _ROWS, column] = index[codes[:, column]]
 
     def save_vocabulary(self, path: _PathLike) -> None:
         """Write `feat_mapper`, `defaults` and the names of the fields as JSON.

@@ -3,12 +3,16 @@
 import csv
 import io
 import os
+import re
+import warnings
 from pathlib import Path
-from typing import Any, List, NoReturn, Sequence, Union
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, Union
 
 import pandas as pd
 
-from d2l_recsys.data.lines import content_of, encoding_of
+from d2l_recsys.data.lines import all_have, content_of, encoding_of
+
+_BLOCK_BYTES = 2**24  # checked at a time
 
 
 class CSVFile:
@@ -32,15 +36,14 @@ class CSVFile:
                 f"{self.path}, line {line}: the line contains a zero byte: save the "
                 "file as text in UTF-8"
             )
-        first = self._content.lstrip(b"\r\n").split(b"\n", 1)[0]
-        self.separator = "\t" if b"\t" in first else ","
+        first = re.match(rb"[\r\n]*[^\n]*", self._content)
+        self.separator = "\t" if first and b"\t" in first[0] else ","
         self.names: List[str] = []
         try:
-            self.names = next(filter(None, self._rows()), [])
-            sizes = {*map(len, self._rows())}
+            names: List[str] = next(filter(None, self._rows()), [])
         except csv.Error:
             self._raise_fault()
-        self.names = [name.strip() for name in self.names]
+        self.names = [name.strip() for name in names]
         if not self.names:
             raise ValueError(f"{self.path}, line 1: the file is empty")
         if len(self.names) == 1 and ";" in self.names[0]:
@@ -48,31 +51,76 @@ class CSVFile:
                 f"{self.path}, line 1: the fields are separated by semicolons: save "
                 "the file with commas or tabs between them"
             )
-        if sizes - {0, len(self.names)}:
+        if not (self._is_plain() or self._is_regular()):
             self._raise_fault()
 
-    def columns(self, places: Sequence[int]) -> List[pd.Categorical]:
-        """Return the columns at these places, counted from 0, as categories of text."""
-        names = [str(place) for place in range(len(self.names))]
+    def _is_plain(self) -> bool:
+        """Tell at C speed whether the lines are valid and have no quotes."""
+        start, end = self._content.find(b"\n") + 1, len(self._content)
+        quotes = self._content.find(b'"', start) >= 0
+        if quotes or self._content.count(b"\r") != self._content.count(b"\r\n"):
+            return False
+        while start < end:
+            stop = self._content.find(b"\n", start + _BLOCK_BYTES) + 1 or end
+            lines = self._content[start:stop]
+            # The csv module, which finds the line of a row, refuses longer fields.
+            half = csv.field_size_limit() // 2
+            starts = range(0, len(lines) - half, half)
+            if any(lines.find(b"\n", at, at + half) < 0 for at in starts):
+                return False
+            if not all_have(lines, self.separator, len(self.names) - 1):
+                return False
+            start = stop
+        return True
+
+    def _is_regular(self) -> bool:
+        """Tell whether the lines are valid."""
         try:
-            data = pd.read_csv(
-                io.BytesIO(self._content),
-                sep=self.separator,
-                header=0,
-                names=names,
-                usecols=[str(place) for place in places],
-                index_col=False,
-                dtype="category",  # stores each distinct value once
-                na_filter=False,
-                encoding=self._encoding,
-            )
+            return {*map(len, self._rows())} <= {0, len(self.names)}
+        except csv.Error:
+            return False
+
+    def columns(
+        self, places: Sequence[int], numbers: Optional[int] = None
+    ) -> List[pd.Series]:
+        """Return the columns at these places, counted from 0, as categories of text.
+
+        The column at the place `numbers` is int64 if all its fields are integers, else
+        text.
+        """
+        dtypes = {str(place): "category" for place in places}  # stores each text once
+        number = str(numbers)
+        dtypes.pop(number, None)
+        data = self._parsed([*map(str, places)], dtypes)
+        if not len(data):
+            raise ValueError(f"{self.path}, line 2: no rows follow the header")
+        if number in data:
+            column = data[number]
+            whole = column.dtype == "int64" and b"+" not in self._content
+            # pandas accepts plus signs, and may mix numbers and text.
+            if not whole and pd.api.types.infer_dtype(column, skipna=False) != "string":
+                data[number] = self._parsed([number], {number: "str"})[number]
+        return [data[str(place)] for place in places]
+
+    def _parsed(self, places: List[str], dtypes: Dict[str, str]) -> pd.DataFrame:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+                return pd.read_csv(
+                    io.BytesIO(self._content),
+                    sep=self.separator,
+                    header=0,
+                    names=[str(place) for place in range(len(self.names))],
+                    usecols=places,
+                    index_col=False,
+                    dtype=dtypes,
+                    na_filter=False,
+                    encoding=self._encoding,
+                )
         except ValueError as error:
             raise ValueError(
                 f"{self.path}: pandas cannot read the file: {error}"
             ) from None
-        if not len(data):
-            raise ValueError(f"{self.path}, line 2: no rows follow the header")
-        return [data[str(place)].array for place in places]
 
     def line_of(self, row: int) -> int:
         """Return the line on which a row begins, counted from 1."""

@@ -34,6 +34,7 @@ from d2l_recsys.data.ctr_layouts import (
     split,
     time_of,
 )
+from d2l_recsys.data.lines import all_have, line_blocks
 
 _BLOCK_BYTES = 2**24  # read at a time: about 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -103,21 +104,14 @@ def read_table(
 def _blocks(path: Path, layout: Layout) -> Iterator[Tuple[bytes, int]]:
     """Yield about `_BLOCK_BYTES` of whole lines, and the number of the first line."""
     number = 1
-    with open(path, "rb") as file:
-        while True:
-            text = file.read(_BLOCK_BYTES)
-            text += file.readline()
-            if not text:
-                return
-            if number == 1 and text.startswith(codecs.BOM_UTF8):
-                text = text[len(codecs.BOM_UTF8) :]
-            if b"\r" in text:
-                text = text.replace(b"\r\n", b"\n")
-            if number == 1 and _is_header(text.split(b"\n", 1)[0], layout):
-                text, number = text.partition(b"\n")[2], 2
-            if text:
-                yield text, number
-            number += text.count(b"\n")
+    for text in line_blocks(path, _BLOCK_BYTES):
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n")
+        if number == 1 and _is_header(text.split(b"\n", 1)[0], layout):
+            text, number = text.partition(b"\n")[2], 2
+        if text:
+            yield text, number
+        number += text.count(b"\n")
 
 
 def _is_header(line: bytes, layout: Layout) -> bool:
@@ -134,9 +128,14 @@ class _Encoder:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.known: List[Dict[str, int]] = [{} for _ in layout.fields]  # value: code
-        self.codes: List[np.ndarray] = []
+        self.codes = np.empty((0, len(layout.fields)), dtype="int32")
         self.labels: List[np.ndarray] = []
-        self.rows = self.skipped = 0
+        self.skipped = 0
+
+    @property
+    def rows(self) -> int:
+        """The number of rows so far."""
+        return len(self.codes)
 
     def add(self, text: bytes) -> bool:
         """Add a block of lines. If one is invalid, add none and return False."""
@@ -151,13 +150,12 @@ class _Encoder:
         else:
             labels = columns.pop(self.layout.label)
             self.labels.append(_recode(labels, [float(v) for v in labels.categories]))
-        codes = np.empty((rows, len(self.layout.fields)), dtype="int32")
+        before = self.rows
+        self.codes.resize((before + rows, len(self.known)), refcheck=False)  # no copy
         for field, column in enumerate(self._split_hour(columns)):
             known = self.known[field]
             new = [known.setdefault(v, len(known)) for v in column.categories]
-            codes[:, field] = _recode(column, new)
-        self.codes.append(codes)
-        self.rows += len(codes)
+            self.codes[before:, field] = _recode(column, new)
         return True
 
     def _split_hour(self, columns: "Dict[str, _Column]") -> "Iterator[_Column]":
@@ -178,7 +176,7 @@ class _Encoder:
             self.layout.fields,
             self.layout.numeric,
             [list(known) for known in self.known],
-            np.concatenate(self.codes),
+            self.codes,
             np.concatenate(self.labels).astype("float32"),
             self.skipped,
         )
@@ -218,6 +216,7 @@ def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
             quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
             lineterminator="\n",
             skip_blank_lines=False,
+            low_memory=False,
         )
         columns = {}
         for name in kept:
@@ -238,17 +237,7 @@ def _counts_are_right(text: bytes, layout: Layout) -> bool:
         reader = csv.reader(lines, delimiter=layout.separator, strict=True)
         sizes = [len(fields) for fields in reader]  # an open quote takes several lines
         return len(sizes) == len(lines) and {*sizes} == {len(layout.columns)}
-    characters = np.frombuffer(text, dtype="uint8")
-    ends = np.flatnonzero(characters == ord("\n"))
-    if text[-1:] != b"\n":
-        ends = np.append(ends, len(text))
-    at = np.flatnonzero(characters == ord(layout.separator))
-    if len(at) != len(ends) * (len(layout.columns) - 1):
-        return False
-    at = at.reshape(len(ends), -1)
-    # Each line's first separator must follow the end of the previous line, and its
-    # last separator must precede its own end.
-    return bool((at[1:, 0] > ends[:-1]).all() and (at[:, -1] < ends).all())
+    return all_have(text, layout.separator, len(layout.columns) - 1)
 
 
 def _without_faults(

@@ -4,7 +4,7 @@ The columns user_id, item_id, rating and timestamp are found by name, in any ord
 frame that has none of these names has them in this order.
 """
 
-from typing import Any, List, Mapping, Optional
+from typing import Any, List, Mapping, Optional, Tuple
 
 import numpy
 import pandas as pd
@@ -133,13 +133,43 @@ def numbered_from_1(
     """
     if min_rating is not None:
         data = at_least(data, min_rating)
+    attrs = {}
     for column in ("user_id", "item_id"):
-        numbers, old = pd.factorize(data[column].to_numpy(), sort=True)
+        numbers, old = _from_1(data[column].to_numpy())
         if old[-1] != len(old):
-            data = data.assign(**{column: numbers + 1})
+            data = data.copy(deep=False)  # assign() would copy the other columns, too
+            data[column] = numbers
         names = old.tolist() if ids is None else [ids[column][i - 1] for i in old]
-        data.attrs[f"{column}s"] = names  # lists: pandas compares attrs with ==
+        attrs[f"{column}s"] = names  # lists: pandas compares attrs with ==
+    data.attrs.update(attrs)
     return data
+
+
+def _from_1(ids: numpy.ndarray) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """Return positive `ids` (n,) numbered from 1, and the distinct ids, ascending."""
+    if ids.max() > 2 * len(ids):
+        places, old = pd.factorize(ids, sort=True)
+        return places + 1, old
+    used = numpy.zeros(ids.max() + 1, dtype=bool)
+    used[ids] = True
+    old = numpy.flatnonzero(used)
+    return ids if old[-1] == len(old) else numpy.cumsum(used)[ids], old
+
+
+def repeated(data: pd.DataFrame, keep: str = "first") -> numpy.ndarray:
+    """Tell for each row whether another row of the same user and item is to keep.
+
+    `keep` is 'first' or 'last'. The columns user_id and item_id are positive integers.
+    """
+    users, items = data["user_id"].to_numpy(), data["item_id"].to_numpy()
+    next_user, next_item = users[1:] > users[:-1], items[1:] > items[:-1]
+    if (next_user | (next_item & (users[1:] == users[:-1]))).all():
+        return numpy.zeros(len(users), dtype=bool)  # sorted, as the large data sets are
+    width = int(items.max()) + 1
+    if (int(users.max()) + 1) * width >= 2**63:
+        return data.duplicated(["user_id", "item_id"], keep).to_numpy()
+    pairs = users * width + items
+    return pd.Series(pairs).duplicated(keep).to_numpy()
 
 
 def at_least(data: pd.DataFrame, min_rating: float) -> pd.DataFrame:

@@ -30,7 +30,6 @@ from d2l_recsys.data.lines import NUMBER, shown
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")  # times in nanoseconds have 19 digits
-_WHOLE_LINES = re.compile(rf"({_WHOLE.pattern})(\n({_WHOLE.pattern}))*")
 # pandas would read other words, such as CET, as UTC.
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+ ?(Z|UTC|[-+][0-9:]+)?)?")
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -41,8 +40,8 @@ class _Column(NamedTuple):
     """A column: row r has ``values[codes[r]]``, or no value if ``codes[r]`` is -1."""
 
     name: Hashable
-    codes: numpy.ndarray
-    values: List[Any]  # distinct
+    codes: Any  # an array, or slice(None) if there is a value for each row
+    values: Any  # distinct, except that int64 times are those of the rows
 
 
 class _Source(NamedTuple):
@@ -132,14 +131,14 @@ def _check_options(duplicates: str, scale: Optional[Scale]) -> None:
 def _of_file(path: _PathLike, names: Mapping[str, Optional[Hashable]]) -> _Source:
     file = CSVFile(path)
     places = find_columns(file.names, names, f"{file.path}, line 1")
-    columns = {
-        role: _Column(
-            file.names[places[role]],
-            category.codes,
-            _plain(role, list(category.categories)),
-        )
-        for role, category in zip(places, file.columns(list(places.values())))
-    }
+    columns = {}
+    found = file.columns([*places.values()], places.get("time"))
+    for (role, place), column in zip(places.items(), found):
+        if role == "time":
+            codes, values = _coded(column)
+        else:
+            codes, values = column.cat.codes.to_numpy(), column.cat.categories
+        columns[role] = _Column(file.names[place], codes, _plain(role, values))
     return _Source(columns, file)
 
 
@@ -148,13 +147,23 @@ def _of_frame(data: pd.DataFrame, names: Mapping[str, Optional[Hashable]]) -> _S
     places = find_columns(list(data.columns), names, "data")
     columns = {}
     for role, place in places.items():
-        codes, values = pd.factorize(data.iloc[:, place])
-        columns[role] = _Column(data.columns[place], codes, list(values))
+        column = data.iloc[:, place]
+        codes, values = _coded(column) if role == "time" else pd.factorize(column)
+        columns[role] = _Column(data.columns[place], codes, values)
     return _Source(columns, None)
 
 
-def _plain(role: str, texts: List[str]) -> List[Any]:
+def _coded(times: pd.Series) -> Tuple[Any, Any]:
+    """Return the codes and the values of a column of times."""
+    if times.dtype == "int64":  # needs no check
+        return slice(None), times.to_numpy()
+    return pd.factorize(times)
+
+
+def _plain(role: str, texts: Any) -> Any:
     """Return the ids in a file as integers if all of them are."""
+    if isinstance(texts, numpy.ndarray) and texts.dtype == "int64":
+        return texts
     texts = [text.strip() for text in texts]
     if role in ("user", "item") and all(map(_WHOLE.fullmatch, texts)):
         return [int(text) for text in texts]
@@ -201,12 +210,30 @@ def _number(value: Any) -> Optional[float]:
 
 def _times(found: _Source) -> numpy.ndarray:
     """Return the distinct times as numbers; dates become seconds since 1970."""
-    values = found.columns["time"].values
-    if found.file is not None and _WHOLE_LINES.fullmatch("\n".join(values)):
-        return numpy.array(values).astype("int64")  # at C speed: most times are unique
+    _, codes, values = found.columns["time"]
+    if isinstance(values, numpy.ndarray) and values.dtype == "int64":
+        return values
+    dates = _dates(values) if codes.min() >= 0 else None
+    if dates is not None:
+        return dates
     if any(_number(value) is not None for value in values):
         return _exact(found.converted("time", _as_time))
     return _exact(found.converted("time", _seconds))
+
+
+def _dates(values: Any) -> Optional[numpy.ndarray]:
+    """Return dates as seconds since 1970 at C speed, or None if it cannot read one."""
+    texts = (isinstance(value, str) and _DATE.fullmatch(value) for value in values)
+    if not (isinstance(values, pd.DatetimeIndex) or all(texts)):
+        return None
+    try:
+        dates = pd.to_datetime(values, utc=True, format="ISO8601")
+        times = dates.to_numpy("datetime64[ns]").astype("int64")
+    except ValueError:
+        return None
+    if (times % 10**9).any():
+        return _exact([time / 10**9 for time in times.tolist()])
+    return times // 10**9
 
 
 def _as_time(value: Any) -> Union[int, float]:
@@ -244,18 +271,17 @@ def _exact(values: List[Union[int, float]]) -> numpy.ndarray:
 def _without_duplicates(
     data: pd.DataFrame, duplicates: str, found: _Source, ids: Mapping[str, List[Any]]
 ) -> pd.DataFrame:
-    pairs = ["user_id", "item_id"]
+    again = frames.repeated(data, "last" if duplicates == "last" else "first")
+    if not again.any():
+        return data
     if duplicates != "error":
-        return data.drop_duplicates(pairs, keep=duplicates, ignore_index=True)
-    again = data.duplicated(pairs).to_numpy()
-    if again.any():
-        row = int(again.argmax())
-        same = (data[pairs] == data[pairs].iloc[row]).all(axis=1)
-        first = int(same.to_numpy().argmax())
-        user, item = (ids[name][data[name].iloc[row] - 1] for name in pairs)
-        raise ValueError(
-            f"{found.where(row)}: user {user} already rated item {item} "
-            f"({found.where(first)}): keep one of the two with duplicates='first' or "
-            "'last' (in the scripts: --duplicates first or last)"
-        )
-    return data
+        return data[~again].reset_index(drop=True)
+    row = int(again.argmax())
+    pair = data[["user_id", "item_id"]].iloc[row]
+    first = int((data[pair.index] == pair).all(axis=1).to_numpy().argmax())
+    user, item = (ids[name][number - 1] for name, number in pair.items())
+    raise ValueError(
+        f"{found.where(row)}: user {user} already rated item {item} "
+        f"({found.where(first)}): keep one of the two with duplicates='first' or "
+        "'last' (in the scripts: --duplicates first or last)"
+    )

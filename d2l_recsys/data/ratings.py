@@ -6,20 +6,23 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Union
 
 import numpy
 import pandas as pd
 
+from d2l_recsys.data.frames import repeated
 from d2l_recsys.data.lines import (
     content_of,
     fault_of_header,
     fault_of_number,
+    line_blocks,
     numbered_lines,
     quoted,
     shown,
 )
 
+_BLOCK_BYTES = 2**24  # read at a time: about 600,000 lines
 NAMES = ["user_id", "item_id", "rating", "timestamp"]
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -103,29 +106,33 @@ def _fault_of_rating(field: str, form: Format) -> Optional[str]:
 
 def _read_checked(path: Path, form: Format) -> pd.DataFrame:
     """Read and check at C speed; check line by line only if something is wrong."""
-    content = _with_plain_header(content_of(path), form.header)
-    # pandas is only this fast with a separator of one byte, so :: becomes a tab.
-    tabs = form.separator == "::"
-    table = content.replace(b"::", b"\t") if tabs else content
-    one_byte = b"\t" if tabs else form.separator.encode()
-    # pandas accepts blanks, exponents, lone CRs and more. So it reads the file directly
-    # only if there is nothing but digits, points, separators and line ends. All other
-    # files are checked line by line first.
-    header = form.header.encode()
-    allowed = b"0123456789.\r\n" + one_byte
-    plain = not header or table.startswith((header + b"\n", header + b"\r\n"))
-    plain &= not (tabs and b"\t" in content)
-    plain &= table.translate(None, allowed) == header.translate(None, allowed)
-    if not plain or content.count(b"\r") != content.count(b"\r\n"):
-        _raise_fault(path, content, form)
+    dtypes = ("int64", "int64", "float64", "int64")
+    columns = {name: numpy.empty(0, dtype) for name, dtype in zip(NAMES, dtypes)}
     try:
-        data = _parsed(table, one_byte, form)
+        for text in _blocks(path, form.header):
+            for name, part in _parsed(text, form).items():
+                rows = len(columns[name])
+                columns[name].resize(rows + len(part), refcheck=False)  # not copied
+                columns[name][rows:] = part
     except (ValueError, OverflowError, TypeError, pd.errors.ParserWarning):
-        data = None
-    if data is None:
-        _raise_fault(path, content, form)
-        raise ValueError(f"{path}, line 1: pandas cannot read the file")
-    return data
+        _raise_fault(path, _with_plain_header(content_of(path), form.header), form)
+        raise ValueError(f"{path}, line 1: pandas cannot read the file") from None
+    if not len(columns["rating"]):
+        _raise_fault(path, content_of(path), form)
+    if not (columns["rating"] % 1).any():
+        columns["rating"] = columns["rating"].astype("int64")
+    return pd.DataFrame(columns, copy=False)
+
+
+def _blocks(path: Path, header: str) -> Iterator[bytes]:
+    """Yield blocks of lines without the `header`; raise ValueError if it is missing."""
+    for number, text in enumerate(line_blocks(path, _BLOCK_BYTES)):
+        if header and not number:
+            first, _, text = _with_plain_header(text, header).partition(b"\n")
+            if first not in (header.encode(), header.encode() + b"\r"):
+                raise ValueError("the header is missing")
+        if text:
+            yield text
 
 
 def _with_plain_header(content: bytes, header: str) -> bytes:
@@ -136,15 +143,18 @@ def _with_plain_header(content: bytes, header: str) -> bytes:
     return content
 
 
-def _parsed(table: bytes, separator: bytes, form: Format) -> Optional[pd.DataFrame]:
-    """Parse the bytes `table`; return None if something is wrong."""
-    file = io.BytesIO(table)
-    header_lines = int(bool(form.header and file.readline()))
+def _parsed(text: bytes, form: Format) -> Dict[str, numpy.ndarray]:
+    """Parse a block of lines into columns; raise ValueError if something is wrong."""
+    separator = form.separator
+    if separator == "::":  # pandas is only this fast with a separator of one byte
+        if b"\t" in text:
+            raise ValueError("there is a tab")
+        text, separator = text.replace(b"::", b"\t"), "\t"
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         data = pd.read_csv(
-            file,
-            sep=separator.decode(),
+            io.BytesIO(text),
+            sep=separator,
             names=NAMES,
             index_col=False,
             # As categories, the few distinct ratings are checked once each.
@@ -153,26 +163,37 @@ def _parsed(table: bytes, separator: bytes, form: Format) -> Optional[pd.DataFra
             encoding="latin-1",
             quoting=csv.QUOTE_NONE,
             skip_blank_lines=False,
+            low_memory=False,
         )
+    columns = {n: data[n].to_numpy() for n in NAMES if n != "rating"}
     texts = list(data["rating"].cat.categories)
     codes = data["rating"].cat.codes.to_numpy()
-    points = [text.count(".") for text in texts]
-    sound = (
-        not any(_fault_of_rating(text, form) for text in texts)
-        # pandas ignores a separator at the end of a line, accepts 1.0 as an id, and
-        # makes numbers from 2^63 on uint64 whatever the dtype. So the separators and
-        # points are counted and the dtypes are checked.
-        and table.count(separator) == (len(NAMES) - 1) * (header_lines + len(data))
-        and table.count(b".") == numpy.bincount(codes, minlength=len(points)) @ points
-        and (data.dtypes.drop("rating") == "int64").all()
-        and min(data["user_id"].min(), data["item_id"].min()) > 0
-    )
-    if not (texts and sound):
-        return None
-    ratings = numpy.array([float(text) for text in texts])
-    ratings = ratings if (ratings % 1).any() else ratings.astype("int64")
-    data["rating"] = ratings[codes]
-    return data
+    points = numpy.array([rating.count(".") for rating in texts])
+    if (
+        any(_fault_of_rating(rating, form) for rating in texts)
+        # pandas makes numbers from 2^63 on uint64, whatever the dtype.
+        or any(column.dtype != "int64" for column in columns.values())
+        or min(columns["user_id"].min(), columns["item_id"].min()) < 1
+        or not _nothing_else(text, len(data), int(points[codes].sum()))
+    ):
+        raise ValueError("a line is invalid")
+    columns["rating"] = numpy.array([float(rating) for rating in texts])[codes]
+    return columns
+
+
+def _nothing_else(text: bytes, rows: int, points: int) -> bool:
+    """Tell whether `text` has no bytes besides those of `rows` with four numbers.
+
+    pandas accepts blanks, exponents, 1.0 as an id, separators at the end of a line and
+    more. All of these are additional bytes, so it is enough to add up the bytes of
+    valid rows: digits, minus signs, points in ratings, separators and line ends.
+    """
+    returns = text.count(b"\r")
+    digits = numpy.frombuffer(text, dtype="uint8") - 48  # others become 10 or more
+    expected = numpy.count_nonzero(digits < 10) + text.count(b"-") + points
+    expected += (len(NAMES) - 1) * rows + rows - (text[-1:] != b"\n") + returns
+    line_ends = not returns or returns == text.count(b"\r\n")
+    return expected == len(text) and line_ends
 
 
 def _raise_fault(path: Path, content: bytes, form: Format) -> None:
@@ -216,25 +237,17 @@ def _without_duplicates(
         raise ValueError(
             f"duplicates must be 'error', 'first' or 'last', not {duplicates!r}"
         )
-    pairs = ["user_id", "item_id"]
+    again = repeated(data, "last" if duplicates == "last" else "first")
+    if not again.any():
+        return data
     if duplicates != "error":
-        return data.drop_duplicates(pairs, keep=duplicates, ignore_index=True)
-    if _strictly_ascending(*(data[name].to_numpy() for name in pairs)):
-        return data  # the larger data sets are sorted, and this check is much faster
-    again = data.duplicated(pairs).to_numpy()
-    if again.any():
-        row = int(again.argmax())
-        user, item = (data[name].iloc[row] for name in pairs)
-        first = int(((data[pairs] == [user, item]).all(axis=1)).to_numpy().argmax())
-        start = 2 if form.header else 1  # the line of row 0
-        raise ValueError(
-            f"{path}, line {start + row}: user {user} already rated item {item} on "
-            f"line {start + first}: keep one of the two with duplicates='first' or "
-            "'last' (in the scripts: --duplicates first or last)"
-        )
-    return data
-
-
-def _strictly_ascending(users: numpy.ndarray, items: numpy.ndarray) -> bool:
-    next_user, next_item = users[1:] > users[:-1], items[1:] > items[:-1]
-    return bool((next_user | (next_item & (users[1:] == users[:-1]))).all())
+        return data[~again].reset_index(drop=True)
+    row = int(again.argmax())
+    pair = data[["user_id", "item_id"]].iloc[row]
+    first = int((data[pair.index] == pair).all(axis=1).to_numpy().argmax())
+    start = 2 if form.header else 1  # the line of row 0
+    raise ValueError(
+        f"{path}, line {start + row}: user {pair.iloc[0]} already rated item "
+        f"{pair.iloc[1]} on line {start + first}: keep one of the two with "
+        "duplicates='first' or 'last' (in the scripts: --duplicates first or last)"
+    )

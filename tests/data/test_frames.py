@@ -6,6 +6,7 @@ import numpy
 import pandas as pd
 import pytest
 
+from d2l_recsys.data import frames
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.movielens import (
     load_data_ml100k,
@@ -217,3 +218,43 @@ def test_high_ids_take_no_memory(frame):
         tracemalloc.stop()
     assert loaded.inter == {0: [0, 19_999_999]}
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [1, 2, 3, 3, 2],
+        [2, 3, 2],
+        [5, 1, 4, 1, 5, 2],  # looked up in a table
+        [7, 1],  # beyond a table of two entries for each row
+        [2**62, 3, 2**63 - 1, 3],
+    ],
+    ids=str,
+)
+def test_ids_are_numbered_in_ascending_order(frame, ids):
+    data = frame(*((user, 9 - row, 4, 0) for row, user in enumerate(ids)))
+    copy = data.copy()
+    numbered = frames.numbered_from_1(data)
+    distinct = sorted({*ids})
+    assert numbered["user_id"].tolist() == [distinct.index(user) + 1 for user in ids]
+    assert numbered["item_id"].tolist() == [*range(len(ids), 0, -1)]
+    assert numbered.attrs["user_ids"] == distinct
+    assert numbered.attrs["item_ids"] == [*range(10 - len(ids), 10)]
+    pd.testing.assert_frame_equal(data, copy)
+
+
+@pytest.mark.parametrize("keep", ["first", "last"])
+@pytest.mark.parametrize("highest", [3, 30, 2**31, 2**63 - 1])
+@pytest.mark.parametrize("order", [[], ["user_id"], ["user_id", "item_id"]])
+@pytest.mark.parametrize("times", [1, 2])
+def test_pairs_that_occur_again(keep, highest, order, times):
+    rng = numpy.random.default_rng(0)
+    some = rng.integers(1, highest, (4, 2), endpoint=True)
+    some[:2] = (highest, 1), (highest, 2)
+    pairs = numpy.concatenate([some] * times + [some[:, ::-1]])
+    data = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+    data = data.sort_values(order) if order else data
+    step = 1 if keep == "first" else -1
+    rows = [*data.itertuples(index=False)][::step]
+    again = [row in rows[:k] for k, row in enumerate(rows)]
+    assert frames.repeated(data, keep).tolist() == again[::step]

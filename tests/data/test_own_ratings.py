@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import random
 
 import numpy
@@ -157,6 +158,28 @@ def test_dates_are_in_order_to_the_microsecond():
         read = read_ratings(data.assign(date=dates))
         train, test = split_data_ml100k(*read, "seq-aware")
         assert (train["item_id"].item(), test["item_id"].item()) == (2, 1)
+
+
+DATES = {  # seconds since 1970, from `date -u -d ... +%s`
+    "2024-01-02": 1704153600,
+    "2024-01-02 10:20:30": 1704190830,
+    "2024-01-02T10:20:30Z": 1704190830,
+    "2024-01-02 10:20": 1704190800,
+    "2024-01-02 10:20:30+01:00": 1704187230,
+    "2024-01-02 10:20:30 UTC": 1704190830,
+    "1969-12-31 23:59:59": -1,
+    "2024-01-02 10:20:30.25": 1704190830.25,
+}
+
+
+@pytest.mark.parametrize("one", DATES)
+def test_dates_are_seconds_since_1970(file, one):
+    for other, frame in itertools.product(DATES, (False, True)):
+        text = f"user,item,date\n1,1,{one}\n1,2,{other}\n"
+        source = pd.read_csv(io.StringIO(text)) if frame else file(text)
+        times = read_ratings(source).data["timestamp"]
+        assert times.tolist() == [DATES[one], DATES[other]]
+        assert times.dtype == ("float64" if ".25" in one + other else "int64")
 
 
 def test_large_numbers_are_exact(file):

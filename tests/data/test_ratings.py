@@ -1,5 +1,6 @@
 import pytest
 
+from d2l_recsys.data import ratings
 from d2l_recsys.data.ratings import read_movielens_ratings
 
 GOOD = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
@@ -79,6 +80,39 @@ def test_a_bad_line_is_named(file, line, fault, number):
     path = file(("\n".join(lines) + "\n").encode("latin-1"))
     with pytest.raises(ValueError, match=f"u.data, line {number}: {fault}"):
         read_movielens_ratings(path)
+
+
+@pytest.mark.parametrize("size", [1, 20, 24, 50])
+@pytest.mark.parametrize("last", ["1\t1\t3.5\t1", "1\t1\t2\t-1"])
+def test_blocks_of_any_size_give_the_same(file, monkeypatch, size, last):
+    path = file(GOOD + last)
+    whole = read_movielens_ratings(path)
+    monkeypatch.setattr(ratings, "_BLOCK_BYTES", size)
+    monkeypatch.delattr(ratings, "_fault_of_line")  # it is slow
+    parts = read_movielens_ratings(path)
+    assert parts.equals(whole)
+    assert [str(kind) for kind in parts.dtypes] == [str(kind) for kind in whole.dtypes]
+    assert parts["rating"].dtype == ("float64" if "." in last else "int64")
+
+
+@pytest.mark.parametrize("size", [1, 24])
+@pytest.mark.parametrize("line", ["", "1\t2\t3\t4\t", "1.0\t2\t3\t4", "1\t2\t3\t+4"])
+def test_a_bad_line_of_a_later_block_is_named(file, monkeypatch, size, line):
+    monkeypatch.setattr(ratings, "_BLOCK_BYTES", size)
+    with pytest.raises(ValueError, match=r"u\.data, line 4: "):
+        read_movielens_ratings(file(f"{GOOD}{line}\n9\t9\t3\t4\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("1\t3\t3\t4 ", "timestamp '4 ' is not a n"),
+        ("1\t3\t3\t4\r5\t3\t3\t4 ", "7 fields"),
+    ],
+)
+def test_additional_bytes_do_not_make_up_for_missing_ones(file, line, fault):
+    with pytest.raises(ValueError, match=f"line 2: {fault}"):
+        read_movielens_ratings(file(f"1\t2\t3\t4\n{line}\n1\t4\t3\t4"))
 
 
 def test_an_empty_file(file):

@@ -5,6 +5,7 @@ import sys
 import numpy
 import pytest
 
+from d2l_recsys import ctr
 from d2l_recsys.ctr import Bins, CTRDataset
 from d2l_recsys.data import catalog
 from d2l_recsys.data.ctr_files import read_table
@@ -48,6 +49,12 @@ class TestVocabulary:
         assert train.features.tolist() == (
             [[1, 3]] * 4 + [[0, 3]] + [[0, 4]] * 3 + [[2, 4]]
         )
+
+    @pytest.mark.parametrize("rows", [1, 2, 4, 9])
+    def test_blocks_of_any_size_give_the_same(self, train, file, monkeypatch, rows):
+        monkeypatch.setattr(ctr, "_ROWS", rows)
+        parts = CTRDataset(file(TRAIN), num_feat=2)
+        assert parts.features.tolist() == train.features.tolist()
 
     def test_rare_and_unseen_values_share_the_last_index(self, train, file):
         test = CTRDataset(file(TEST), train.feat_mapper, train.defaults, num_feat=2)

@@ -1,0 +1,97 @@
+"""Read ratings and clicks, and let pandas read the same files without checks."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.ctr import write_many
+from benchmarks.sizes import SIZES, Stages, write_ratings
+from d2l_recsys.ctr import CTRDataset
+from d2l_recsys.data.ctr_layouts import LAYOUTS
+from d2l_recsys.movielens import read_data_ml100k
+
+RUNS = 3  # of each side; the fastest counts
+
+
+def read_ratings(path):
+    """Read the ratings, and return the arrays."""
+    data = read_data_ml100k(path.parent, name=path.parent.name).data
+    return [data[name].to_numpy() for name in data]
+
+
+def read_ratings_with_pandas(path):
+    """Read the ratings with the same dtypes."""
+    dtypes = {"userId": "int64", "movieId": "int64", "timestamp": "int64"}
+    return pd.read_csv(path, dtype={**dtypes, "rating": "float64"})
+
+
+def encode_clicks(path):
+    """Read and encode the clicks, and return the arrays."""
+    dataset = CTRDataset(path, layout="criteo")
+    return [dataset.features, dataset.labels]
+
+
+def read_clicks_with_pandas(path):
+    """Read the clicks, with a category for each text and a float for each number."""
+    layout = LAYOUTS["criteo"]
+    dtypes = dict.fromkeys(layout.columns, "category")
+    dtypes.update(dict.fromkeys(("label", *layout.numeric), "float64"))
+    return pd.read_csv(path, sep="\t", names=layout.columns, dtype=dtypes)
+
+
+OURS = {"ratings": read_ratings, "clicks": encode_clicks}
+PEERS = {"ratings": read_ratings_with_pandas, "clicks": read_clicks_with_pandas}
+
+
+def rows():
+    """Yield a row of the table for each file: seconds here and of pandas."""
+    for name in ("ml-10m", "ml-25m"):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "ml-25m"  # the format of all these files
+            folder.mkdir()
+            write_ratings(folder / "ratings.csv", *SIZES[name])
+            work = f"read + check {SIZES[name][0]:,} ratings"
+            yield compared(work, "ratings", folder / "ratings.csv")
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "train.csv"
+        write_many(path)
+        yield compared("CTR: read + encode 1,000,000 x 39", "clicks", path)
+
+
+def compared(work, kind, path):
+    """Measure both sides in turns, each in a new process, and return a row."""
+    sides = ("ours", "peer")
+    results = {side: [] for side in sides}
+    for _ in range(RUNS):
+        for side in sides:
+            command = [sys.executable, "-m", "benchmarks.reading", side, kind, path]
+            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            results[side].append(json.loads(run.stdout))
+    best = {side: min(results[side]) for side in sides}
+    (ours, peak, size), (peer, peers_peak, _) = best["ours"], best["peer"]
+    remark = (
+        f"peak memory {peak / size:.1f} times the arrays, of pandas "
+        f"{peers_peak / size:.1f} times"
+    )
+    return {"work": work, "ours": ours, "peer": peer, "book": None, "remark": remark}
+
+
+def measure(side, kind, path):
+    """Print the seconds, the peak of the process and the size of the arrays in GiB."""
+    stage = Stages()
+    with stage(kind):
+        result = (OURS if side == "ours" else PEERS)[kind](path)
+    arrays = result if side == "ours" else []
+    print(json.dumps([*stage.measured[kind], sum(x.nbytes for x in arrays) / 2**30]))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        measure(*sys.argv[1:3], Path(sys.argv[3]))
+    else:
+        for row in rows():
+            print(row)
