@@ -8,6 +8,7 @@ from argparse import ArgumentTypeError, Namespace
 import pytest
 from test_chapters import chapter
 
+from chapters.__main__ import main
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.data import MOVIELENS, find_data, forget_warnings
 from chapters.runner.options import Options
@@ -254,3 +255,14 @@ def test_a_warning_is_printed_once_for_all_sections_of_a_run(capsys, smoke_data)
             find_data(args, MOVIELENS)
         assert capsys.readouterr().out.count("NOT THE BOOK'S") == 1, runs
         forget_warnings()
+
+
+def test_all_sections_cannot_share_a_file(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("user,item\n1,2\n")
+    monkeypatch.setattr("sys.argv", ["chapters", "--data", str(path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"python -m chapters.NAME --data {path}, where NAME is movielens" in error
