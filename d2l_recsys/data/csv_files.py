@@ -8,18 +8,19 @@ from typing import Any, List, NoReturn, Sequence, Union
 
 import pandas as pd
 
-from d2l_recsys.data.lines import content_of, encoding_of
+from d2l_recsys.data.lines import SEPARATORS, content_of, encoding_of, separator_of
 
 
 class CSVFile:
     """A text file whose first line names the columns.
 
-    The fields are separated by tabs if the header has one, else by commas. They may be
-    in quotes. The text is UTF-8, with or without a byte order mark, or Latin-1. Empty
+    Its tabs or semicolons, or else commas, separate the fields, which may be in quotes.
+    The text is UTF-8, with or without a byte order mark, or Latin-1. Empty
     lines are skipped.
 
     Raises a ValueError that names file and line if a line does not have as many fields
-    as the header, a quote is not closed, or there are no rows.
+    as the header, a quote is not closed, there are no rows, or the header has commas
+    and semicolons outside quotes.
     """
 
     def __init__(self, path: "Union[str, os.PathLike[str]]") -> None:
@@ -33,7 +34,8 @@ class CSVFile:
                 "file as text in UTF-8"
             )
         first = self._content.lstrip(b"\r\n").split(b"\n", 1)[0]
-        self.separator = "\t" if b"\t" in first else ","
+        header = first.decode(self._encoding)
+        self.separator = separator_of(header, f"{self.path}, line 1")
         self.names: List[str] = []
         try:
             self.names = next(filter(None, self._rows()), [])
@@ -43,11 +45,6 @@ class CSVFile:
         self.names = [name.strip() for name in self.names]
         if not self.names:
             raise ValueError(f"{self.path}, line 1: the file is empty")
-        if len(self.names) == 1 and ";" in self.names[0]:
-            raise ValueError(
-                f"{self.path}, line 1: the fields are separated by semicolons: save "
-                "the file with commas or tabs between them"
-            )
         if sizes - {0, len(self.names)}:
             self._raise_fault()
 
@@ -99,9 +96,8 @@ class CSVFile:
         except csv.Error as error:
             fault = str(error)
         else:
-            between = "tabs" if self.separator == "\t" else "commas"
             fault = (
                 f"{len(fields)} fields instead of {expected}, as in the header "
-                f"(separated by {between})"
+                f"(separated by {SEPARATORS[self.separator]})"
             )
         raise ValueError(f"{self.path}, line {line + 1}: {fault}")

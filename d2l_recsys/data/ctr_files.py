@@ -34,6 +34,7 @@ from d2l_recsys.data.ctr_layouts import (
     split,
     time_of,
 )
+from d2l_recsys.data.lines import with_point
 
 _BLOCK_BYTES = 2**24  # read at a time: about 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -225,6 +226,8 @@ def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
             values = list(categorical.categories)
             for value in values if is_checked(name, layout) else ():
                 check(name, value, layout)
+            if name in layout.numeric:
+                values = [with_point(value, layout.decimal) for value in values]
             columns[name] = _Column(categorical.codes.to_numpy(), values)
     except ValueError:
         return None

@@ -235,8 +235,12 @@ class TestClicks:
         assert parts.train.fields == ("ad", "site")
         assert "ad, 1" in parts.train.feat_mapper[1]
 
-    def test_files_without_a_header(self, tmp_path):
-        (tmp_path / "own.csv").write_text('1,"a,a",b\n0,c,d\n' * 6)
+    @pytest.mark.parametrize("separator", [",", ";"])
+    def test_files_without_a_header(self, tmp_path, separator):
+        rows = '1,"a,a",b;e\n0,c,d\n'
+        if separator == ";":
+            rows = '1;"a;a";b,e\n0;c;d\n'
+        (tmp_path / "own.csv").write_text(rows * 6)
         parts = load_ctr(tmp_path / "own.csv", "custom", min_count=1)
         assert parts.train.fields == ("field 1", "field 2")
 
