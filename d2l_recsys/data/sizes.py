@@ -9,6 +9,7 @@ import numpy
 from d2l_recsys.data.lines import shown
 
 MAX_SIZE = 2**31 - 1  # so that all ids fit into int32
+MAX_NUMBERS = 2**31 - 2  # in an array of MXNet
 
 
 def is_integer_type(kind: type) -> bool:

@@ -55,6 +55,23 @@ def test_sizes(name, take, size):
         take(size)
 
 
+@pytest.mark.parametrize(
+    ("net", "error"),
+    [
+        (MF(2**16, 2**15, 7), "MF: P.weight has 32768 x 65536 numbers, but MXNet's ar"),
+        (NeuMF(2**16, 5, 7, [2**15]), "NeuMF: mlp.0.weight has 32768 x 131072 numbers"),
+        (Caser(2**16, 5, 2**14, d_prime=0), "Caser: Q_prime.weight has 16384 x 131072"),
+        (AutoRec(2**16, 2**15), "AutoRec: encoder.weight has 65536 x 32768 numbers"),
+        (FM([2**29, 2**29], 2), "FM: embedding.weight has 1073741824 x 2 numbers"),
+        (DeepFM([2**20], 2**12, []), "DeepFM: embedding.weight has 1048576 x 4096 n"),
+    ],
+)
+def test_a_table_that_mxnet_cannot_hold(net, error):
+    with pytest.raises(ValueError, match=re.escape(error)) as caught:
+        net.initialize()
+    assert "use fewer factors" in str(caught.value)
+
+
 @pytest.mark.parametrize("size", [-1, 2.0, None])
 def test_sizes_that_may_be_0(size):
     for take in (
