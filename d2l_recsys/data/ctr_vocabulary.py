@@ -10,6 +10,7 @@ import numpy
 
 from d2l_recsys.data.lines import shown
 from d2l_recsys.data.replacing import replacing
+from d2l_recsys.data.sizes import check_path
 
 _FORMAT = "d2l-recsys vocabulary, version 1"
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -120,6 +121,7 @@ def load_vocabulary(path: _PathLike) -> Vocabulary:
 
     Raises a ValueError that names the file if it is damaged or not a vocabulary.
     """
+    check_path(path, "vocabulary")
     with open(path, "rb") as file:
         content = file.read()
     try:

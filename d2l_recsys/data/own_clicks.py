@@ -19,7 +19,7 @@ Numeric = Sequence[Union[int, str]]
 
 
 def layout_for(
-    data_path: Union[_PathLike, Sequence[_PathLike]],
+    paths: Sequence[_PathLike],
     layout: Union[str, Layout, None],
     num_feat: int,
     numeric: Numeric,
@@ -29,13 +29,13 @@ def layout_for(
 
     Raises ValueError for an unknown layout, label or numeric field.
     """
-    if isinstance(layout, str) and layout not in LAYOUTS:
+    known = layout in LAYOUTS if isinstance(layout, str) else layout is None
+    if not known and not isinstance(layout, Layout):
         raise ValueError(
             f"layout must be {', '.join(LAYOUTS)} or a Layout, not {layout!r}"
         )
     if layout is not None:
         return LAYOUTS[layout] if isinstance(layout, str) else layout
-    paths = [data_path] if isinstance(data_path, (str, os.PathLike)) else data_path
     found = layout_of_header(paths[0], label) if len(paths) else None
     if found is None:
         found = tabbed(num_feat)

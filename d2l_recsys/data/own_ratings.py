@@ -28,6 +28,7 @@ from d2l_recsys.data import frames
 from d2l_recsys.data.column_names import COLUMN_OF, find_columns
 from d2l_recsys.data.csv_files import CSVFile
 from d2l_recsys.data.lines import NUMBER, shown, with_point
+from d2l_recsys.data.sizes import check_path
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")  # times in nanoseconds have 19 digits
@@ -133,6 +134,7 @@ def _check_options(duplicates: str, scale: Optional[Scale]) -> None:
 
 
 def _of_file(path: _PathLike, names: Mapping[str, Optional[Hashable]]) -> _Source:
+    check_path(path, "source")
     file = CSVFile(path)
     places = find_columns(file.names, names, f"{file.path}, line 1")
     columns = {

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from d2l_recsys.data.sizes import check_size
+from d2l_recsys.data.sizes import check_list, check_size
 from d2l_recsys.engine.adam import trained_by
 from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.checkpoint import Checkpoint, History
@@ -172,6 +172,7 @@ def fit(
     then has the parameters from the end of the last finished epoch, or of the best one.
     """
     check_size(num_epochs, "num_epochs")
+    check_list(train_iter, "train_iter", "a BatchLoader, or an iterable of batches")
     net, best = step.net, BestEpoch(step.net, patience)
     check_trainer(net, trainer)
     step.check(train_iter)

@@ -20,6 +20,7 @@ import d2l_recsys
 from d2l_recsys.data.ctr_layouts import Layout
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.replacing import replacing
+from d2l_recsys.data.sizes import check_path
 from d2l_recsys.engine.errors import ModelError
 from d2l_recsys.runtime.backend import gluon, mx, npx
 
@@ -72,6 +73,7 @@ def save(
     Raises ModelError, a ValueError, for another net, and an OSError that names the file
     if it cannot be written.
     """
+    check_path(folder, "folder")
     folder, name = Path(folder), type(net).__name__
     if name not in MODELS or type(net) is not getattr(d2l_recsys, name):
         raise ModelError(
@@ -113,6 +115,7 @@ def load(
     Raises ModelError, a ValueError that names the file, if there is no model, a file is
     damaged, or it was saved by an incompatible version.
     """
+    check_path(folder, "folder")
     folder = Path(folder)
     path = folder / "model.json"
     record = _record(path)
