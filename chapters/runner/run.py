@@ -138,7 +138,7 @@ class Run:
             "section": self.slug,
             "data": self.data_name,
             "metrics": metrics,
-            "settings": {k: _plain(v) for k, v in sorted(vars(self.args).items())},
+            "settings": dict(sorted(vars(self.args).items())),
             "environment": {
                 "python": platform.python_version(),
                 "mxnet": mx.__version__,
@@ -222,11 +222,3 @@ class Run:
             return None
         self.save_figure(figure, name)
         return figure
-
-
-def _plain(value: Any) -> Any:
-    """Return an option as JSON can hold it: a number as a number."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    plain = value is None or isinstance(value, (bool, int, float, str))
-    return value if plain else str(value)

@@ -19,6 +19,7 @@ import numpy
 import d2l_recsys
 from d2l_recsys.data.ctr_layouts import Layout
 from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.plain import plain
 from d2l_recsys.data.replacing import replacing
 from d2l_recsys.data.sizes import check_path
 from d2l_recsys.engine.errors import ModelError
@@ -278,14 +279,7 @@ def _sha256(content: bytes) -> str:
 def _as_json(record: Dict[str, Any]) -> bytes:
     """Return `record` as JSON, with one entry per line."""
     lines: List[str] = [
-        f"{json.dumps(key)}: {json.dumps(value, default=_plain)}"
+        f"{json.dumps(key)}: {json.dumps(value, default=plain)}"
         for key, value in record.items()
     ]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's numbers and arrays, and bins, as types that JSON has."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return vars(value) if hasattr(value, "edges") else str(value)

@@ -209,7 +209,9 @@ class TestVocabulary:
         path = tmp_path / "v"
         path.write_text("old")
         train.feat_mapper[2]["v0"] = object()  # cannot be written
-        with pytest.raises(AttributeError):
+        with pytest.raises(
+            ValueError, match="field 2: the indices of feat_mapper must"
+        ):
             train.save_vocabulary(path)
         assert path.read_text() == "old"
         assert [p.name for p in tmp_path.iterdir()] == ["own.csv", "v"]
