@@ -6,7 +6,7 @@
 
 # %%
 from chapters.runner.options import Options
-from chapters.runner.saving import save_recommender
+from chapters.runner.saving import describe_recommender
 from chapters.runner.validation import split_validation
 from d2l_recsys import mf
 from d2l_recsys.autorec import AutoRec, evaluator
@@ -76,6 +76,7 @@ lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = gluon.loss.L2Loss(weight=2)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd})
 curves = Curves(num_epochs, labels, ylim=(0.8, 2), book=run.printed(labels))
+describe_recommender(run, known_data, ratings=True, rows=args.by)
 history = train_recsys_rating(
     net,
     train_iter,
@@ -92,7 +93,7 @@ history = train_recsys_rating(
 )
 metrics = {"test_rmse": kept_epoch(history)["test_rmse"]}
 run.save(metrics, history)
-save_recommender(run, net, known_data, ratings=True, rows=args.by)
+run.save_model(net)
 
 # %%
 figure = curves.figure(f"AutoRec on {run.data_title}, {args.by} based")

@@ -9,7 +9,7 @@
 from chapters.runner import pictures
 from chapters.runner.ctr_data import load_for
 from chapters.runner.options import Options
-from chapters.runner.saving import save_ctr_model
+from chapters.runner.saving import describe_ctr_model
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.snapshot import kept_epoch
@@ -62,6 +62,7 @@ curves = Curves(
     ylim=(0, 1),
     book=None if args.without else run.printed(["test_acc"]),
 )
+describe_ctr_model(run, parts)
 history = train_ch13(
     net,
     train_iter,
@@ -77,7 +78,7 @@ history = train_ch13(
 )
 last = kept_epoch(history)
 run.save({k: last[k] for k in ("test_acc", "test_log_loss", "test_auc")}, history)
-save_ctr_model(run, net, parts)
+run.save_model(net)
 
 # %%
 figure = curves.figure(f"DeepFM on {run.data_title}")

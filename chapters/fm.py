@@ -11,7 +11,7 @@
 from chapters.runner import pictures
 from chapters.runner.ctr_data import load_for
 from chapters.runner.options import Options
-from chapters.runner.saving import save_ctr_model
+from chapters.runner.saving import describe_ctr_model
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.snapshot import kept_epoch
@@ -105,11 +105,12 @@ def train(name, num_factors, on_epoch=None):
     return net, history
 
 
+describe_ctr_model(run, parts, "rating" if of_ratings else "probability")
 net, history = train("main", args.factors, curves)
 last = kept_epoch(history)
 metrics = {name: last[name] for name in names}
 run.save(metrics, history)
-save_ctr_model(run, net, parts, "rating" if of_ratings else "probability")
+run.save_model(net)
 
 # %%
 figure = curves.figure(f"FM on {run.data_title}")

@@ -8,7 +8,7 @@
 # %%
 from chapters.runner import pictures
 from chapters.runner.options import Options
-from chapters.runner.saving import save_recommender
+from chapters.runner.saving import describe_recommender
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.baseline import BiasBaseline
@@ -61,6 +61,7 @@ lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 loss = gluon.loss.L2Loss(weight=2)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
 book = run.printed(labels) if args.split == "seq-aware" else None
+describe_recommender(run, known_data, ratings=True)
 curves = Curves(num_epochs, labels, ylim=(0.8, 2), book=book)
 history = train_recsys_rating(
     net,
@@ -93,7 +94,7 @@ print(f"biases alone: test RMSE {baseline_rmse:.3f}")
 # The model is saved with the users' ratings, for `python -m d2l_recsys recommend`.
 
 # %%
-save_recommender(run, net, known_data, ratings=True)
+run.save_model(net)
 
 # %%
 figure = curves.figure(f"MF on {run.data_title}, {args.split} split")

@@ -13,7 +13,7 @@ from chapters.runner.recommendations import (
     print_ranking_metrics,
     print_recommendations,
 )
-from chapters.runner.saving import save_recommender
+from chapters.runner.saving import describe_recommender
 from chapters.runner.users import check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
@@ -85,6 +85,7 @@ if args.validation:
     )
     valid_iter = load_data_ml100k(valid_data, num_users, num_items, "implicit").inter
     valid = sample_users(run, valid_iter, "validation metrics"), None, candidates
+describe_recommender(run, known_data)
 loss = BPRLoss() if args.loss == "bpr" else HingeLossbRec(margin=args.margin)
 lr, num_epochs, wd, optimizer = args.lr, run.epochs, args.wd, args.optimizer
 
@@ -141,7 +142,7 @@ net, history = train("main", None if valid else test_iter, on_epoch=curves)
 of_all = test_iter, None, known, num_users, num_items, devices
 metrics = final_metrics(history, labels, tested, net, *of_all)
 run.save(metrics, history)
-save_recommender(run, net, known_data)
+run.save_model(net)
 
 # %%
 figure = curves.figure(f"{TITLES[args.model]} on {run.data_title}")

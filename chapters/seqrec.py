@@ -12,7 +12,7 @@ from chapters.runner.recommendations import (
     print_ranking_metrics,
     print_recommendations,
 )
-from chapters.runner.saving import save_recommender
+from chapters.runner.saving import describe_recommender
 from chapters.runner.users import check_histories, check_users
 from chapters.runner.validation import split_validation
 from d2l_recsys.engine.adam import make_trainer
@@ -137,6 +137,7 @@ loss = BPRLoss() if args.loss == "bpr" else HingeLossbRec(margin=args.margin)
 trainer = make_trainer(net, optimizer, {"learning_rate": lr, "wd": wd / run.scale})
 book = run.printed(labels)
 curves = Curves(num_epochs, labels, ylim=(0, 1), book=book)
+describe_recommender(run, known_data)
 history = train_ranking(
     net,
     train_iter,
@@ -156,7 +157,7 @@ history = train_ranking(
 )
 of_all = test_iter, test_seq_iter, known, num_users, num_items, devices
 run.save(final_metrics(history, labels, tested, net, *of_all), history)
-save_recommender(run, net, known_data)
+run.save_model(net)
 
 # %%
 figure = curves.figure(f"Caser on {run.data_title}, L = {L}")

@@ -42,9 +42,11 @@ def main_for_a_pipe() -> int:
     Ctrl-C, and an output that cannot be written, are reported in one line.
     """
     try:
-        code = main()
-        if sys.stdout is not None:  # it is None if it was closed
-            sys.stdout.flush()
+        try:
+            return main()
+        finally:  # also after --help, which exits
+            if sys.stdout is not None:  # it is None if it was closed
+                sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr, flush=True)
         os._exit(130)  # immediately, because MXNet may still be busy
@@ -54,7 +56,6 @@ def main_for_a_pipe() -> int:
         if not isinstance(error, BrokenPipeError):
             print(f"python -m d2l_recsys: error: {error}", file=sys.stderr)
         return 1
-    return code
 
 
 if __name__ == "__main__":

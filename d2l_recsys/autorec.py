@@ -4,7 +4,12 @@ from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Uni
 
 import numpy
 
-from d2l_recsys.data.sizes import check_each_positive, check_positive, check_rate
+from d2l_recsys.data.sizes import (
+    check_each_positive,
+    check_list,
+    check_positive,
+    check_rate,
+)
 from d2l_recsys.engine.batching import in_order
 from d2l_recsys.engine.layers import Model
 from d2l_recsys.engine.metrics import rmse
@@ -130,6 +135,7 @@ def _tested_rows(
     inter_matrix: Iterable, held_out: numpy.ndarray
 ) -> Iterator[Tuple[np.ndarray, numpy.ndarray]]:
     """Yield the rows of each batch that have held-out ratings, and these ratings."""
+    check_list(inter_matrix, "inter_matrix", "a matrix, or a loader of its rows")
     rows = 0
     for batch in inter_matrix:
         batch = batch[0] if isinstance(batch, (list, tuple)) else batch

@@ -6,7 +6,7 @@ from typing import Dict, Hashable, List, Optional, Sequence, Tuple, Union
 import numpy
 import pandas as pd
 
-from d2l_recsys.data.ctr_files import Table, read_table
+from d2l_recsys.data.ctr_files import Table, paths_of, read_table
 from d2l_recsys.data.ctr_layouts import Layout
 from d2l_recsys.data.ctr_vocabulary import (
     Bins,
@@ -18,7 +18,7 @@ from d2l_recsys.data.ctr_vocabulary import (
     save_vocabulary,
 )
 from d2l_recsys.data.own_clicks import layout_for, table_of
-from d2l_recsys.data.sizes import check_size
+from d2l_recsys.data.sizes import check_list, check_size
 from d2l_recsys.runtime.backend import gluon
 
 _ROWS = 2**12  # encoded at a time: they fit into the processor's cache
@@ -86,14 +86,16 @@ class CTRDataset(gluon.data.Dataset):
                     "both of them"
                 )
             _, feat_mapper, defaults = known
+        check_list(numeric, "numeric", "a list of fields")
         mapped = [f for f, m in (feat_mapper or {}).items() if isinstance(m, Bins)]
         numeric = [*numeric, *(known.fields[f - 1] if known else f for f in mapped)]
         if isinstance(data_path, pd.DataFrame):
             table = table_of(data_path, label, numeric)
         else:
-            layout = layout_for(data_path, layout, num_feat, numeric, label)
+            paths = paths_of(data_path, "data_path")
+            layout = layout_for(paths, layout, num_feat, numeric, label)
             check_mapper(feat_mapper, defaults, len(layout.fields))
-            table = read_table(data_path, layout, on_error)
+            table = read_table(paths, layout, on_error)
         check_mapper(feat_mapper, defaults, len(table.fields))
         if known is not None and known.fields != table.fields:
             raise ValueError(

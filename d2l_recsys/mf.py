@@ -4,7 +4,6 @@ from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
 import numpy
 
-from d2l_recsys.data.sizes import check_positive
 from d2l_recsys.engine.all_items import AllItems, table, with_ones
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.layers import RankingModel, mean_of_rows, sum_over_factors
@@ -32,11 +31,8 @@ class MF(RankingModel):
         biases: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_positive(
-            num_factors=num_factors, num_users=num_users, num_items=num_items
-        )
-        self.num_users, self.num_items, self.biases = num_users, num_items, biases
+        super().__init__(num_factors, num_users, num_items, **kwargs)
+        self.biases = biases
         self.P = nn.Embedding(num_users, num_factors)
         self.Q = nn.Embedding(num_items, num_factors)
         if biases:

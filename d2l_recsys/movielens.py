@@ -10,7 +10,7 @@ from d2l_recsys.data import frames, splits
 from d2l_recsys.data.catalog import DATASETS, SUBSTITUTE, fetch
 from d2l_recsys.data.own_ratings import read_own_ratings
 from d2l_recsys.data.ratings import FORMATS, read_movielens_ratings
-from d2l_recsys.data.sizes import check_share, check_size
+from d2l_recsys.data.sizes import check_share
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.runtime.backend import np
 
@@ -207,17 +207,15 @@ def load_data_ml100k(
     Differs from the book: users, items and scores are arrays, not lists.
     Section: ``movielens``.
     """
-    check_size(num_users, "num_users", 0)
-    check_size(num_items, "num_items", 0)
     if min_rating is not None:
         data = frames.at_least(data, min_rating)
+    users, items, scores = _load_arrays(data, num_users, num_items, feedback)
     if feedback == "explicit" and num_items * num_users >= 2**31:
         raise ValueError(
             f"a matrix of {num_items} items and {num_users} users has 2^31 cells or "
             "more, which MXNet does not support: use a smaller data set, or "
             "feedback='implicit' or split_and_load_ml100k, which create no matrix"
         )
-    users, items, scores = _load_arrays(data, num_users, num_items, feedback)
     if feedback == "implicit":
         return LoadedData(users, items, scores, items_of_users(users, items))
     frames.check_not_zero(data, scores)
@@ -279,6 +277,8 @@ def split_and_load_ml100k(
     integers (E39), and every epoch contains all training rows (E48).
     Section: ``movielens``.
     """
+    if data is not None and not isinstance(data, tuple):
+        raise ValueError("data must be what read_ratings or read_data_ml100k returns")
     read = data or read_data_ml100k(data_dir, duplicates, name)
     _, num_users, num_items = read
     parts = split_data_ml100k(*read, split_mode, test_ratio, seed)

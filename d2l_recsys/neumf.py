@@ -8,7 +8,6 @@ from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
 from d2l_recsys.data.sizes import (
     MAX_SIZE,
     check_each_positive,
-    check_positive,
     check_rate,
     check_size,
 )
@@ -49,22 +48,18 @@ class NeuMF(RankingModel):
         mlp_layers: Optional[Sequence[int]] = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(num_factors, num_users, num_items, **kwargs)
         if (nums_hiddens is None) == (mlp_layers is None):
             raise ValueError(
                 "pass the sizes of the MLP's layers once: as nums_hiddens or as "
                 "mlp_layers, its name in the first edition"
             )
-        check_positive(
-            num_factors=num_factors, num_users=num_users, num_items=num_items
-        )
         nums_hiddens = mlp_layers if nums_hiddens is None else nums_hiddens
         check_each_positive(nums_hiddens, "nums_hiddens")
         check_rate(dropout, "dropout")
         nums_hiddens = list(nums_hiddens or [])
         if not gmf and not nums_hiddens:
             raise ValueError("gmf=False and nums_hiddens=[] leave out both branches")
-        self.num_users, self.num_items = num_users, num_items
         self.gmf, self.nums_hiddens = gmf, nums_hiddens
         sizes = [num_factors] * gmf + self.nums_hiddens[-1:]  # outputs of the branches
         if gmf:

@@ -47,13 +47,11 @@ class Caser(RankingModel):
         drop_ratio: float = 0.05,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_positive(num_factors=num_factors, num_users=num_users, L=L)
-        check_positive(num_items=num_items)
+        super().__init__(num_factors, num_users, num_items, **kwargs)
+        check_positive(L=L)
         check_size(d, "d", 0)
         check_size(d_prime, "d_prime", 0)
         check_rate(drop_ratio, "drop_ratio")
-        self.num_users, self.num_items = num_users, num_items
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
         branches = d_prime * num_factors + d * L  # number of outputs of the filters

@@ -2,6 +2,8 @@
 # # Exercises of The MovieLens Dataset
 
 # %%
+from contextlib import redirect_stdout
+
 import numpy
 import pandas as pd
 
@@ -9,7 +11,12 @@ from chapters.runner.data import DATA_TITLES
 from chapters.runner.exercises import Exercises, print_table, table
 from d2l_recsys.data.catalog import DATASETS
 from d2l_recsys.data.movies import read_movies
-from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.predict import predict
+from d2l_recsys.mf import MF, train_recsys_rating
+from d2l_recsys.movielens import rating_loader, read_data_ml100k, split_data_ml100k
+from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.devices import seed_everything
 
 exercises = Exercises()
 
@@ -101,12 +108,13 @@ print(
 # %% [markdown]
 # ## subgroups
 #
-# *Newest edition's catalogue; 2 s.*
+# *Newest edition's catalogue; 30 s.*
 #
 # How sparse are the ratings of users with fewer than 20 and with more than 100 ratings?
 # Does the seq-aware split train on a user's future? Which movies have the five highest
 # mean ratings, and which have the most ratings? How well does a movie's mean rating
-# predict on either split?
+# predict on either split, and what changes if all test ratings are later than all
+# training ratings?
 
 # %%
 folder, data, num_users, num_items = read()
@@ -169,6 +177,46 @@ modes = ["random", "seq-aware"]
 rows = pd.DataFrame([rmse_of_means(x, seed) for x in modes for seed in exercises.seeds])
 table(rows, "split", [*rows.columns[1:]])
 
+
+# %%
+def rmse_of_mf(mode, seed):
+    """Return test RMSEs of matrix factorization with about one test row per user."""
+    ratio = [] if mode == "seq-aware" else [num_users / len(data)]
+    train, test = split_data_ml100k(data, num_users, num_items, mode, *ratio, seed=seed)
+    seed_everything(seed)
+    net = MF(30, num_users, num_items)
+    net.initialize(mx.init.Normal(0.01))
+    net.hybridize(static_alloc=True, static_shape=True)
+    with redirect_stdout(None):
+        train_recsys_rating(
+            net,
+            rating_loader(train, num_users, num_items, 512, shuffle=True, seed=seed),
+            None,
+            gluon.loss.L2Loss(weight=2),
+            make_trainer(net, "adam", {"learning_rate": 0.002, "wd": 1e-5}),
+            2 if exercises.smoke else 20,
+        )
+    predicted, stars = predict(net, rating_loader(test, num_users, num_items, 8192))
+    known = test["user_id"].isin({*train["user_id"]}).to_numpy()
+    squares = (predicted - stars) ** 2
+    return {
+        "setting": mode,
+        "rows of new users": 1 - known.mean(),
+        "RMSE, overall mean": ((stars - train["rating"].mean()) ** 2).mean() ** 0.5,
+        "RMSE, MF": squares.mean() ** 0.5,
+        "RMSE, MF, known users": squares[known].mean() ** 0.5,
+    }
+
+
+_, test = split_data_ml100k(data, num_users, num_items, "time", num_users / len(data))
+print(
+    "\nMatrix factorization, with about as many test rows as there are users. Those of "
+    f"the time split are of {test['user_id'].nunique()} users.\n"
+)
+modes = ["random", "seq-aware", "time"]
+rows = pd.DataFrame([rmse_of_mf(x, seed) for x in modes for seed in exercises.seeds])
+table(rows, "split", [*rows.columns[1:]])
+
 # %% [markdown]
 # **Answer.** No user has fewer than 20 ratings: GroupLens left out such users. The 361
 # users with more than 100 ratings, 38% of all users, gave 74% of the ratings. No
@@ -176,5 +224,12 @@ table(rows, "split", [*rows.columns[1:]])
 # later than some other user's. The highest means are of movies with at most three
 # ratings, so means without counts make a poor list. The movie's mean has an RMSE of
 # 1.026 ± 0.005 on the random split and 1.111 on the seq-aware one. The seq-aware split
-# is harder: the last ratings of users are lower and vary more. This does not show that
-# training ratings from the future help on the random split.
+# is harder: the last ratings of users are lower and vary more. With about as many test
+# rows, matrix factorization has an RMSE of 0.920 on the random split and 1.038 on the
+# seq-aware one. On the time split, it fails with 2.243. A third of the rows are of
+# users who came later. Nothing has trained their biases, which have to carry the mean
+# rating. For the other users, the RMSE of 1.051 ± 0.028 differs by less than three
+# standard errors from that of the seq-aware split. Only the time split asks what a
+# running system has to answer. But these are the ratings of 33 users, and others would
+# give another error, which the spread over seeds does not show. Nor do the tables show
+# that training ratings from the future help on the random split.

@@ -1,6 +1,5 @@
 """Load the data of the scripts `ctr`, `fm` and `deepfm`, and split it into parts."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple, Optional, Sequence, Tuple
 
@@ -9,9 +8,10 @@ import numpy
 from chapters.runner.run import Run
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data.ctr_files import Table, read_table
-from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, tabbed
+from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, split, tabbed
 from d2l_recsys.data.frames import shown_names
-from d2l_recsys.data.own_clicks import layout_of_header
+from d2l_recsys.data.lines import SEPARATORS
+from d2l_recsys.data.own_clicks import layout_of_header, separator_of_row
 from d2l_recsys.data.rating_fields import rating_fields
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.movielens import read_data_ml100k, split_data_ml100k
@@ -106,20 +106,21 @@ def _own_layout(path: Path, label: Optional[str]) -> Layout:
         line = file.readline().decode(errors="replace")
     if not line:
         raise ValueError(f"{path}, line 1: the file is empty")
-    separator = "\t" if "\t" in line else ","
-    if separator not in line:
+    if not {*SEPARATORS} & {*line}:
         raise ValueError(
-            f"{path}, line 1: there are no tabs and no commas; separate the fields by "
-            "one of them"
+            f"{path}, line 1: there are no tabs, commas or semicolons; separate the "
+            "fields by one of them"
         )
-    tabs = separator == "\t"  # in the book's format, quotes are plain text
-    fields = line.split("\t") if tabs else next(csv.reader([line]))
-    if fields[0].lstrip("\ufeff") not in ("0", "1"):
+    separator = separator_of_row(line)
+    if separator is None:
         raise ValueError(
             f"{path}, line 1: it neither names a column of labels by a usual name nor "
             "begins with a label, 0 or 1: name the column with --columns label=NAME"
         )
-    return tabbed(len(fields) - 1)._replace(separator=separator, quoted=not tabs)
+    quoted = separator != "\t"  # in the book's format, quotes are plain text
+    layout = Layout(separator, (), "", quoted=quoted)
+    num_feat = len(split(line.rstrip("\r\n"), layout)) - 1
+    return tabbed(num_feat)._replace(separator=separator, quoted=quoted)
 
 
 def _read_test(

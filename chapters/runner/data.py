@@ -165,7 +165,8 @@ def data_argument(
     """Return the arguments of ``add_argument`` for --data, which also takes `more`."""
     if slug == "__main__":
         families = [MOVIELENS, *FAMILY_OF.values()]
-        return {"choices": sorted({name for f in families for name in f.names})}
+        choices = sorted({name for f in families for name in f.names})
+        return {"choices": choices, "type": _no_file}
     if not family.files:
         return {"choices": list(family.names)}
     names = (*family.names, *more)
@@ -173,6 +174,17 @@ def data_argument(
         "type": partial(_name_or_file, names),
         "metavar": f"{{{','.join(names)}}}|FILE",
     }
+
+
+def _no_file(text: str) -> str:
+    """Refuse a file, which has either ratings or clicks, not data for all sections."""
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a file: give it to a single section, python -m chapters.NAME "
+            f"--data {text}, where NAME is movielens, mf, autorec, neumf or seqrec "
+            "for ratings, and ctr, fm or deepfm for clicks"
+        )
+    return text
 
 
 def _name_or_file(names: Tuple[str, ...], text: str) -> str:

@@ -69,17 +69,19 @@ def report(
 ) -> None:
     """Report an uncaught exception: the ``sys.excepthook`` of scripts.
 
-    An interrupt prints and saves the metrics so far and exits with code 130. A
-    ValueError from this package or an OSError prints its message and exits with code 1.
-    Other exceptions print their traceback.
+    An interrupt prints the metrics so far, saves them and the model, and exits with
+    code 130. A ValueError from this package or an OSError prints its message and exits
+    with code 1. Other exceptions print their traceback.
     """
     sys.stdout.flush()
     if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
         return  # whoever read the output has read enough
     if issubclass(kind, KeyboardInterrupt):
         print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
-        save_interrupted(error)
-        os._exit(130)  # immediately, because MXNet may still be busy
+        try:
+            save_interrupted(error)
+        finally:  # even if a second Ctrl-C ends the saving
+            os._exit(130)  # immediately, because MXNet may still be busy
     line = in_one_line(error, trace)
     if line is None:
         sys.__excepthook__(kind, error, trace)
@@ -88,10 +90,13 @@ def report(
 
 
 def save_interrupted(error: BaseException) -> None:
-    """Save the metrics of the training that `error`, a KeyboardInterrupt, ended."""
+    """Save metrics and model of the training that `error`, a KeyboardInterrupt, ended.
+
+    ``engine.loop.fit`` attached them to the error, if it was running.
+    """
     try:
-        if interrupted_run is not None:
-            interrupted_run.save_interrupted(getattr(error, "history", []))
+        if interrupted_run is not None and hasattr(error, "net"):
+            interrupted_run.save_interrupted(error.history, error.net)
     except Exception as failure:
         warn(f"no results were saved: {in_one_line(failure) or repr(failure)}")
 

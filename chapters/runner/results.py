@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from d2l_recsys.data.plain import plain
 from d2l_recsys.data.replacing import replacing
 
 
@@ -19,17 +20,14 @@ def write(path: Path, content: bytes) -> None:
 
 def as_json(record: Any) -> bytes:
     """Return `record` as JSON. NaN and infinity, which JSON lacks, become null."""
-    text = json.dumps(_plain(record), indent=1, allow_nan=False)
+    text = json.dumps(_finite(record), indent=1, allow_nan=False)
     return f"{text}\n".encode()
 
 
-def _plain(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): _finite(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if hasattr(value, "item"):  # a number of NumPy
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [_finite(part) for part in value]
+    value = plain(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,8 @@
 import argparse
 import os
 import platform
-from typing import Any, Callable, Dict, Iterable, Optional
+import sys
+from typing import Any, Callable, Dict, Iterable, Optional, Union
 
 import pandas as pd
 
@@ -12,8 +13,10 @@ from chapters.runner.data import DATA_TITLES, Family, find_data, fingerprint
 from chapters.runner.failures import in_one_line, warn
 from chapters.runner.printed import correct_figures
 from d2l_recsys.engine.checkpoint import Checkpoint, History
+from d2l_recsys.engine.saved import Histories, Vocabulary, save
+from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import MovieLens, read_data_ml100k, read_ratings
-from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.workers import worker
 from d2l_recsys.tools.figures import StyledFigure
 
@@ -36,6 +39,8 @@ class Run:
         self.data_set = args.data if other else family.real
         self.data_title = DATA_TITLES[self.data_name]
         self._checkpoints: Dict[str, Checkpoint] = {}
+        # What the model is trained on; see chapters.runner.saving.
+        self.trained_on: Optional[Callable[[], Union[Histories, Vocabulary]]] = None
         self._saved = False
         failures.interrupted_run = self
 
@@ -133,7 +138,7 @@ class Run:
             "section": self.slug,
             "data": self.data_name,
             "metrics": metrics,
-            "settings": {k: _plain(v) for k, v in sorted(vars(self.args).items())},
+            "settings": dict(sorted(vars(self.args).items())),
             "environment": {
                 "python": platform.python_version(),
                 "mxnet": mx.__version__,
@@ -145,17 +150,40 @@ class Run:
         }
         results.write(self.out / f"{self.slug}.json", results.as_json(record))
 
-    def save_interrupted(self, history: History) -> None:
-        """Save the latest metrics of a training that Ctrl-C ended.
+    def save_model(self, net: gluon.Block, **more: Any) -> bool:
+        """Write the model to ``OUT/SLUG``, for ``d2l_recsys.load``; on worker 0 only.
+
+        `more` joins the settings in ``model.json``. A failure is a warning. Returns
+        whether the model was written.
+        """
+        if worker.rank or self.trained_on is None:
+            return False
+        settings = {**vars(self.args), "data": self.data_name, **more}
+        try:
+            save(self.out / self.slug, net, self.trained_on(), settings)
+        except Exception as error:
+            warn(f"no model was saved: {in_one_line(error) or repr(error)}")
+            return False
+        return True
+
+    def save_interrupted(self, history: History, net: gluon.Block) -> None:
+        """Save the latest metrics and the model of a training that Ctrl-C ended.
 
         The results of a whole training are not replaced.
         """
-        if history and not self._saved:
-            left_out = ("epoch", "seconds", "examples_per_sec")
-            last = {k: v for k, v in history[-1].items() if k not in left_out}
-            self.save(
-                {"interrupted_after_epoch": history[-1]["epoch"], **last}, history
-            )
+        if not history or self._saved:
+            return
+        left_out = ("epoch", "seconds", "examples_per_sec")
+        last = {k: v for k, v in history[-1].items() if k not in left_out}
+        stopped = {"interrupted_after_epoch": history[-1]["epoch"]}
+        self.save({**stopped, **last}, history)
+        folder = self.out / self.slug
+        instead = ""
+        if (folder / "model.json").exists():
+            instead = ", in place of that of an earlier run"
+        if self.save_model(net, **stopped):
+            epoch = f"epoch {kept_epoch(history)['epoch']} of {self.epochs}"
+            print(f"the model after {epoch} is in {folder}{instead}", file=sys.stderr)
 
     def printed(self, metrics: Iterable[str]) -> Dict[str, Dict[str, float]]:
         """Return the book's figures of the test metrics, to be drawn by ``Curves``."""
@@ -194,11 +222,3 @@ class Run:
             return None
         self.save_figure(figure, name)
         return figure
-
-
-def _plain(value: Any) -> Any:
-    """Return an option as JSON can hold it: a number as a number."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    plain = value is None or isinstance(value, (bool, int, float, str))
-    return value if plain else str(value)

@@ -1,6 +1,6 @@
-"""Save the model that a script has trained, for ``d2l_recsys.load``."""
+"""Tell what a script's model is trained on, so that ``d2l_recsys.load`` can load it."""
 
-from typing import Callable, List, Optional, Union
+from typing import List, Optional
 
 import pandas as pd
 
@@ -9,47 +9,27 @@ from chapters.runner.failures import in_one_line, warn
 from chapters.runner.recommendations import read_titles
 from chapters.runner.run import Run
 from d2l_recsys.data.interactions import Interactions
-from d2l_recsys.engine.saved import Histories, Vocabulary, save
-from d2l_recsys.runtime.backend import gluon
-from d2l_recsys.runtime.workers import worker
+from d2l_recsys.engine.saved import Histories, Vocabulary
 
 
-def save_recommender(
+def describe_recommender(
     run: Run,
-    net: gluon.Block,
     train: pd.DataFrame,
     ratings: bool = False,
     rows: Optional[str] = None,
 ) -> None:
-    """Write a model of users and items to ``OUT/SLUG``; on worker 0 only.
+    """Let `run` save a model of users and items, which is trained on `train`.
 
     `train` has the training rows. With `ratings`, the model predicts them. `rows` tells
-    whether 'item' or 'user' is a row of an AutoRec. A failure is a warning.
+    whether 'item' or 'user' is a row of an AutoRec.
     """
-    _save(run, net, lambda: _histories(run, train, ratings, rows))
+    run.trained_on = lambda: _histories(run, train, ratings, rows)
 
 
-def save_ctr_model(
-    run: Run, net: gluon.Block, parts: CTRParts, output: str = "probability"
-) -> None:
-    """Write a model of rows of fields to ``OUT/SLUG``; on worker 0 only.
-
-    `output` is 'probability' or 'rating'. A failure is a warning.
-    """
+def describe_ctr_model(run: Run, parts: CTRParts, output: str = "probability") -> None:
+    """Let `run` save a model of rows of fields, whose output is this or 'rating'."""
     known = parts.train.feat_mapper, parts.train.defaults
-    _save(run, net, lambda: Vocabulary(parts.layout, *known, output))
-
-
-def _save(
-    run: Run, net: gluon.Block, make: Callable[[], Union[Histories, Vocabulary]]
-) -> None:
-    if worker.rank:
-        return
-    settings = {**vars(run.args), "data": run.data_name}
-    try:
-        save(run.out / run.slug, net, make(), settings)
-    except Exception as error:
-        warn(f"no model was saved: {in_one_line(error) or repr(error)}")
+    run.trained_on = lambda: Vocabulary(parts.layout, *known, output)
 
 
 def _histories(

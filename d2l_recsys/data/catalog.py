@@ -26,6 +26,7 @@ from d2l_recsys.data.datasets import (
     Manual,
 )
 from d2l_recsys.data.downloads import DatasetUnavailable, check_hash, download, unpack
+from d2l_recsys.data.sizes import check_path
 
 _STALE_SECONDS = 24 * 3600  # no process works on one file for this long
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -143,6 +144,7 @@ def _search_folders(data_dir: Optional[_PathLike]) -> Iterator[Path]:
     ):
         if not place:
             continue
+        check_path(place, origin)
         if not Path(place).is_dir():
             raise ValueError(f"{origin} is {str(place)!r}, which is not a folder")
         yield Path(place)

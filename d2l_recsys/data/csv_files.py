@@ -10,7 +10,13 @@ from typing import Any, Dict, List, NoReturn, Optional, Sequence, Union
 
 import pandas as pd
 
-from d2l_recsys.data.lines import all_have, content_of, encoding_of
+from d2l_recsys.data.lines import (
+    SEPARATORS,
+    all_have,
+    content_of,
+    encoding_of,
+    separator_of,
+)
 
 _BLOCK_BYTES = 2**24  # checked at a time
 
@@ -18,12 +24,13 @@ _BLOCK_BYTES = 2**24  # checked at a time
 class CSVFile:
     """A text file whose first line names the columns.
 
-    The fields are separated by tabs if the header has one, else by commas. They may be
-    in quotes. The text is UTF-8, with or without a byte order mark, or Latin-1. Empty
+    Its tabs or semicolons, or else commas, separate the fields, which may be in quotes.
+    The text is UTF-8, with or without a byte order mark, or Latin-1. Empty
     lines are skipped.
 
     Raises a ValueError that names file and line if a line does not have as many fields
-    as the header, a quote is not closed, or there are no rows.
+    as the header, a quote is not closed, there are no rows, or the header has commas
+    and semicolons outside quotes.
     """
 
     def __init__(self, path: "Union[str, os.PathLike[str]]") -> None:
@@ -36,8 +43,9 @@ class CSVFile:
                 f"{self.path}, line {line}: the line contains a zero byte: save the "
                 "file as text in UTF-8"
             )
-        first = re.match(rb"[\r\n]*[^\n]*", self._content)
-        self.separator = "\t" if first and b"\t" in first[0] else ","
+        first = re.match(rb"[\r\n]*([^\n]*)", self._content)
+        header = first[1].decode(self._encoding) if first else ""
+        self.separator = separator_of(header, f"{self.path}, line 1")
         self.names: List[str] = []
         try:
             names: List[str] = next(filter(None, self._rows()), [])
@@ -46,11 +54,6 @@ class CSVFile:
         self.names = [name.strip() for name in names]
         if not self.names:
             raise ValueError(f"{self.path}, line 1: the file is empty")
-        if len(self.names) == 1 and ";" in self.names[0]:
-            raise ValueError(
-                f"{self.path}, line 1: the fields are separated by semicolons: save "
-                "the file with commas or tabs between them"
-            )
         if not (self._is_plain() or self._is_regular()):
             self._raise_fault()
 
@@ -147,9 +150,8 @@ class CSVFile:
         except csv.Error as error:
             fault = str(error)
         else:
-            between = "tabs" if self.separator == "\t" else "commas"
             fault = (
                 f"{len(fields)} fields instead of {expected}, as in the header "
-                f"(separated by {between})"
+                f"(separated by {SEPARATORS[self.separator]})"
             )
         raise ValueError(f"{self.path}, line {line + 1}: {fault}")

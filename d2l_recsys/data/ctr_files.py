@@ -34,7 +34,8 @@ from d2l_recsys.data.ctr_layouts import (
     split,
     time_of,
 )
-from d2l_recsys.data.lines import all_have, line_blocks
+from d2l_recsys.data.lines import all_have, line_blocks, with_point
+from d2l_recsys.data.sizes import check_list, check_path
 
 _BLOCK_BYTES = 2**24  # read at a time: about 50,000 lines
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -73,10 +74,7 @@ def read_table(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if not len(paths):
-        raise ValueError("there is no file to read: pass a path or a list of paths")
+    paths = paths_of(paths, "paths")
     encoder = _Encoder(layout)
     for path in paths:
         rows_before = encoder.rows
@@ -99,6 +97,23 @@ def read_table(
             raise ValueError(f"{path}, line 1: the file has no rows")
         encoder.skipped += skipped
     return encoder.table()
+
+
+def paths_of(paths: Any, what: str) -> List[_PathLike]:
+    """Return a path or several paths as a list.
+
+    Raises a ValueError that names the argument, `what`, for anything else, and if there
+    is no path.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        return [paths]
+    check_list(paths, what, "a path or a list of paths")
+    listed = list(paths)
+    for place, path in enumerate(listed):
+        check_path(path, f"{what}[{place}]")
+    if not listed:
+        raise ValueError("there is no file to read: pass a path or a list of paths")
+    return listed
 
 
 def _blocks(path: Path, layout: Layout) -> Iterator[Tuple[bytes, int]]:
@@ -224,6 +239,8 @@ def _parse(text: bytes, layout: Layout) -> Optional[Dict[str, _Column]]:
             values = list(categorical.categories)
             for value in values if is_checked(name, layout) else ():
                 check(name, value, layout)
+            if name in layout.numeric:
+                values = [with_point(value, layout.decimal) for value in values]
             columns[name] = _Column(categorical.codes.to_numpy(), values)
     except ValueError:
         return None

@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
-from d2l_recsys.data.lines import NUMBER, shown
+from d2l_recsys.data.lines import NUMBER, SEPARATORS, shown, with_point
 from d2l_recsys.data.sizes import check_size
 
 
@@ -22,6 +22,7 @@ class Layout(NamedTuple):
     hour: Optional[str] = None  # a time YYMMDDHH, split into weekday and hour of day
     quoted: bool = False  # whether fields may be in quotes, as in CSV files
     header: bool = False  # whether the first line names the columns
+    decimal: str = "."  # or ",": the decimal mark in columns of numbers
 
     @property
     def fields(self) -> Tuple[str, ...]:
@@ -99,7 +100,7 @@ def fault_of(line: bytes, layout: Layout) -> Optional[str]:
         return str(error)
     if len(fields) != len(layout.columns):
         cut = "" if line.endswith(b"\n") else "; the file may be truncated here"
-        mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
+        mark = SEPARATORS.get(layout.separator, layout.separator)
         labeled = ", including the label" if layout.label else ""
         return (
             f"{len(fields)} fields instead of {len(layout.columns)} (separated by "
@@ -142,9 +143,14 @@ def check(name: str, value: str, layout: Layout) -> None:
             raise ValueError(f"the label must be 0 or 1, not {shown(value)}")
     elif name == layout.hour:
         time_of(value)
-    # float() alone would accept blanks, underscores and non-ASCII digits.
-    elif value and not (NUMBER.fullmatch(value) and math.isfinite(float(value))):
-        raise ValueError(f"{name} {shown(value)} is not a number")
+    elif value:
+        try:
+            text = with_point(value, layout.decimal)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
+        # float() alone would accept blanks, underscores and non-ASCII digits.
+        if not (NUMBER.fullmatch(text) and math.isfinite(float(text))):
+            raise ValueError(f"{name} {shown(value)} is not a number")
 
 
 def time_of(text: str) -> datetime:

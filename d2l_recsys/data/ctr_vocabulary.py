@@ -9,7 +9,9 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Un
 import numpy
 
 from d2l_recsys.data.lines import shown
+from d2l_recsys.data.plain import plain
 from d2l_recsys.data.replacing import replacing
+from d2l_recsys.data.sizes import check_path
 
 _FORMAT = "d2l-recsys vocabulary, version 1"
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -104,15 +106,14 @@ class Vocabulary(NamedTuple):
 def save_vocabulary(path: _PathLike, vocabulary: Vocabulary) -> None:
     """Write a vocabulary as JSON: completely, or not at all.
 
-    Raises an OSError that names the file.
+    Raises an OSError that names the file, and a ValueError that names a field whose
+    indices could not be read again.
     """
+    fields, mapper, defaults = vocabulary
+    check_mapper(mapper, defaults, len(fields))
     record = {"format": _FORMAT, **vocabulary._asdict()}
     with replacing(path) as file:
-        file.write(json.dumps(record, default=_plain, indent=1).encode())
-
-
-def _plain(value: Any) -> Any:
-    return vars(value) if isinstance(value, Bins) else value.item()
+        file.write(json.dumps(record, default=plain, indent=1).encode())
 
 
 def load_vocabulary(path: _PathLike) -> Vocabulary:
@@ -120,6 +121,7 @@ def load_vocabulary(path: _PathLike) -> Vocabulary:
 
     Raises a ValueError that names the file if it is damaged or not a vocabulary.
     """
+    check_path(path, "vocabulary")
     with open(path, "rb") as file:
         content = file.read()
     try:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from d2l_recsys.data.ids import numbers, row_outside
 from d2l_recsys.data.lines import shown
-from d2l_recsys.data.sizes import check_number
+from d2l_recsys.data.sizes import check_number, check_size
 
 NAMES = ("user_id", "item_id", "rating", "timestamp")
 
@@ -42,6 +42,7 @@ def ids_from_0(data: pd.DataFrame, place: int, limit: int, what: str) -> numpy.n
 
     Raises a ValueError that names the row of an id outside 1..limit.
     """
+    check_size(limit, ("num_users", "num_items")[place], 0)
     ids = _column(data, place, what)
     row = row_outside(ids, 1, limit, what)
     if row is not None:

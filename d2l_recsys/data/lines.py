@@ -1,4 +1,4 @@
-"""Number the lines of text files, quote their text and describe faults."""
+"""Number the lines of text files, tell separators, and describe faults."""
 
 import codecs
 import io
@@ -9,6 +9,7 @@ from typing import Any, Iterator, Optional, Tuple
 import numpy
 
 NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}  # and their names
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -56,6 +57,40 @@ def encoding_of(content: bytes) -> str:
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
+
+
+def separator_of(header: str, where: str) -> str:
+    """Return what separates the names in a header: a tab, a semicolon or else a comma.
+
+    Spreadsheets write semicolons where numbers have decimal commas. Text in quotes does
+    not count. Raises a ValueError that begins with `where` if there
+    are commas and semicolons.
+    """
+    bare = re.sub(r'"[^"]*("|$)', "", header)
+    if "\t" in bare:
+        return "\t"
+    if "," in bare and ";" in bare:
+        raise ValueError(
+            f"{where}: the header has commas and semicolons, so it is not clear which "
+            "of them separate the columns: put the names that contain one in quotes"
+        )
+    return ";" if ";" in bare else ","
+
+
+def with_point(number: str, decimal: str) -> str:
+    """Return a number that has a comma or a point as its `decimal` mark with a point.
+
+    Raises ValueError for a point among decimal commas: it may also mark thousands.
+    """
+    if decimal == ".":
+        return number
+    if "." in number:
+        raise ValueError(
+            f"{shown(number)} is not a number with a decimal comma, as is usual where "
+            "semicolons separate the fields: use decimal commas, or separate the "
+            "fields by commas or tabs"
+        )
+    return number.replace(",", ".")
 
 
 def quoted(header: str) -> str:

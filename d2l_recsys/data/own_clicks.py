@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 from typing import Any, Hashable, List, Optional, Sequence, Union
 
 import numpy
@@ -10,7 +11,7 @@ import pandas as pd
 from d2l_recsys.data.column_names import named, shown_names
 from d2l_recsys.data.ctr_files import Table
 from d2l_recsys.data.ctr_layouts import LAYOUTS, Layout, check, split, tabbed
-from d2l_recsys.data.lines import NUMBER
+from d2l_recsys.data.lines import NUMBER, separator_of
 
 LABELS = "label click clicked isclick isclicked target y"
 _PathLike = Union[str, "os.PathLike[str]"]
@@ -18,7 +19,7 @@ Numeric = Sequence[Union[int, str]]
 
 
 def layout_for(
-    data_path: Union[_PathLike, Sequence[_PathLike]],
+    paths: Sequence[_PathLike],
     layout: Union[str, Layout, None],
     num_feat: int,
     numeric: Numeric,
@@ -28,13 +29,13 @@ def layout_for(
 
     Raises ValueError for an unknown layout, label or numeric field.
     """
-    if isinstance(layout, str) and layout not in LAYOUTS:
+    known = layout in LAYOUTS if isinstance(layout, str) else layout is None
+    if not known and not isinstance(layout, Layout):
         raise ValueError(
             f"layout must be {', '.join(LAYOUTS)} or a Layout, not {layout!r}"
         )
     if layout is not None:
         return LAYOUTS[layout] if isinstance(layout, str) else layout
-    paths = [data_path] if isinstance(data_path, (str, os.PathLike)) else data_path
     found = layout_of_header(paths[0], label) if len(paths) else None
     if found is None:
         found = tabbed(num_feat)
@@ -49,22 +50,31 @@ def layout_of_header(
 
     The line is a header if one of its names is `label` or a usual name for the label.
     It is also a header if the next line begins with a label and it does not. Then the
-    first column is the label. The fields are separated by tabs if the header has one,
-    else by commas.
+    first column is the label. Its tabs or semicolons, or else commas, separate the
+    fields. Numbers between semicolons have decimal commas.
 
     Raises a ValueError that names the columns if there is no `label`, there are several
-    usual names, or two columns share a name.
+    usual names, or two columns share a name, or if the header has commas and
+    semicolons.
     """
     with open(path, "rb") as file:
         first, second = (file.readline().rstrip(b"\r\n") for _ in range(2))
     if first.startswith(codecs.BOM_UTF8):
         first = first[len(codecs.BOM_UTF8) :]
-    layout = Layout("\t" if b"\t" in first else ",", (), "", quoted=True)
     try:
-        names = [name.strip(" ") for name in split(first.decode(), layout)]
+        text = first.decode()
     except ValueError:
         return None  # read_table tells what is wrong
-    if label is None and (len(names) < 2 or names[0] in ("0", "1")):
+    if label is None and separator_of_row(text):
+        return None
+    separator = separator_of(text, f"{path}, line 1")
+    decimal = "," if separator == ";" else "."
+    layout = Layout(separator, (), "", quoted=True, decimal=decimal)
+    try:
+        names = [name.strip(" ") for name in split(text, layout)]
+    except ValueError:
+        return None  # likewise
+    if label is None and len(names) < 2:
         return None
     place = named(names, label, "label", LABELS, f"{path}, line 1")
     if place is None:
@@ -80,6 +90,12 @@ def layout_of_header(
                 "first line must name each column differently"
             )
     return layout._replace(columns=tuple(names), label=names[place], header=True)
+
+
+def separator_of_row(line: str) -> Optional[str]:
+    """Return what separates the fields of a row, or None if no label begins it."""
+    match = re.match('\ufeff?("?)[01]\\1([,;\t])', line)
+    return match and match[2]
 
 
 def numeric_names(fields: Sequence[str], numeric: Numeric) -> Any:

@@ -6,6 +6,7 @@ Errors name the file, the line and the column. Section: ``movielens``.
 import math
 import os
 import re
+from functools import partial
 from numbers import Integral, Real
 from typing import (
     Any,
@@ -26,7 +27,8 @@ import pandas as pd
 from d2l_recsys.data import frames
 from d2l_recsys.data.column_names import COLUMN_OF, find_columns
 from d2l_recsys.data.csv_files import CSVFile
-from d2l_recsys.data.lines import NUMBER, shown
+from d2l_recsys.data.lines import NUMBER, shown, with_point
+from d2l_recsys.data.sizes import check_path
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")  # times in nanoseconds have 19 digits
@@ -101,7 +103,9 @@ def read_own_ratings(
         numbers, ids[COLUMN_OF[role]] = _numbered(found, role)
         data[COLUMN_OF[role]] = numbers
     if "rating" in found.columns:
-        values = found.converted("rating", lambda value: _rating(value, scale))
+        decimal = "," if found.file and found.file.separator == ";" else "."
+        convert = partial(_rating, scale=scale, decimal=decimal)
+        values = found.converted("rating", convert)
         data["rating"] = _exact(values)[found.columns["rating"].codes]
     if "time" in found.columns:
         data["timestamp"] = _times(found)[found.columns["time"].codes]
@@ -129,6 +133,7 @@ def _check_options(duplicates: str, scale: Optional[Scale]) -> None:
 
 
 def _of_file(path: _PathLike, names: Mapping[str, Optional[Hashable]]) -> _Source:
+    check_path(path, "source")
     file = CSVFile(path)
     places = find_columns(file.names, names, f"{file.path}, line 1")
     columns = {}
@@ -191,9 +196,10 @@ def _numbered(found: _Source, role: str) -> Tuple[numpy.ndarray, List[Any]]:
     return numbers[found.columns[role].codes], ids
 
 
-def _rating(value: Any, scale: Optional[Scale]) -> float:
+def _rating(value: Any, scale: Optional[Scale], decimal: str) -> float:
     """Return a rating as a number; raise ValueError if it is not a number."""
-    number = _number(value)
+    text = with_point(value, decimal) if isinstance(value, str) else value
+    number = _number(text)
     if number is None:
         raise ValueError(f"rating {shown(value)} is not a number")
     if scale and not scale[0] <= number <= scale[1]:

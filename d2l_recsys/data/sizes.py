@@ -1,6 +1,7 @@
-"""Check sizes, rates and seeds, for errors that name the argument."""
+"""Check arguments: sizes, rates, seeds, paths and lists. Errors name the argument."""
 
 import math
+import os
 from numbers import Integral, Real
 from typing import Any, List
 
@@ -9,6 +10,7 @@ import numpy
 from d2l_recsys.data.lines import shown
 
 MAX_SIZE = 2**31 - 1  # so that all ids fit into int32
+MAX_NUMBERS = 2**31 - 2  # in an array of MXNet
 
 
 def is_integer_type(kind: type) -> bool:
@@ -34,7 +36,8 @@ def check_positive(**sizes: Any) -> None:
 
 def check_each_positive(sizes: Any, what: str) -> None:
     """Raise ValueError if `sizes` is not a sequence of integers in 1..2^31-1."""
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__len__"):
+    single = isinstance(sizes, (str, bytes)) or getattr(sizes, "ndim", 1) < 1
+    if single or not hasattr(sizes, "__len__"):
         raise ValueError(f"{what} must be a list of integers, not {shown(sizes)}")
     for place, size in enumerate(sizes):
         check_size(size, f"{what}[{place}]")
@@ -49,7 +52,7 @@ def field_sizes(field_dims: Any) -> List[int]:
     there is no field, or if the sum exceeds 2^31-1.
     """
     sizes = field_dims
-    if hasattr(field_dims, "tolist"):
+    if getattr(field_dims, "ndim", 0) == 1:
         sizes = [int(x) if x == x // 1 else x for x in field_dims.tolist()]
     check_each_positive(sizes, "field_dims")
     if not len(sizes):
@@ -74,6 +77,30 @@ def check_number(number: Any, what: str) -> None:
     """Raise ValueError if the argument called `what` is not a finite number."""
     if not _is_number(number) or not math.isfinite(number):
         raise ValueError(f"{what} must be a number, not {shown(number)}")
+
+
+def check_list(values: Any, what: str, kind: str) -> None:
+    """Raise ValueError that says what the argument is if it cannot be iterated over.
+
+    The argument is called `what` and must be of this `kind`. Text is not accepted.
+    """
+    try:
+        iter(values)
+    except TypeError:
+        pass
+    else:
+        if not isinstance(values, (str, bytes)):
+            return
+    raise ValueError(f"{what} must be {kind}, not {shown(values)}")
+
+
+def check_path(path: Any, what: str) -> None:
+    """Raise ValueError if the argument called `what` is not a path.
+
+    ``open`` would take a number for an open file.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"{what} must be a path, not {shown(path)}")
 
 
 def _is_number(value: Any) -> bool:

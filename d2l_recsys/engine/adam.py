@@ -5,6 +5,7 @@ from typing import Any, List
 
 import numpy
 
+from d2l_recsys.data.sizes import MAX_NUMBERS
 from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.memory import finish, in_memory
@@ -138,12 +139,13 @@ def make_trainer(
 ) -> gluon.Trainer:
     """Return ``gluon.Trainer(net.collect_params(), optimizer, optimizer_params)``.
 
-    For 'adam', return the faster :class:`FlatTrainer` if the parameters allow it.
-    Raises ValueError if the net is not initialized.
+    For 'adam', return the faster :class:`FlatTrainer` if the parameters allow it and
+    fit into one array. Raises ValueError if the net is not initialized.
     """
     devices_of(net)  # raises an error if the net is not initialized
     parameters = _trained(net)
-    if optimizer == "adam" and parameters and all(map(_can_be_view, parameters)):
+    flat = optimizer == "adam" and parameters and all(map(_can_be_view, parameters))
+    if flat and sum(map(_padded, parameters)) <= MAX_NUMBERS:
         return FlatTrainer(net, optimizer_params)
     return gluon.Trainer(net.collect_params(), optimizer, optimizer_params)
 

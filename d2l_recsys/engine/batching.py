@@ -5,6 +5,7 @@ from typing import Any, Callable, Iterator, List, Sequence, Tuple, Union
 import numpy
 
 from d2l_recsys.data.ids import numbers
+from d2l_recsys.data.lines import shown
 from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.data.sizes import check_size, generator
 from d2l_recsys.runtime.backend import gluon, np
@@ -53,6 +54,11 @@ class BatchLoader:
             dataset = Arrays(dataset)
         elif isinstance(dataset, np.ndarray) or hasattr(dataset, "to_numpy"):
             dataset = _array(dataset)
+        if not hasattr(dataset, "__len__") or getattr(dataset, "ndim", 1) < 1:
+            raise ValueError(
+                "dataset must be an array, a tuple of arrays or a data set, not "
+                f"{shown(dataset)}"
+            )
         if len(dataset) == 0:
             raise ValueError("there are no rows to make batches of")
         self.dataset, self.batch_size = dataset, batch_size
@@ -181,6 +187,9 @@ class WithNegatives(gluon.data.Dataset):
 
 def num_rows(batch: Sequence) -> int:
     """Return the number of rows; raise ValueError if the arrays differ in length."""
+    kinds = [type(x).__name__ for x in batch if not hasattr(x, "shape")]
+    if kinds:
+        raise ValueError(f"a batch must be a list of arrays, not of type {kinds[0]}")
     lengths = [x.shape[:1] for x in batch]
     if {*lengths} != {lengths[0]} or not lengths[0]:
         shapes = " and ".join(str(x.shape) for x in batch)

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Sequence
 import numpy
 
 from d2l_recsys.data.sampling import NegativeSampler
-from d2l_recsys.runtime.backend import autograd, gluon, np, npx
+from d2l_recsys.runtime.backend import autograd, gluon, np
 
 USER_TABLES = ("P", "U", "user_bias")  # the book's names of what a user has
 # Measured on MovieLens 100K, against the vectors of the trained users.
@@ -57,13 +57,16 @@ def with_new_user(
             _RATE_OF_RATINGS,
         )
         return one
+    logistic = gluon.loss.SigmoidBCELoss()
     sampler = NegativeSampler({0: items.tolist()}, 1, net.num_items)
     sampler.check(numpy.zeros(1, dtype="int32"))
 
     def bpr() -> np.ndarray:
         negatives = sampler.sample(numpy.zeros(_NEGATIVES, dtype="int32"))
         both = scores(numpy.concatenate([items, negatives]))
-        return _bpr(both[: len(items), None] - both[None, len(items) :])
+        distance = both[: len(items), None] - both[None, len(items) :]
+        # The BPR loss of a pair is the logistic loss of its distance with label 1.
+        return logistic(distance, np.ones_like(distance)).mean()
 
     _fit(fitted, bpr, _RATE_OF_BPR)
     return one
@@ -102,11 +105,6 @@ def last_layer(net: gluon.Block) -> gluon.Block:
     """Return the last layer of an AutoRec's decoder."""
     last = net.decoder
     return last[-1] if isinstance(last, gluon.nn.HybridSequential) else last
-
-
-def _bpr(distance: np.ndarray) -> np.ndarray:
-    """Return the mean of ln(1 + exp(-distance)), correct for all distances."""
-    return (npx.relu(-distance) + np.log1p(np.exp(-np.abs(distance)))).mean()
 
 
 def _fit(

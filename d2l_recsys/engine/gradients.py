@@ -21,6 +21,10 @@ def check_gradients(net: gluon.Block, devices: Sequence[mx.Context]) -> None:
 
 def check_trainer(net: gluon.Block, trainer: gluon.Trainer) -> None:
     """Raise ValueError if `trainer` does not train `net`; warn if it does in part."""
+    if not isinstance(trainer, gluon.Trainer):
+        raise ValueError(
+            f"trainer must be a gluon.Trainer, not of type {type(trainer).__name__}"
+        )
     mine = {id(parameter) for parameter in trained_by(trainer)}
     trainable = [p for p in net.collect_params().values() if p.grad_req != "null"]
     missing = [p.name for p in trainable if id(p) not in mine]

@@ -5,12 +5,14 @@ shapes and gives the same values and gradients, but uses faster operations of MX
 """
 
 import inspect
+import math
 from functools import reduce
 from operator import add
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys.data.sizes import MAX_NUMBERS, check_positive
 from d2l_recsys.engine.batching import side_by_side
 from d2l_recsys.runtime.backend import nn, np
 
@@ -40,6 +42,23 @@ class Model(nn.HybridBlock):
         }
         return net
 
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        """Initialize the parameters, as Gluon does.
+
+        Raises ValueError that names a parameter with more numbers than an array of
+        MXNet can hold.
+        """
+        for name, parameter in self._collect_params_with_prefix().items():
+            shape = parameter.shape or ()
+            if math.prod(shape) > MAX_NUMBERS:
+                sizes = " x ".join(map(str, shape))
+                raise ValueError(
+                    f"{type(self).__name__}: {name} has {sizes} numbers, but MXNet's "
+                    "arrays hold at most 2^31-2: use fewer factors or hidden units, or "
+                    "for clicks a larger min_threshold (in the scripts: --min-count)"
+                )
+        super().initialize(*args, **kwargs)
+
 
 _VARIABLE = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
@@ -49,10 +68,21 @@ class RankingModel(Model):
 
     `item_id` has shape (B,) or (B, n), and the scores have the same shape. A single
     user is used for all items, and a single item for all users.
+
+    Raises ValueError that names a size if it is not an integer of at least 1.
     """
 
     scores_lists = True  # item_id may have shape (B, n)
     takes: Tuple[str, ...] = ("user_id", "item_id")
+
+    def __init__(
+        self, num_factors: int, num_users: int, num_items: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        check_positive(
+            num_factors=num_factors, num_users=num_users, num_items=num_items
+        )
+        self.num_users, self.num_items = num_users, num_items
 
     def __call__(self, *ids: np.ndarray) -> np.ndarray:
         """Return the scores; raise ValueError for a missing or unneeded sequence."""

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 
 import numpy
 
-from d2l_recsys.data.sizes import check_size
+from d2l_recsys.data.sizes import check_list, check_size
 from d2l_recsys.engine.adam import trained_by
 from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.checkpoint import Checkpoint, History
@@ -25,7 +25,7 @@ from d2l_recsys.engine.snapshot import (
     BestEpoch,
     check_finite,
     kept_epoch,
-    undo_on_divergence,
+    undo_unfinished,
     which_epoch,
 )
 from d2l_recsys.engine.table_rows import TableRows
@@ -170,9 +170,11 @@ def fit(
     Raises :class:`NonFiniteLoss` at the first loss, parameter or test score that is NaN
     or infinite; the net then has the parameters from the start of that epoch. Raises
     :class:`CheckpointError` if the checkpoint does not fit. A KeyboardInterrupt carries
-    the history so far as its attribute ``history``.
+    the history so far and the net as its attributes ``history`` and ``net``. The net
+    then has the parameters from the end of the last finished epoch, or of the best one.
     """
     check_size(num_epochs, "num_epochs")
+    check_list(train_iter, "train_iter", "a BatchLoader, or an iterable of batches")
     net, best = step.net, BestEpoch(step.net, patience)
     check_trainer(net, trainer)
     step.check(train_iter)
@@ -185,7 +187,7 @@ def fit(
             epoch = len(history) + 1
             entry: Dict[str, float] = {"epoch": epoch}
             mx.random.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
-            with undo_on_divergence(net, trainer, epoch):
+            with undo_unfinished(net, trainer, epoch):
                 figures, outputs = _train_epoch(step, train_iter, trainer, unchecked)
                 entry.update(figures)
                 check_finite(net)
@@ -197,7 +199,8 @@ def fit(
             stop = on_epoch is not None and bool(on_epoch(history))
             stop = best(history) or stop
     except KeyboardInterrupt as interrupt:
-        vars(interrupt)["history"] = history
+        best.restore()
+        vars(interrupt).update(history=history, net=net)
         raise
     best.restore()
     if labels:

@@ -4,6 +4,7 @@ from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys.data.sizes import check_list
 from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.runtime.backend import gluon, mx, np
@@ -50,6 +51,7 @@ def predict(
     each row.
     """
     devices = devices_of(net, devices)
+    check_list(data_iter, "data_iter", "a BatchLoader, or an iterable of batches")
     scores, labels = [], []
     for batch in data_iter:
         *inputs, label = _with_labels(batch)

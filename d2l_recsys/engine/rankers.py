@@ -16,6 +16,7 @@ from typing import (
 import numpy
 
 from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.sizes import check_list
 from d2l_recsys.engine.all_items import AllItems, Scorer, table, with_ones
 from d2l_recsys.engine.fold_in import decoded_for_new_user, last_layer, with_new_user
 from d2l_recsys.engine.predict import forward
@@ -145,6 +146,7 @@ def _checked(
     history: Any, data: Histories
 ) -> Tuple[numpy.ndarray, Optional[numpy.ndarray]]:
     """Return the items (n,) of a history, and ratings (n,) if the net needs them."""
+    check_list(history, "history", "a list of items, or {item: rating}")
     items: List[Any] = list(history)
     if not items:
         raise ValueError("the history is empty: it needs at least one item")

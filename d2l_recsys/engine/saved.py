@@ -19,7 +19,9 @@ import numpy
 import d2l_recsys
 from d2l_recsys.data.ctr_layouts import Layout
 from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.data.plain import plain
 from d2l_recsys.data.replacing import replacing
+from d2l_recsys.data.sizes import check_path
 from d2l_recsys.engine.errors import ModelError
 from d2l_recsys.runtime.backend import gluon, mx, npx
 
@@ -72,6 +74,7 @@ def save(
     Raises ModelError, a ValueError, for another net, and an OSError that names the file
     if it cannot be written.
     """
+    check_path(folder, "folder")
     folder, name = Path(folder), type(net).__name__
     if name not in MODELS or type(net) is not getattr(d2l_recsys, name):
         raise ModelError(
@@ -113,6 +116,7 @@ def load(
     Raises ModelError, a ValueError that names the file, if there is no model, a file is
     damaged, or it was saved by an incompatible version.
     """
+    check_path(folder, "folder")
     folder = Path(folder)
     path = folder / "model.json"
     record = _record(path)
@@ -275,14 +279,7 @@ def _sha256(content: bytes) -> str:
 def _as_json(record: Dict[str, Any]) -> bytes:
     """Return `record` as JSON, with one entry per line."""
     lines: List[str] = [
-        f"{json.dumps(key)}: {json.dumps(value, default=_plain)}"
+        f"{json.dumps(key)}: {json.dumps(value, default=plain)}"
         for key, value in record.items()
     ]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's numbers and arrays, and bins, as types that JSON has."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return vars(value) if hasattr(value, "edges") else str(value)

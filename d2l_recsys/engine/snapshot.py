@@ -9,7 +9,7 @@ import numpy
 from d2l_recsys.data.sizes import check_size
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
-from d2l_recsys.runtime.backend import gluon, np
+from d2l_recsys.runtime.backend import autograd, gluon, np
 
 
 class Snapshot:
@@ -47,13 +47,20 @@ def check_finite(net: gluon.Block) -> None:
 
 
 @contextmanager
-def undo_on_divergence(
+def undo_unfinished(
     net: gluon.Block, trainer: gluon.Trainer, epoch: int
 ) -> Iterator[None]:
-    """If `epoch` raises NonFiniteLoss, restore the parameters from its start."""
+    """If `epoch` diverges or is interrupted, restore the parameters from its start.
+
+    Raises NonFiniteLoss that says what to do if the epoch diverged.
+    """
     start = Snapshot(net)
     try:
         yield
+    except KeyboardInterrupt:
+        with autograd.pause():  # it may have come while MXNet was recording
+            start.restore()
+        raise
     except NonFiniteLoss as error:
         start.restore()
         if epoch == 1 and str(error).endswith("in batch 1"):

@@ -85,12 +85,15 @@ def devices_of(
         if not own:
             raise ValueError(f"{type(net).__name__} has no parameters to train")
         return own
-    devices = [devices] if isinstance(devices, mx.Context) else list(devices)
+    devices = [devices] if isinstance(devices, mx.Context) else devices
+    advice = "devices must be a list such as [mx.cpu()], not"
+    try:
+        devices = list(devices)
+    except TypeError:
+        raise ValueError(f"{advice} {devices!r}") from None
     for device in devices:
         if not isinstance(device, mx.Context):
-            raise ValueError(
-                f"devices must be a list such as [mx.cpu()], not with {device!r}"
-            )
+            raise ValueError(f"{advice} with {device!r}")
         if own and device not in own:
             raise ValueError(
                 f"the net is on {own}, not on {device}: net.reset_ctx(devices)"

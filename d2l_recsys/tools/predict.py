@@ -14,6 +14,7 @@ import d2l_recsys
 from d2l_recsys.data.ctr_files import read_table
 from d2l_recsys.data.ctr_layouts import Layout, split
 from d2l_recsys.data.frames import shown_names
+from d2l_recsys.data.lines import SEPARATORS
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.saved import Vocabulary, load, trained_on
@@ -77,7 +78,7 @@ def _layout_of(path: Path, layout: Layout) -> Layout:
     names = [name.strip(" ") for name in split(line.decode(errors="replace"), layout)]
     found, most = layout.without_labels(len(names)), len(layout.columns)
     if len(names) not in (most, most - 1):
-        mark = {"\t": "tabs", ",": "commas"}.get(layout.separator, layout.separator)
+        mark = SEPARATORS.get(layout.separator, layout.separator)
         raise ValueError(
             f"{path}, line 1: {len(names)} columns instead of {most} with the label or "
             f"{most - 1} without it, separated by {mark}, as in the training file"

@@ -139,7 +139,7 @@ def test_in_the_runner_a_section_that_does_not_know_the_data_uses_auto(tmp_path)
     [
         (
             "1 a b\n0 c d\n",
-            r"own\.csv, line 1: there are no tabs and no commas; separate the",
+            r"own\.csv, line 1: there are no tabs, commas or semicolons;",
         ),
         ("1\ta\tb\n", "one row is not enough: training and test need at least one"),
     ],

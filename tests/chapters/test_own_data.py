@@ -8,6 +8,7 @@ from argparse import ArgumentTypeError, Namespace
 import pytest
 from test_chapters import chapter
 
+from chapters.__main__ import main
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.data import MOVIELENS, find_data, forget_warnings
 from chapters.runner.options import Options
@@ -234,8 +235,12 @@ class TestClicks:
         assert parts.train.fields == ("ad", "site")
         assert "ad, 1" in parts.train.feat_mapper[1]
 
-    def test_files_without_a_header(self, tmp_path):
-        (tmp_path / "own.csv").write_text('1,"a,a",b\n0,c,d\n' * 6)
+    @pytest.mark.parametrize("separator", [",", ";"])
+    def test_files_without_a_header(self, tmp_path, separator):
+        rows = '1,"a,a",b;e\n0,c,d\n'
+        if separator == ";":
+            rows = '1;"a;a";b,e\n0;c;d\n'
+        (tmp_path / "own.csv").write_text(rows * 6)
         parts = load_ctr(tmp_path / "own.csv", "custom", min_count=1)
         assert parts.train.fields == ("field 1", "field 2")
 
@@ -254,3 +259,14 @@ def test_a_warning_is_printed_once_for_all_sections_of_a_run(capsys, smoke_data)
             find_data(args, MOVIELENS)
         assert capsys.readouterr().out.count("NOT THE BOOK'S") == 1, runs
         forget_warnings()
+
+
+def test_all_sections_cannot_share_a_file(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("user,item\n1,2\n")
+    monkeypatch.setattr("sys.argv", ["chapters", "--data", str(path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"python -m chapters.NAME --data {path}, where NAME is movielens" in error

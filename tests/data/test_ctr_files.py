@@ -57,7 +57,9 @@ def test_blocks_of_any_size_give_the_same(file, monkeypatch, size):
 def test_a_layout_of_ones_own(file):
     layout = Layout(";", ("click", "a", "b"), "click", ("b",))
     assert texts(read_table(file("1;x;y\n0;z;y\n"), layout)) == [["x"], ["z"]]
-    with pytest.raises(ValueError, match=r"line 2: 2 fields instead of 3 .*by ;"):
+    with pytest.raises(
+        ValueError, match=r"line 2: 2 fields instead of 3 .*by semicolons"
+    ):
         read_table(file("1;x;y\n0;z\n"), layout)
 
 

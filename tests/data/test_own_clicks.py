@@ -97,6 +97,20 @@ def test_errors_name_the_line(file, text, error):
         CTRDataset(file(text), num_feat=1)
 
 
+def test_between_semicolons_numbers_have_decimal_commas(file):
+    rows = [(n % 2, n / 4, "a,b" if n % 3 else "c") for n in range(40)]
+    lines = [f"{y};{str(price).replace('.', ',')};{x}\n" for y, price, x in rows]
+    text = 'click;"price, total";x\n' + "".join(lines)
+    data = CTRDataset(file(text), numeric=["price, total"], num_bins=4)
+    frame = pd.DataFrame(rows, columns=["click", "price, total", "x"])
+    assert same(CTRDataset(frame, numeric=[1], num_bins=4), data)
+    wrong = file(text.replace(";0,25;", ";0.25;"))
+    with pytest.raises(ValueError, match=r"line 3: price, total '0\.25' is not a n"):
+        CTRDataset(wrong, numeric=["price, total"])
+    with pytest.raises(ValueError, match="line 1: the header has commas and semicolon"):
+        CTRDataset(file(text.replace('"', "")))
+
+
 def test_numbers_by_name(file):
     text = "y,price,x\n" + "".join(f"{n % 2},{n},a\n" for n in range(40))
     data = CTRDataset(file(text), numeric=["price"], num_bins=4)
@@ -195,7 +209,9 @@ class TestVocabulary:
         path = tmp_path / "v"
         path.write_text("old")
         train.feat_mapper[2]["v0"] = object()  # cannot be written
-        with pytest.raises(AttributeError):
+        with pytest.raises(
+            ValueError, match="field 2: the indices of feat_mapper must"
+        ):
             train.save_vocabulary(path)
         assert path.read_text() == "old"
         assert [p.name for p in tmp_path.iterdir()] == ["own.csv", "v"]

@@ -52,7 +52,7 @@ def test_what_the_book_needs_comes_back(file):
     assert read.data.attrs["scale"] == [4, 10]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 def test_files_of_any_kind_are_read_like_the_frames_they_hold(file, seed):
     rng = random.Random(seed)
     texts = rng.random() < 0.5
@@ -64,13 +64,17 @@ def test_files_of_any_kind_are_read_like_the_frames_they_hold(file, seed):
     order = rng.sample(range(4), 4)
     columns = [["User-ID", "itemId", "Score", "Timestamp"][k] for k in order]
     buffer = io.StringIO(newline="")
+    separator = rng.choice(",;\t")
     writer = csv.writer(
         buffer,
-        delimiter=rng.choice(",\t"),
+        delimiter=separator,
         quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
         lineterminator=rng.choice(["\n", "\r\n"]),
     )
-    writer.writerows([columns, *([row[k] for k in order] for row in rows)])
+    stars = [str(row[2]) for row in rows]
+    stars = [x.replace(".", ",") for x in stars] if separator == ";" else stars
+    written = [(u, i, x, t) for (u, i, _, t), x in zip(rows, stars)]
+    writer.writerows([columns, *([row[k] for k in order] for row in written)])
     encoding = rng.choice(["utf-8", "utf-8-sig", "latin-1"])
     read = read_ratings(file(buffer.getvalue(), encoding))
     assert own(read) == [(u, i, float(r), t) for u, i, r, t in rows]
@@ -113,7 +117,10 @@ def test_names_are_taken_as_they_are_given(file):
         ("user,item,when\n1,2,9999-12-31\n", {}, "line 2, .* from 1678 to 2261"),
         ("user,item,when\n1,2,2024-01-02 10:00 CET\n", {}, "with or without Z or .01:"),
         ("user,item,user\n1,2,3\n", {}, "2 columns are called user: rename or remove"),
-        ("user;item\n1;2\n", {}, "line 1: the fields are separated by semicolons"),
+        ("user;item,x\n1;2\n", {}, "line 1: the header has commas and semicolons"),
+        ("user;item\n1;2\n1;2;3\n", {}, "line 3: 3 fields .*separated by semicolons"),
+        ("user;item;stars\n1;2;3,5\n1;3;3.5\n", {}, "line 3, column stars: '3.5' is no"
+         "t a number with a decimal comma"),
         ("user,item,stars\n1,2,3\n1,3,11\n", {"scale": (1, 10)}, "line 3, column sta"
          "rs: rating 11 is outside 1-10"),
         ("user,item\n1,2\n1,3\n1,2\n", {}, "line 4: user 1 already rated item 2 .*lin"

@@ -3,17 +3,28 @@
 import re
 
 import numpy
+import pandas as pd
 import pytest
 
+from d2l_recsys import autorec, load, recommend
 from d2l_recsys.autorec import AutoRec
+from d2l_recsys.ctr import CTRDataset
+from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.data.sizes import field_sizes
 from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.predict import predict
+from d2l_recsys.engine.saved import Histories
 from d2l_recsys.fm import FM
-from d2l_recsys.mf import MF
-from d2l_recsys.movielens import split_data_ml100k
-from d2l_recsys.neumf import NeuMF, PRDataset
-from d2l_recsys.runtime.backend import np
+from d2l_recsys.mf import MF, train_recsys_rating
+from d2l_recsys.movielens import (
+    rating_loader,
+    read_data_ml100k,
+    read_ratings,
+    split_data_ml100k,
+)
+from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking
+from d2l_recsys.runtime.backend import gluon, np
 from d2l_recsys.seqrec import Caser, SeqDataset
 
 TAKE = {
@@ -53,6 +64,23 @@ TAKE = {
 def test_sizes(name, take, size):
     with pytest.raises(ValueError, match=f"^{re.escape(name)} must be "):
         take(size)
+
+
+@pytest.mark.parametrize(
+    ("net", "error"),
+    [
+        (MF(2**16, 2**15, 7), "MF: P.weight has 32768 x 65536 numbers, but MXNet's ar"),
+        (NeuMF(2**16, 5, 7, [2**15]), "NeuMF: mlp.0.weight has 32768 x 131072 numbers"),
+        (Caser(2**16, 5, 2**14, d_prime=0), "Caser: Q_prime.weight has 16384 x 131072"),
+        (AutoRec(2**16, 2**15), "AutoRec: encoder.weight has 65536 x 32768 numbers"),
+        (FM([2**29, 2**29], 2), "FM: embedding.weight has 1073741824 x 2 numbers"),
+        (DeepFM([2**20], 2**12, []), "DeepFM: embedding.weight has 1048576 x 4096 n"),
+    ],
+)
+def test_a_table_that_mxnet_cannot_hold(net, error):
+    with pytest.raises(ValueError, match=re.escape(error)) as caught:
+        net.initialize()
+    assert "use fewer factors" in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [-1, 2.0, None])
@@ -118,3 +146,54 @@ def test_seeds(seed, frame):
     ):
         with pytest.raises(ValueError, match="seed must be"):
             take(seed)
+
+
+@pytest.fixture(scope="module")
+def net():
+    """Return a net that knows users and items, as a loaded one does."""
+    net = MF(2, 2, 3)
+    net.initialize()
+    seen = Interactions([0, 1], [0, 1], 2, 3)
+    net.trained_on = Histories([1, 2], [1, 2, 3], seen, numpy.ones(2, "float32"))
+    return net
+
+
+SEEN = {0: [0], 1: [1]}
+FRAME = pd.DataFrame({"user_id": [1], "item_id": [1], "rating": [3], "timestamp": [0]})
+LISTS = {
+    "history": lambda net, x: recommend(net, None, 2, history=x),
+    "devices": lambda net, x: recommend(net, 0, 2, devices=x),
+    "candidates": lambda net, x: recommend(net, 0, 2, x, 2, 3),
+    "data_iter": lambda net, x: predict(net, x),
+    "inter_matrix": lambda net, x: autorec.evaluator(net, x, numpy.ones((2, 2))),
+    "train_iter": lambda net, x: train_recsys_rating(
+        net, x, None, gluon.loss.L2Loss(), gluon.Trainer(net.collect_params(), "sgd"), 1
+    ),
+    "trainer": lambda net, x: train_recsys_rating(
+        net, BatchLoader([[1]], 1), None, gluon.loss.L2Loss(), x, 1
+    ),
+    "dataset": lambda net, x: BatchLoader(x, 2),
+    "data": lambda net, x: rating_loader(x, 2, 3),
+    "num_users": lambda net, x: rating_loader(FRAME, x, 3),
+    "source": lambda net, x: read_ratings(x),
+    "data_dir": lambda net, x: read_data_ml100k(x),
+    "test_input": lambda net, x: evaluate_ranking(net, x, None, SEEN, 2, 3),
+    "ks": lambda net, x: evaluate_ranking(net, {0: [1]}, None, SEEN, 2, 3, ks=x),
+    "test_items": lambda net, x: PRDataset([0], [0], SEEN, 3, x),
+    "user": lambda net, x: SeqDataset(x, [0, 1], 2, 2, 3, SEEN),
+    "data_path": lambda net, x: CTRDataset(x),
+    "layout": lambda net, x: CTRDataset("rows.csv", layout=x),
+    "numeric": lambda net, x: CTRDataset("rows.csv", numeric=x),
+    "vocabulary": lambda net, x: CTRDataset("rows.csv", vocabulary=x),
+    "field_dims": lambda net, x: FM(x, 2),
+    "folder": lambda net, x: load(x),
+}
+
+
+@pytest.mark.parametrize(
+    "wrong", [3.5, object(), numpy.array(1.5)], ids=["3.5", "object", "0-d"]
+)
+@pytest.mark.parametrize("name", LISTS)
+def test_what_is_no_list_of_anything(name, wrong, net):
+    with pytest.raises(ValueError, match=f"^{name}s?( must be |: the shape must be )"):
+        LISTS[name](net, wrong)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from d2l_recsys.engine import adam
 from d2l_recsys.engine.adam import FlatTrainer, make_trainer
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 
@@ -119,6 +120,12 @@ def test_a_parameter_that_is_no_attribute_is_trained_too():
     net.initialize()
     step(net, FlatTrainer(net, ADAM))
     assert values(net)[0] == [[pytest.approx(0.9), pytest.approx(0.9)]]
+
+
+def test_parameters_that_do_not_fit_into_one_array_are_left_to_gluon(monkeypatch):
+    net = net_of_two_layers()
+    monkeypatch.setattr(adam, "MAX_NUMBERS", 31)  # they take 16 each, or more
+    assert type(make_trainer(net, "adam", {})) is gluon.Trainer
 
 
 def test_other_optimizers_are_gluons():

@@ -12,6 +12,9 @@ import numpy
 import pytest
 
 from d2l_recsys.data import catalog
+from d2l_recsys.engine.saved import load
+from d2l_recsys.mf import evaluator
+from d2l_recsys.movielens import rating_loader, read_data_ml100k, split_data_ml100k
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = ["mf", "autorec", "neumf", "seqrec", "fm", "deepfm"]
@@ -99,7 +102,7 @@ def test_killed_in_an_epoch_and_resumed_it_ends_like_an_uninterrupted_one(
     assert all(numpy.array_equal(a[name], b[name]) for name in a)
 
 
-def test_ctrl_c_ends_with_the_metrics_so_far(small, tmp_path):
+def test_ctrl_c_ends_with_the_metrics_and_the_model_so_far(small, tmp_path):
     common = [*small("mf"), "--epochs", 500, "--out", tmp_path]
     process = start("mf", *common, "--checkpoint", tmp_path)
     wait_for(tmp_path / "mf" / "main" / "epoch-00003.npz", process)
@@ -108,7 +111,7 @@ def test_ctrl_c_ends_with_the_metrics_so_far(small, tmp_path):
     code, _, err = finish(process)
     assert time.monotonic() - begin < 2
     assert code == 130
-    (line,) = err.strip().splitlines()
+    line, saved = err.strip().splitlines()
     assert line.startswith("interrupted; after epoch ")
     assert "train loss" in line
     assert "test rmse" in line
@@ -121,6 +124,30 @@ def test_ctrl_c_ends_with_the_metrics_so_far(small, tmp_path):
         "test_rmse": last["test_rmse"],
     }
     assert line.startswith(f"interrupted; after epoch {last['epoch']}: ")
+    where = f"the model after epoch {last['epoch']} of 500 is in {tmp_path / 'mf'}"
+    assert saved == where
+    net = load(tmp_path / "mf")
+    settings = json.loads((tmp_path / "mf" / "model.json").read_text())["settings"]
+    assert settings["interrupted_after_epoch"] == last["epoch"]
+    # Its error is that of the last complete epoch, not of the one that was interrupted.
+    ratings = read_data_ml100k(small("mf")[1])
+    _, test = split_data_ml100k(*ratings, "seq-aware")
+    rmse = evaluator(net, rating_loader(test, *ratings[1:], batch_size=512))
+    assert rmse == pytest.approx(last["test_rmse"], rel=1e-6)
+    # The next one says that it replaces the model.
+    process = start("mf", *common, "--checkpoint", tmp_path, "--resume")
+    wait_for(tmp_path / "mf" / "main" / f"epoch-{last['epoch'] + 2:05}.npz", process)
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[2].endswith(", in place of that of an earlier run\n")
+
+
+def test_ctrl_c_saves_a_model_of_clicks_with_its_vocabulary(small, tmp_path):
+    common = [*small("deepfm"), "--epochs", 500, "--out", tmp_path]
+    process = start("deepfm", *common, "--checkpoint", tmp_path)
+    wait_for(tmp_path / "deepfm" / "main" / "epoch-00001.npz", process)
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130
+    assert load(tmp_path / "deepfm").trained_on.feat_mapper
 
 
 def test_ctrl_c_in_a_later_section_shows_the_table_of_the_earlier_ones(tmp_path):

@@ -132,6 +132,35 @@ def test_parameters_of_the_last_finite_epoch_are_kept():
         assert numpy.array_equal(first, second)
 
 
+@pytest.mark.parametrize(
+    ("valid", "kept"), [([], 2), ([1.0, 2.0], 1)], ids=["last", "best"]
+)
+def test_an_interrupted_epoch_is_undone(valid, kept):
+    after, batches = [], []
+
+    def evaluate(entry, _):
+        after.append(parameters(net))
+        return {"valid_rmse": valid[len(after) - 1]} if valid else {}
+
+    def interrupted(F, net, loss, x, y):
+        batches.append(x)
+        if len(batches) == 9:  # the last of three batches of the third epoch
+            raise KeyboardInterrupt
+        return loss(net(x), y)
+
+    net = nn.Dense(1, in_units=1)
+    net.initialize()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    step = Step(net, gluon.loss.L2Loss(), None, interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(step, BatchLoader((X, Y), 3), trainer, 5, evaluate)
+    assert caught.value.net is net
+    assert [entry["epoch"] for entry in caught.value.history] == [1, 2]
+    assert len(batches) == 9
+    assert not numpy.array_equal(*after)
+    assert numpy.array_equal(parameters(net), after[kept - 1])
+
+
 def test_no_epochs():
     with pytest.raises(ValueError, match="num_epochs must be at least 1, not 0"):
         fitted([mx.cpu()], epochs=0)

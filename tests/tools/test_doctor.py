@@ -282,17 +282,18 @@ def test_a_driver_that_does_not_answer(driver):
     )
 
 
-@pytest.mark.parametrize("command", ["doctor", "--help"])
+@pytest.mark.parametrize("command", ["doctor", "--help", "recommend --help"])
 def test_nobody_reads_the_report_any_more(command):
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run(
-        [sys.executable, "-m", "d2l_recsys", command],
+        [sys.executable, "-m", "d2l_recsys", *command.split()],
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
         cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # written at the exit
     )
     os.close(writer)
     assert (result.returncode, result.stderr) == (1, "")
