@@ -118,7 +118,8 @@ def hidden_layers(
     """Return the hidden layers of an MLP on embeddings of a user and an item."""
     first, *others = mlp
     of_users, of_items = first.weights()
-    a, c = table(users) @ of_users.T + _values(first.bias), table(items) @ of_items.T
+    a, rows = table(users) @ of_users.T + _values(first.bias), table(items)
+    c = _product(of_items, _columns(rows))[:, : len(rows)].T
     layers = [(table(layer), _values(layer.bias)) for layer in others]
     return HiddenLayers(a, c, layers, last[0])
 
