@@ -10,7 +10,8 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.engine.layers import JoinedDense
+from d2l_recsys.runtime.backend import gluon, mx, nn
 
 Scorer = Callable[..., numpy.ndarray]  # users (B,), [sequences (B, L)] -> (B, items)
 _TILE = 4096  # pairs at a time, so that the hidden layers stay in the cache
@@ -23,17 +24,29 @@ _COLUMNS, _ROWS = 64, 7
 def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
     """Return ``net.all_items()``, or None if `net` must be called for its scores.
 
-    A reader's subclass with a ``forward`` of its own must be called. On GPUs, that is
-    faster.
+    A reader's subclass with a ``forward`` or layers of its own must be called. On GPUs,
+    that is faster.
     """
-    if any(device.device_type != "cpu" for device in devices):
+    gpus = any(device.device_type != "cpu" for device in devices)
+    if gpus and getattr(net, "scores_lists", False):
         return None
     for cls in type(net).__mro__:
         if "all_items" in vars(cls):
-            return net.all_items()
+            try:
+                return net.all_items()
+            except NotImplementedError:
+                return None
         if {"__call__", "forward", "hybrid_forward"} & {*vars(cls)}:
             return None
     return None
+
+
+def dense(layer: gluon.Block, activation: Optional[str] = None) -> gluon.Block:
+    """Return `layer`; raise NotImplementedError if it is no such dense layer."""
+    found = type(layer) in (nn.Dense, JoinedDense) and layer.act
+    if found is False or (found and found._act_type) != activation:
+        raise NotImplementedError
+    return layer
 
 
 class HiddenLayers(NamedTuple):
@@ -116,7 +129,7 @@ def hidden_layers(
     users: gluon.Block, items: gluon.Block, mlp: gluon.Block, last: numpy.ndarray
 ) -> HiddenLayers:
     """Return the hidden layers of an MLP on embeddings of a user and an item."""
-    first, *others = mlp
+    first, *others = (dense(layer, "relu") for layer in mlp)
     of_users, of_items = first.weights()
     a, rows = table(users) @ of_users.T + _values(first.bias), table(items)
     c = _product(of_items, _columns(rows))[:, : len(rows)].T

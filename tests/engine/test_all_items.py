@@ -12,10 +12,10 @@ import pytest
 
 from d2l_recsys.engine import all_items
 from d2l_recsys.engine.all_items import scorer_of
-from d2l_recsys.engine.full_ranking import rank_held_out, scores_of_all_items
+from d2l_recsys.engine.full_ranking import rank_held_out, recommend, scores_of_all_items
 from d2l_recsys.mf import MF
 from d2l_recsys.neumf import NeuMF
-from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.runtime.backend import gluon, mx, nn, np
 from d2l_recsys.seqrec import Caser
 
 USERS, ITEMS, L = 7, 150, 3
@@ -147,6 +147,29 @@ def test_a_method_of_a_readers_own_net_is_used():
 
     ((_, scores),) = scores_of_all_items(Own(), [2, 1], None, 3, CPU)
     assert scores.tolist() == [[2, 2, 2], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.mlp.add(nn.Dense(3, "tanh", flatten=False, in_units=3)),
+        lambda net: net.mlp.add(nn.LeakyReLU(0.5)),
+        lambda net: setattr(net.prediction_layer, "act", nn.Activation("tanh")),
+    ],
+)
+def test_a_net_with_other_layers_is_called(change):
+    net = made("neumf")
+    change(net)
+    assert scorer_of(net, CPU) is None
+
+
+def test_whole_numbers_can_be_scores():
+    class Whole(gluon.Block):
+        def forward(self, user_id, item_id):
+            return item_id
+
+    assert recommend(Whole(), 0, 2, {0: [4]}, 1, 5, devices=CPU) == [(3, 3), (2, 2)]
+    assert rank_held_out(Whole(), {0: [1]}, None, {}, (1, 5), CPU).ranks == [4]
 
 
 def test_memory_stays_within_the_budget():
