@@ -117,31 +117,6 @@ def test_loss_and_negatives(run, slug):
     assert len(losses) == 3
 
 
-@pytest.mark.parametrize("slug", ["neumf", "seqrec"])
-def test_a_sample_of_the_users_is_evaluated_after_each_epoch(run, slug, capsys):
-    """The training and the results at the end do not depend on the sample."""
-    records, users = {}, {}
-    for words in ("30", "30 --validation", "all", "1000"):
-        names, records[words] = run(slug, "--eval-users", *words.split())
-        users[words], lines = {*names["tested"]}, capsys.readouterr().out
-        line = f"test metrics after each epoch: 30 of {len(names['test_iter'])} users"
-        assert (line in lines) == words.startswith("30")
-        assert ("\nall 200 users: test hit rate " in lines) == words.startswith("30")
-        if "--validation" in words:
-            assert {*names["valid"][0]} == users["30"]
-            assert "validation metrics: 30 of" in lines
-    assert len(users["30"]) == 30
-    assert users["30"] == users["30 --validation"]
-    assert users["all"] == users["1000"] == {*names["test_iter"]}
-    assert records["30"]["metrics"] == pytest.approx(records["all"]["metrics"])
-    of_sample, of_all = (records[w]["history"][-1] for w in ("30", "all"))
-    assert of_sample["test_auc"] != of_all["test_auc"]
-    assert (
-        run(slug, "--eval-users", "30", "--seed", "1")[0]["tested"].keys()
-        != (users["30"])
-    )
-
-
 def test_min_count(run):
     indices = [
         run(slug, "--min-count", count)[0]
