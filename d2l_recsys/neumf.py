@@ -11,7 +11,7 @@ from d2l_recsys.data.sizes import (
     check_rate,
     check_size,
 )
-from d2l_recsys.engine.all_items import AllItems, hidden_layers, table
+from d2l_recsys.engine.all_items import AllItems, dense, hidden_layers, table
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import as_sequences, check_sizes, rank_held_out
@@ -92,7 +92,7 @@ class NeuMF(RankingModel):
 
     def all_items(self) -> AllItems:
         """Return a function that scores all items for many users."""
-        h, product, hidden = self.prediction_layer.weights(), None, None
+        h, product, hidden = dense(self.prediction_layer).weights(), None, None
         if self.gmf:
             product = table(self.P) * h[0], table(self.Q)
         if self.nums_hiddens:

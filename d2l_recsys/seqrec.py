@@ -73,12 +73,15 @@ class Caser(RankingModel):
         self, user_id: np.ndarray, seq: np.ndarray, item_id: np.ndarray
     ) -> np.ndarray:
         """Return the scores. A single user and sequence is used for all items."""
+        self._check(seq)
+        return super().forward(user_id, seq, item_id)
+
+    def _check(self, seq: np.ndarray) -> None:
         if isinstance(seq, np.ndarray) and seq.shape[1:] != (self.L,):
             raise ValueError(
                 f"seq has shape {seq.shape}, not (B, {self.L}): use the same L for the "
                 "net and the SeqDataset"
             )
-        return super().forward(user_id, seq, item_id)
 
     def hybrid_forward(self, F, user_id, seq, item_id):
         """Score `item_id` (B,) or (B, n), in its shape.
@@ -110,8 +113,9 @@ class Caser(RankingModel):
         ctx = self.P.weight.list_ctx()[0]
 
         def x(*ids: numpy.ndarray) -> numpy.ndarray:
-            arrays = (np.array(i, ctx=ctx) for i in ids)
-            return with_ones(self.user_part(mx.nd, *arrays).asnumpy())
+            user_id, seq = (np.array(i, ctx=ctx) for i in ids)
+            self._check(seq)
+            return with_ones(self.user_part(mx.nd, user_id, seq).asnumpy())
 
         return AllItems((x, numpy.hstack([table(self.Q_prime), table(self.b)])))
 

@@ -10,27 +10,43 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.engine.layers import JoinedDense
+from d2l_recsys.runtime.backend import gluon, mx, nn
 
 Scorer = Callable[..., numpy.ndarray]  # users (B,), [sequences (B, L)] -> (B, items)
 _TILE = 4096  # pairs at a time, so that the hidden layers stay in the cache
-_BLOCK = 64  # a multiple of the columns that BLAS computes together
+# Equal items must tie, but BLAS rounds all columns of a product equally only if it can
+# compute them in the same way: whole blocks of columns, few rows (OpenBLAS with AVX2:
+# at most 7), and tiles of the same size.
+_COLUMNS, _ROWS = 64, 7
 
 
 def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
     """Return ``net.all_items()``, or None if `net` must be called for its scores.
 
-    A reader's subclass with a ``forward`` of its own must be called. On GPUs, that is
-    faster.
+    A reader's subclass with a ``forward`` or layers of its own must be called. On GPUs,
+    that is faster.
     """
-    if any(device.device_type != "cpu" for device in devices):
+    gpus = any(device.device_type != "cpu" for device in devices)
+    if gpus and getattr(net, "scores_lists", False):
         return None
     for cls in type(net).__mro__:
         if "all_items" in vars(cls):
-            return net.all_items()
+            try:
+                return net.all_items()
+            except NotImplementedError:
+                return None
         if {"__call__", "forward", "hybrid_forward"} & {*vars(cls)}:
             return None
     return None
+
+
+def dense(layer: gluon.Block, activation: Optional[str] = None) -> gluon.Block:
+    """Return `layer`; raise NotImplementedError if it is no such dense layer."""
+    found = type(layer) in (nn.Dense, JoinedDense) and layer.act
+    if found is False or (found and found._act_type) != activation:
+        raise NotImplementedError
+    return layer
 
 
 class HiddenLayers(NamedTuple):
@@ -70,7 +86,7 @@ class AllItems:
         if self.product:
             x = self.product[0]
             x = x(users, *inputs) if callable(x) else x[users]
-            scores = x @ self.items[0]
+            scores = _product(x, self.items[0])
         else:
             scores = numpy.zeros((len(users), self.items[0].shape[1]), dtype="float32")
         if self.hidden:
@@ -95,7 +111,7 @@ def _add_hidden(
         shifts.append(weight @ shifts[-1] + bias[:, None])
     scores += (hidden.last @ shifts[-1])[:, None]
     limits = [-shift[:, :, None] for shift in shifts]  # (n, B, 1)
-    width = min(_TILE, scores.shape[1])
+    width = scores.shape[1] // _tiles(scores.shape[1])
     height = _TILE // width
     for row in range(0, len(users), height):
         rows = slice(row, row + height)
@@ -104,7 +120,7 @@ def _add_hidden(
             tile = scores[rows, columns]
             x = numpy.maximum(items[:, None, columns], limits[0][:, rows])
             for (weight, _), limit in zip(hidden.layers, limits[1:]):
-                x = (weight @ x.reshape(len(x), -1)).reshape(-1, *tile.shape)
+                x = _product(weight, x.reshape(len(x), -1)).reshape(-1, *tile.shape)
                 numpy.maximum(x, limit[:, rows], out=x)
             tile += (hidden.last @ x.reshape(len(x), -1)).reshape(tile.shape)
 
@@ -113,9 +129,10 @@ def hidden_layers(
     users: gluon.Block, items: gluon.Block, mlp: gluon.Block, last: numpy.ndarray
 ) -> HiddenLayers:
     """Return the hidden layers of an MLP on embeddings of a user and an item."""
-    first, *others = mlp
+    first, *others = (dense(layer, "relu") for layer in mlp)
     of_users, of_items = first.weights()
-    a, c = table(users) @ of_users.T + _values(first.bias), table(items) @ of_items.T
+    a, rows = table(users) @ of_users.T + _values(first.bias), table(items)
+    c = _product(of_items, _columns(rows))[:, : len(rows)].T
     layers = [(table(layer), _values(layer.bias)) for layer in others]
     return HiddenLayers(a, c, layers, last[0])
 
@@ -134,11 +151,24 @@ def _values(parameter: gluon.Parameter) -> numpy.ndarray:
     return parameter.list_data()[0].asnumpy()
 
 
-def _columns(rows: numpy.ndarray) -> numpy.ndarray:
-    """Return `rows` (n, k) as columns, with zeros up to a multiple of a block.
+def _tiles(columns: int) -> int:
+    return -(-columns // _TILE)
 
-    Then all columns are computed in the same way, and equal items tie exactly.
-    """
-    columns = numpy.zeros((rows.shape[1], -(-len(rows) // _BLOCK) * _BLOCK), rows.dtype)
+
+def _columns(rows: numpy.ndarray) -> numpy.ndarray:
+    """Return `rows` (n, k) as columns, with zeros up to whole tiles of whole blocks."""
+    multiple = _tiles(len(rows)) * _COLUMNS
+    number = -(-len(rows) // multiple) * multiple
+    columns = numpy.zeros((rows.shape[1], number), rows.dtype)
     columns[:, : len(rows)] = rows.T
     return columns
+
+
+def _product(rows: numpy.ndarray, columns: numpy.ndarray) -> numpy.ndarray:
+    """Return the product of matrices, in which equal columns are exactly equal."""
+    groups = -(-len(rows) // _ROWS)
+    size = -(-len(rows) // max(1, groups))
+    padded = numpy.zeros((groups * size, rows.shape[1]), rows.dtype)
+    padded[: len(rows)] = rows
+    products = padded.reshape(groups, size, -1) @ columns
+    return products.reshape(len(padded), -1)[: len(rows)]

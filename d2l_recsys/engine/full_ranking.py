@@ -58,7 +58,11 @@ def scores_of_all_items(
     for start in range(0, len(users), size):
         chunk = [context[start : start + size] for context in contexts]
         scores = scorer(*chunk)[:, :num_items]
-        if numpy.isnan(scores.sum()):  # also the sum of inf and -inf
+        if scores.dtype.kind != "f":
+            scores = scores.astype("float64")  # so that they can be NaN
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            total = scores.sum()
+        if numpy.isnan(total):  # perhaps because of inf and -inf
             bad = numpy.flatnonzero(numpy.isnan(scores).any(axis=1))
             if len(bad):
                 raise NonFiniteLoss(f"some scores of user {chunk[0][bad[0]]} are NaN")

@@ -1,5 +1,6 @@
 """Loaded models recommend to known and to new users, on data with a known answer."""
 
+import tracemalloc
 from functools import lru_cache
 
 import numpy
@@ -20,6 +21,7 @@ from d2l_recsys import (
 )
 from d2l_recsys.autorec import evaluator
 from d2l_recsys.data.interactions import Interactions
+from d2l_recsys.engine import full_ranking, rankers
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.full_ranking import top_unseen
 from d2l_recsys.engine.rankers import ranker_of, ranker_of_new_user
@@ -156,7 +158,8 @@ def test_a_user_based_autoencoder_completes_the_row(rating):
 
 
 def test_all_users_as_one_by_one(ranking, rating):
-    for net in (ranking("caser"), rating("item"), rating("user")):
+    nets = (ranking("caser"), ranking("neumf"), rating("item"), rating("user"))
+    for net in (*nets, rating("mf")):
         ranker = ranker_of(net)
         users = numpy.arange(SIZE)
         found = dict(top_unseen(ranker.net, users, 3, ranker.seen, ranker.seq))
@@ -165,6 +168,35 @@ def test_all_users_as_one_by_one(ranking, rating):
             assert [item for item, _ in found[user]] == [
                 item for item, _ in recommend(net, user, 3)
             ]
+
+
+def test_an_item_based_autoencoder_streams_its_scores(tmp_path, monkeypatch):
+    """All scores have 24 MB; a chunk of rows or scores has less than a tenth of it."""
+    num_users, num_items, chunk = 2000, 3000, 500_000
+    monkeypatch.setattr(rankers, "_CELLS", chunk)
+    monkeypatch.setattr(full_ranking, "PAIRS", chunk)
+    rng = numpy.random.default_rng(0)
+    users, items = numpy.arange(num_users), rng.integers(0, num_items, num_users)
+    seen = Interactions(users, items, num_users, num_items)
+    net = AutoRec([8, 4], num_users, out_activation="sigmoid")
+    net.initialize(mx.init.Normal(1))
+    ids = [*range(num_users)], [*range(num_items)]
+    save(tmp_path, net, Histories(*ids, seen, numpy.ones(num_users, "f"), rows="item"))
+    net = load(tmp_path)
+    tracemalloc.start()
+    ranker = ranker_of(net)
+    found = dict(top_unseen(ranker.net, users, 2, ranker.seen))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 4 * chunk
+    matrix = numpy.zeros((num_items, num_users), dtype="float32")
+    matrix[items, users] = 1
+    expected = net(np.array(matrix)).asnumpy()
+    for user in (0, 999, 1999):
+        (first, high), (second, low) = found[user]
+        unseen = numpy.delete(expected[:, user], items[user])
+        assert [high, low] == pytest.approx(sorted(unseen)[:-3:-1], rel=1e-5)
+        assert expected[[first, second], user] == pytest.approx([high, low], rel=1e-5)
 
 
 def test_the_loaded_net_is_left_as_it_was(ranking):
