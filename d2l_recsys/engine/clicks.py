@@ -11,7 +11,7 @@ from d2l_recsys.engine.checkpoint import History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.engine.snapshot import kept_epoch
-from d2l_recsys.runtime.backend import gluon, mx, np
+from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.workers import worker
 
 
@@ -103,7 +103,7 @@ def evaluate_ctr(
 
 
 def training_accuracy(
-    outputs: Iterable[Sequence[np.ndarray]], threshold: float = 0.0
+    outputs: Iterable[Sequence[numpy.ndarray]], threshold: float = 0.0
 ) -> float:
     """Return the accuracy over an epoch's batches of logits and labels.
 
@@ -112,7 +112,7 @@ def training_accuracy(
     """
     right = rows = 0
     for batch in outputs:
-        logits, labels = (x.asnumpy().ravel() for x in batch)
+        logits, labels = (x.ravel() for x in batch)
         right += round(accuracy(logits - threshold, labels) * len(labels))
         rows += len(labels)
     total_right, total_rows = worker.sum([right, rows])

@@ -241,23 +241,19 @@ def sum_over_fields(F, vectors):
 def sum_over_factors(F, vectors):
     """Return the sum (B, n, 1) of `vectors` (B, n, k) over k."""
     ones = _ones(F, vectors, (0, 0, None), (1, 1, None))  # (1, 1, k)
-    return _product(F, vectors, F.npx.reshape(ones, (1, -1)))
+    return F.np.dot(vectors, F.npx.reshape(ones, (-1, 1)))
 
 
 def sum_of_rows(F, x):
     """Return the sums (B, 1) of the rows of `x`, of shape (B, ...)."""
     rows = F.npx.batch_flatten(x)
-    return _product(F, rows, _ones(F, rows, (0, None), (1, None)))
+    return F.np.dot(rows, F.np.transpose(_ones(F, rows, (0, None), (1, None))))
 
 
 def mean_of_rows(F, x):
     """Return the means (B, 1) of the rows of `x`, of shape (B, n)."""
-    ones = _ones(F, x, (0, None), (1, None))  # (1, n)
-    return _product(F, x, ones) / _product(F, ones, ones)
-
-
-def _product(F, x, weight):
-    return F.npx.fully_connected(x, weight, no_bias=True, num_hidden=1, flatten=False)
+    ones = F.np.transpose(_ones(F, x, (0, None), (1, None)))  # (n, 1)
+    return F.np.dot(x, ones) / F.np.dot(F.np.transpose(ones), ones)
 
 
 def _ones(F, x, begin, end):

@@ -33,7 +33,7 @@ from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split
 from d2l_recsys.runtime.workers import worker
 
-Outputs = List[Sequence[mx.nd.NDArray]]
+Outputs = List[Sequence[numpy.ndarray]]  # of all batches and devices
 
 
 class Step:
@@ -78,7 +78,7 @@ class Step:
         if not self._each_batch:
             self._check(dataset.id_columns())
 
-    def __call__(self, batch: Sequence) -> Tuple[list, Outputs]:
+    def __call__(self, batch: Sequence) -> Tuple[list, List[Sequence]]:
         """Write the gradients of `batch`; return the losses and outputs by device."""
         num_rows(batch)
         if self._each_batch:
@@ -219,7 +219,7 @@ def examples_per_sec(history: History) -> float:
 
 def mean_output(outputs: Outputs) -> float:
     """Return the mean of an output with one number per row, over all workers."""
-    values = numpy.concatenate([value.asnumpy() for (value,) in outputs])
+    values = numpy.concatenate([value for (value,) in outputs])
     total, rows = worker.sum([values.sum(dtype="float64"), len(values)])
     return float(total / rows)
 
@@ -258,7 +258,7 @@ def _train_epoch(step, train_iter, trainer, unchecked):
         losses = worker.sum_gradients(parameters, losses, changed)
         trainer.step(len(batch[0]))
         rows += len(batch[0])
-        collected += [[x.copy() for x in each] for each in outputs if each]
+        collected += [[x.asnumpy() for x in each] for each in outputs if each]
         total += _finite_sum(losses, number)
     if not rows:
         raise ValueError(
