@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from benchmarks import table
 from benchmarks.processes import ROOT, rows_of
 
-PARTS = ["rating", "ranking", "ctr", "startup"]
+PARTS = ["reading", "rating", "ranking", "ctr", "workers", "startup"]
 HOW_TO_FILL = (
     "PyTorch was not found, so the peer's column stays empty. To fill it, name a\n"
     "Python that has torch, pandas and numpy: make bench ARGS='--torch PYTHON'"

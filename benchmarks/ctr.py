@@ -1,11 +1,6 @@
 """CTR data: encode it, and train a factorization machine and DeepFM on it."""
 
-import json
-import resource
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
 
 import numpy
 
@@ -34,21 +29,21 @@ def rows():
     yield {"work": what, "ours": mine, "book": books}
     yield trainings.row("fm", "FM, 30 epochs")
     yield trainings.row("deepfm", "DeepFM, 30 epochs")
-    yield many_rows()
-
-
-def many_rows():
-    """Return the row of encoding a large file, in a new process."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "many.csv"
-        write_many(path)
-        result = subprocess.run(
-            [sys.executable, "-m", "benchmarks.ctr", str(path)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    return json.loads(result.stdout)
+        save_many(folder)
+        what = f"an epoch on {MANY_ROWS:,} rows of {MANY_FIELDS} fields"
+        yield trainings.row("fm", f"FM, {what}", folder=[folder])
+        yield trainings.row("deepfm", f"DeepFM, {what}", folder=[folder])
+
+
+def save_many(folder):
+    """Save encoded rows of fields with 50 to 50,000 values, a few of them frequent."""
+    rng = numpy.random.default_rng(0)
+    field_dims = numpy.geomspace(50, 50_000, MANY_FIELDS).astype("int64")
+    ranks = field_dims * rng.random((MANY_ROWS, MANY_FIELDS)) ** 3
+    x = ranks.astype("int32") + (numpy.cumsum(field_dims) - field_dims).astype("int32")
+    y = rng.integers(0, 2, MANY_ROWS).astype("float32")
+    numpy.savez(f"{folder}/clicks.npz", x=x, y=y, field_dims=field_dims)
 
 
 def write_many(path, block=50_000):
@@ -63,16 +58,3 @@ def write_many(path, block=50_000):
                 columns.append([f"{v * 2654435761 % 2**32:08x}" for v in values])
             text = ("\t".join(map(str, row)) for row in zip(*columns))
             file.writelines(f"{line}\n" for line in text)
-
-
-def measure(path):
-    """Encode a file in Criteo's format, and print the row of the table as JSON."""
-    seconds, dataset = timed(lambda: CTRDataset(path, layout="criteo"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    what = f"read and encode {len(dataset):,} rows of {len(dataset.fields)} fields"
-    remark = f"{int(dataset.field_dims.sum()):,} indices; peak {peak:.2f} GiB"
-    print(json.dumps({"work": what, "ours": seconds, "remark": remark}))
-
-
-if __name__ == "__main__":
-    measure(sys.argv[1])

@@ -1,5 +1,7 @@
 """Train a section as its script does: ``python -m benchmarks.trainings SECTION``.
 
+If FOLDER follows, fm and deepfm train for an epoch on the rows in FOLDER/clicks.npz.
+
 This prints the seconds of training with its evaluations, and the last test metrics, as
 JSON. :func:`row` compares it with the same training in PyTorch (``benchmarks.peers``)
 and with the book's functions (``benchmarks.books``).
@@ -8,6 +10,8 @@ and with the book's functions (``benchmarks.books``).
 import json
 import os
 import sys
+
+import numpy
 
 from benchmarks.books import timed
 from benchmarks.processes import TORCH, alternately, one_core
@@ -33,6 +37,7 @@ from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.seqrec import Caser, SeqDataset
 
+TESTED = 10_000  # rows of FOLDER/clicks.npz that are also test rows
 BOOKS = ("mf", "fm")  # the sections whose training in benchmarks.books takes minutes
 
 
@@ -92,40 +97,46 @@ def seqrec():
     return (train_ranking, *arguments, None, evaluate_ranking, train.inter)
 
 
-def clicks(make, lr):
-    """Return the training of a CTR model on the synthetic data."""
-    folder = catalog.fetch("ctr-synthetic")
-    train = CTRDataset(folder / "train.csv")
-    test = CTRDataset(folder / "test.csv", train.feat_mapper, train.defaults)
-    net = make(train.field_dims)
+def clicks(make, lr, folder=None):
+    """Return the training of a CTR model on the synthetic data, or on a folder's."""
+    if folder:
+        data = numpy.load(f"{folder}/clicks.npz")
+        train = data["x"], data["y"][:, None]
+        test, field_dims, epochs = [a[:TESTED] for a in train], data["field_dims"], 1
+    else:
+        source = catalog.fetch("ctr-synthetic")
+        train = CTRDataset(source / "train.csv")
+        test = CTRDataset(source / "test.csv", train.feat_mapper, train.defaults)
+        field_dims, epochs = train.field_dims, 30
+    net = make(field_dims.tolist())
     trainer = prepared(net, mx.init.Xavier(), lr)
     loaders = BatchLoader(train, 2048, shuffle=True), BatchLoader(test, 2048)
     loss = gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    return train_ch13, net, *loaders, loss, trainer, 30
+    return train_ch13, net, *loaders, loss, trainer, epochs
 
 
-def fm():
-    return clicks(lambda dims: FM(dims, 20), 0.02)
+def fm(*folder):
+    return clicks(lambda dims: FM(dims, 20), 0.02, *folder)
 
 
-def deepfm():
-    return clicks(lambda dims: DeepFM(dims, 10, [30, 20, 10], 0.1), 0.01)
+def deepfm(*folder):
+    return clicks(lambda dims: DeepFM(dims, 10, [30, 20, 10], 0.1), 0.01, *folder)
 
 
 TRAININGS = {f.__name__: f for f in (mf, autorec, neumf, seqrec, fm, deepfm)}
 
 
-def row(section, what, bound=None):
+def row(section, what, bound=None, folder=()):
     """Return a row of the table: a training here, in PyTorch, and the book's."""
     module = [sys.executable, "-m"]
-    commands = {"here": [*module, "benchmarks.trainings", section]}
+    commands = {"here": [*module, "benchmarks.trainings", section, *folder]}
     if os.environ.get(TORCH):
         name = "ctr-synthetic" if section in ("fm", "deepfm") else "ml-100k"
         peer = [os.environ[TORCH], "-m", "benchmarks.peers", section]
-        commands["PyTorch"] = [*peer, str(catalog.fetch(name))]
+        commands["PyTorch"] = [*peer, *(folder or [str(catalog.fetch(name))])]
     with one_core():
         results = alternately(commands)
-        if section in BOOKS:
+        if section in BOOKS and not folder:
             book = {"the book": [*module, "benchmarks.books", section]}
             results.update(alternately(book, repeat=1))
     seconds = {name: result["seconds"] for name, result in results.items()}
@@ -151,7 +162,7 @@ def _metrics(figures):
 
 if __name__ == "__main__":
     seed_everything(0)
-    train, *arguments = TRAININGS[sys.argv[1]]()
+    train, *arguments = TRAININGS[sys.argv[1]](*sys.argv[2:])
     seconds, history = timed(train, *arguments)
     metrics = {k: v for k, v in history[-1].items() if k.startswith("test_")}
     print(json.dumps({"seconds": seconds, "metrics": metrics}))
