@@ -81,6 +81,7 @@ class AllItems:
         self.num_items = len(parts[0])
         self.items = [_columns(part) for part in parts]
 
+    @numpy.errstate(over="ignore", invalid="ignore")  # callers check the scores
     def __call__(self, users: numpy.ndarray, *inputs: numpy.ndarray) -> numpy.ndarray:
         """Return the scores (B, num_items) of all items for `users` (B,)."""
         if self.product:
