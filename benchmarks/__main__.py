@@ -1,6 +1,7 @@
 """Compare the speed with the book's code, with PyTorch and with bounds.
 
-`python -m benchmarks [PART ...]` prints a table, with 1 thread and with the default.
+`python -m benchmarks [PART ...]` prints a table. Each part is measured with 1 thread
+and with as many as MXNet uses by default.
 """
 
 import argparse
