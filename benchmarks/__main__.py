@@ -13,6 +13,7 @@ from benchmarks import table
 from benchmarks.processes import ROOT, rows_of
 
 PARTS = ["reading", "rating", "ranking", "ctr", "workers", "startup"]
+ONCE = ["reading", "workers"]  # have no use for more threads
 HOW_TO_FILL = (
     "PyTorch was not found, so the peer's column stays empty. To fill it, name a\n"
     "Python that has torch, pandas and numpy: make bench ARGS='--torch PYTHON'"
@@ -30,10 +31,11 @@ def main():
     print(table.HEAD, flush=True)
     lines = []
     for part in args.parts or PARTS:
-        single, several = rows_of(part, 1, args.torch), rows_of(part, None, args.torch)
-        for pair in zip(single, several):
-            lines += [table.line(row, n) for row, n in zip(pair, (1, default))]
-            print("\n".join(lines[-2:]), flush=True)
+        counts = {1: 1} if part in ONCE else {1: 1, default: None}
+        measured = [rows_of(part, limit, args.torch) for limit in counts.values()]
+        for rows in zip(*measured):
+            lines += [table.line(row, n) for row, n in zip(rows, counts)]
+            print("\n".join(lines[-len(counts) :]), flush=True)
     if args.write:
         text = [f"{machine} {table.EXPLANATION}", "", table.HEAD, *lines]
         table.put("speed", "\n".join(text))
