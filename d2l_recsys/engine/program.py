@@ -108,7 +108,7 @@ class _Bound:
         """Write the gradients; return the outputs."""
         for place, x in zip(self._places, inputs):
             place.fill(x)
-        # Executor.forward also makes new arrays of the outputs, which takes as long.
+        # Executor.forward would also make new arrays of the outputs: twice the time.
         mx.base.check_call(mx.base._LIB.MXExecutorForward(self._executor.handle, 1))
         self._executor.backward(self._heads)
         for _, _, data, grad in self._parameters:

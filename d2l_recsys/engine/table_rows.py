@@ -1,6 +1,6 @@
 """Find the rows of embedding tables that a batch looks up.
 
-The gradients of all other rows are zero, so that workers need not exchange them.
+The gradients of all other rows are zero, so workers need not exchange them.
 """
 
 import zlib
