@@ -1,1 +1,1 @@
-"""Benchmarks, among them a comparison with the book's functions and with PyTorch."""
+"""Measure times, memory and metrics, and compare with the book and with PyTorch."""

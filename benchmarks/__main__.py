@@ -1,6 +1,7 @@
 """Compare the speed with the book's code, with PyTorch and with bounds.
 
-`python -m benchmarks [PART ...]` prints a table, with 1 thread and with the default.
+`python -m benchmarks [PART ...]` prints a table. Each part is measured with 1 thread,
+and most also with as many as MXNet uses by default.
 """
 
 import argparse
@@ -12,9 +13,9 @@ from benchmarks import table
 from benchmarks.processes import ROOT, rows_of
 
 PARTS = ["reading", "rating", "ranking", "ctr", "workers", "startup"]
-ONCE = ["reading", "workers"]  # have no use for more threads
-HOW_TO_FILL = (
-    "PyTorch was not found, so the peer's column stays empty. To fill it, name a\n"
+ONCE = ["reading", "workers"]  # with 1 thread only: more would be of no use
+HOW_TO_ADD = (
+    "PyTorch was not found, so the table has no times of it. To add them, name a\n"
     "Python that has torch, pandas and numpy: make bench ARGS='--torch PYTHON'"
 )
 
@@ -26,7 +27,7 @@ def main():
     machine, default = table.machine(version), table.default_threads()
     print(f"{machine}\n\n{table.EXPLANATION}\n")
     if not version:
-        print(f"{HOW_TO_FILL}\n")
+        print(f"{HOW_TO_ADD}\n")
     print(table.HEAD, flush=True)
     lines = []
     for part in args.parts or PARTS:
@@ -49,7 +50,7 @@ def _options():
         "--torch",
         metavar="PYTHON",
         default=sys.executable if find_spec("torch") else None,
-        help="a Python with torch, pandas and numpy (default: this one)",
+        help="a Python with torch, pandas and numpy (default: this one if it has them)",
     )
     parser.add_argument(
         "--write", action="store_true", help="write the table into docs/results.md"

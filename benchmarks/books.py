@@ -1,7 +1,7 @@
 """The book's functions from the installed ``d2l``, set up to run without output.
 
-``python -m benchmarks.books SECTION`` trains as the book does, and prints the seconds
-with the evaluations and the last test metrics, as JSON. Sections: mf, fm.
+``python -m benchmarks.books SECTION`` trains mf or fm as the book does. It prints the
+seconds of training with its evaluations, and the last test metrics, as JSON.
 """
 
 import contextlib

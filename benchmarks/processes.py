@@ -1,6 +1,6 @@
-"""Measure commands in new processes, in turn, so that a busy moment hits them all.
+"""Run commands in turn, in new processes, so that a busy machine slows all of them.
 
-``python -m benchmarks.processes PART`` prints the rows of a part, in JSON.
+``python -m benchmarks.processes PART`` prints the rows of a part as JSON.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ def rows_of(part, threads, torch):
 def alternately(commands, repeat=3):
     """Run commands in turn, `repeat` times; return the fastest result of each.
 
-    `commands` is {name: words}. A result is the last line that the command prints, in
-    JSON with its own "seconds", or only the seconds from start to exit.
+    `commands` is {name: words}. A result is the JSON in the last line that the command
+    prints. Without "seconds" in it, the time from start to exit counts.
     """
     results = {name: [] for name in commands}
     for _ in range(repeat):
@@ -59,7 +59,7 @@ def _run(words):
 def one_core():
     """Keep new processes on one core if they are to have one thread.
 
-    MXNet's engine has a thread besides that of Python, whatever OMP_NUM_THREADS says.
+    MXNet's engine has a thread besides Python's, whatever OMP_NUM_THREADS says.
     """
     if os.environ.get("OMP_NUM_THREADS") != "1" or sys.platform != "linux":
         yield

@@ -21,7 +21,7 @@ RANKED_USERS = 100  # the book takes minutes for all
 
 
 def trained(train_set, test, seen, sizes, epochs=2):
-    """Return a NeuMF that is trained enough to have no ties in its scores."""
+    """Return a NeuMF that is trained enough that its scores have no ties."""
     seed_everything(0)
     net = NeuMF(10, *sizes, [10, 10, 10])
     trainer = trainings.prepared(net, mx.init.Xavier(), 0.01, static_shape=True)

@@ -20,8 +20,8 @@ def reading(read, split, load, feedback):
 def products(users=943, items=1682, hidden=500, epochs=25, batch_size=256):
     """Compute the matrix products of AutoRec's training, and no more.
 
-    They are five for each batch: forward and for the gradient of the weights in both
-    layers, and for the gradient of the hidden units. Inputs need no gradient.
+    There are five for each batch: the outputs and the weights' gradient of each layer,
+    and the gradient of the hidden units. The inputs need no gradient.
     """
     dot, across = mx.nd.dot, {"transpose_a": True}
     shapes = (items, users), (users, hidden), (hidden, users), (items, hidden)

@@ -1,8 +1,8 @@
 """Time and memory up to the size of MovieLens 25M: ``python -m benchmarks.sizes``.
 
-This generates a ratings.csv of each size and runs all stages on it in a new process. It
+This generates a ratings.csv of each size, runs all stages on it in a new process, and
 prints a table. With --write, the table goes into docs/results.md, and a figure into
-docs/sizes.png. It takes about ten minutes, 12 GB of memory and 1 GB of disk space.
+docs/sizes.png. This takes about ten minutes, 12 GB of memory and 1 GB of disk space.
 """
 
 import argparse
@@ -181,9 +181,9 @@ def _costs(results):
 
 
 def slope(sizes, seconds):
-    """Return the exponent of the growth of `seconds`, fitted from a million on.
+    """Return the exponent with which `seconds` grow from a million ratings on.
 
-    It is 1 if they grow as the data. Below a million, fixed costs prevail.
+    It is 1 if they grow in proportion. Below a million, fixed costs prevail.
     """
     large = [(n, s) for n, s in zip(sizes, seconds) if n >= 1e6]
     return numpy.polyfit(*numpy.log(large).T, 1)[0]

@@ -1,4 +1,4 @@
-"""From start to exit: the imports of a script, next to those of MXNet alone."""
+"""Time scripts from start to exit, next to a process that only imports MXNet."""
 
 import sys
 import tempfile
@@ -9,7 +9,7 @@ SCRIPTS = ["mf", "deepfm"]
 
 
 def rows():
-    """Yield the rows of the table. The bound is a process that only imports MXNet."""
+    """Yield the rows of the table. The bound is the import of MXNet."""
     module = [sys.executable, "-m"]
     with tempfile.TemporaryDirectory() as out:
         commands = {"mxnet": [sys.executable, "-c", "import mxnet"]}

@@ -1,7 +1,7 @@
-"""The table of the benchmarks, and the places in docs/results.md for what is measured.
+"""Format the table of the benchmarks, and write tables into docs/results.md.
 
-A row is a dict: "work", "ours" (seconds) and, where there are any, "book", "peer",
-"bound" (seconds) and "remark".
+A row is a dict with "work" and "ours", in seconds. It may also have "book", "peer" and
+"bound", in seconds, and "remark".
 """
 
 import importlib.metadata

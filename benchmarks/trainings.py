@@ -3,8 +3,8 @@
 If FOLDER follows, fm and deepfm train for an epoch on the rows in FOLDER/clicks.npz.
 
 This prints the seconds of training with its evaluations, and the last test metrics, as
-JSON. :func:`row` compares it with the same training in PyTorch (``benchmarks.peers``)
-and with the book's functions (``benchmarks.books``).
+JSON. :func:`row` compares them with those of PyTorch (``benchmarks.peers``) and of the
+book's functions (``benchmarks.books``).
 """
 
 import json
@@ -98,7 +98,7 @@ def seqrec():
 
 
 def clicks(make, lr, folder=None):
-    """Return the training of a CTR model on the synthetic data, or on a folder's."""
+    """Return the training of a CTR model on the synthetic data, or on a folder."""
     if folder:
         data = numpy.load(f"{folder}/clicks.npz")
         train = data["x"], data["y"][:, None]
@@ -127,7 +127,7 @@ TRAININGS = {f.__name__: f for f in (mf, autorec, neumf, seqrec, fm, deepfm)}
 
 
 def row(section, what, bound=None, folder=()):
-    """Return a row of the table: a training here, in PyTorch, and the book's."""
+    """Return a row of the table: a training here, in PyTorch, and as in the book."""
     module = [sys.executable, "-m"]
     commands = {"here": [*module, "benchmarks.trainings", section, *folder]}
     if os.environ.get(TORCH):
@@ -151,7 +151,7 @@ def row(section, what, bound=None, folder=()):
 
 
 def _metrics(figures):
-    """Return the first two metrics in words, of all who have them."""
+    """Return the first two metrics in words, for all that have them."""
     shown = []
     for metric in list(figures["here"])[:2]:
         values = [f"{f[metric]:.3f} {who}" for who, f in figures.items() if metric in f]

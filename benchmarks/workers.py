@@ -1,7 +1,7 @@
-"""Seconds per epoch of one and of two workers, on a set of the size of MovieLens 10M.
+"""Time epochs of one and of two workers, on a set of the size of MovieLens 10M.
 
-``python -m benchmarks.workers FOLDER`` trains on FOLDER/ratings.csv, as a worker if it
-was started as one, and prints the seconds of each epoch.
+``python -m benchmarks.workers MODEL FOLDER`` trains on FOLDER/ratings.csv, alone or as
+a worker that the launcher started, and prints the seconds of each epoch.
 """
 
 import argparse
@@ -53,14 +53,14 @@ MODELS = {"MF": mf, "NeuMF": neumf}
 
 
 def seconds(launcher, model, folder):
-    """Return the seconds of the fastest epoch but the first, in new processes."""
+    """Return the seconds of the fastest epoch after the first, in new processes."""
     command = [sys.executable, "-m", *launcher, "benchmarks.workers", model, folder]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return min(json.loads(run.stdout.rpartition("seconds: ")[2])[1:])
 
 
 def rows():
-    """Yield {work, ours, peer, book, bound, remark}; `ours` is that of two workers."""
+    """Yield the rows of the table; `ours` are the seconds of two workers."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / FORMAT
         folder.mkdir()

@@ -21,7 +21,7 @@ from d2l_recsys.data.own_clicks import layout_for, table_of
 from d2l_recsys.data.sizes import check_list, check_size
 from d2l_recsys.runtime.backend import gluon
 
-_ROWS = 2**12  # encoded at a time: they fit into the processor's cache
+_ROWS = 2**12  # rows encoded at a time: they fit into the processor's cache
 _PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -142,7 +142,7 @@ class CTRDataset(gluon.data.Dataset):
         self.field_dims = numpy.array(sizes, dtype="int64")
         self.offsets = numpy.cumsum(self.field_dims) - self.field_dims
         self.labels = table.labels[:, None]
-        indices = []  # of each distinct value
+        indices = []  # for each field, those of its distinct values
         for column, values in enumerate(table.values):
             known, other = feat_mapper[column + 1], defaults[column + 1]
             index = numpy.array([known.get(v, other) for v in values], dtype="int32")

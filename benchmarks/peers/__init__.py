@@ -1,5 +1,5 @@
-"""The six trainings in plain, vectorised PyTorch, as readers would write them.
+"""The six trainings in plain, vectorized PyTorch, as readers would write them.
 
-The settings and the evaluations are those of the scripts. This needs PyTorch, pandas
-and NumPy, and nothing of this package, so that another Python can run it.
+The settings and evaluations are those of the scripts. The code needs PyTorch, pandas
+and NumPy, but nothing of this package, so that another Python can run it.
 """

@@ -1,8 +1,8 @@
 """Train a section in PyTorch: ``python -m benchmarks.peers SECTION FOLDER``.
 
-FOLDER has the files of ml-100k, train.csv and test.csv of the CTR data, or the rows of
-clicks.npz, on which FM and DeepFM train for an epoch. This prints
-the seconds of training with its evaluations, and the last test metrics, as JSON.
+FOLDER has the files of ml-100k, or train.csv and test.csv of the CTR data, or
+clicks.npz, on whose rows FM and DeepFM train for an epoch. This prints the seconds of
+training with its evaluations, and the last test metrics, as JSON.
 """
 
 import json

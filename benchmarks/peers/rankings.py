@@ -130,7 +130,7 @@ class Caser(nn.Module):
             nn.init.normal_(parameter, std=0.01)
 
     def user(self, user, seq):
-        """Return what is multiplied by an item's vector (B, 2k)."""
+        """Return the vectors (B, 2k) that are multiplied by those of items."""
         image = self.Q(seq)[:, None]
         out = [self.conv_v(image).flatten(1)]
         out += [torch.relu(conv(image))[..., 0].amax(2) for conv in self.conv_h]

@@ -210,8 +210,8 @@ def rmse_of_mf(mode, seed):
 
 _, test = split_data_ml100k(data, num_users, num_items, "time", num_users / len(data))
 print(
-    "\nMatrix factorization, with about as many test rows as there are users. Those of "
-    f"the time split are of {test['user_id'].nunique()} users.\n"
+    "\nMatrix factorization, with about as many test rows as there are users. In the "
+    f"time split, they belong to {test['user_id'].nunique()} users.\n"
 )
 modes = ["random", "seq-aware", "time"]
 rows = pd.DataFrame([rmse_of_mf(x, seed) for x in modes for seed in exercises.seeds])
@@ -224,12 +224,12 @@ table(rows, "split", [*rows.columns[1:]])
 # later than some other user's. The highest means are of movies with at most three
 # ratings, so means without counts make a poor list. The movie's mean has an RMSE of
 # 1.026 ± 0.005 on the random split and 1.111 on the seq-aware one. The seq-aware split
-# is harder: the last ratings of users are lower and vary more. With about as many test
-# rows, matrix factorization has an RMSE of 0.920 on the random split and 1.038 on the
-# seq-aware one. On the time split, it fails with 2.243. A third of the rows are of
-# users who came later. Nothing has trained their biases, which have to carry the mean
-# rating. For the other users, the RMSE of 1.051 ± 0.028 differs by less than three
-# standard errors from that of the seq-aware split. Only the time split asks what a
-# running system has to answer. But these are the ratings of 33 users, and others would
-# give another error, which the spread over seeds does not show. Nor do the tables show
-# that training ratings from the future help on the random split.
+# is harder: the last ratings of users are lower and vary more. Matrix factorization has
+# an RMSE of 0.920 on the random split and 1.038 on the seq-aware one. On the time
+# split, it fails with 2.243. A third of the test rows belong to users without training
+# ratings. Their biases, which have to carry the mean rating, are not trained. For the
+# other users, the RMSE of 1.051 ± 0.028 differs by less than three standard errors from
+# that of the seq-aware split. Only the time split asks what a running system has to
+# answer. But its test ratings come from 33 users. Others would give another error,
+# which the spread over seeds does not show. Nor do the tables show that training
+# ratings from the future help on the random split.

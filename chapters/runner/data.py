@@ -177,12 +177,12 @@ def data_argument(
 
 
 def _no_file(text: str) -> str:
-    """Refuse a file, which has either ratings or clicks, not data for all sections."""
+    """Refuse a file: it has ratings or clicks, so it does not fit all sections."""
     if Path(text).is_file():
         raise argparse.ArgumentTypeError(
             f"{text!r} is a file: give it to a single section, python -m chapters.NAME "
             f"--data {text}, where NAME is movielens, mf, autorec, neumf or seqrec "
-            "for ratings, and ctr, fm or deepfm for clicks"
+            "for ratings, or ctr, fm or deepfm for clicks"
         )
     return text
 

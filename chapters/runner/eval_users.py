@@ -17,8 +17,8 @@ def sample_users(run: Run, held_out: HeldOut, what: str) -> HeldOut:
     """Return the part of `held_out` that is evaluated after each epoch.
 
     The users are drawn with the seed of `run`. Their number is printed after `what`.
-    With --eval-users all, or if there are no more users than that, `held_out` itself is
-    returned.
+    With --eval-users all, or a number that is not below that of the users, `held_out`
+    itself is returned.
     """
     number, users = run.args.eval_users, sorted(held_out)
     if number == "all" or number >= len(users):
@@ -37,11 +37,11 @@ def final_metrics(
     test_iter: HeldOut,
     *arguments: Any,
 ) -> Dict[str, float]:
-    """Return the metrics of the epoch that was kept; test metrics are of all users.
+    """Return the metrics of the kept epoch, with test metrics of all users.
 
-    If `tested`, the users tested after each epoch, are only some of those in
-    `test_iter`, all are tested now, and the result is printed. The other arguments are
-    those of ``evaluate_ranking``.
+    `tested` holds the users that were tested after each epoch. If they are only some of
+    those in `test_iter`, all are tested now, and the result is printed. The other
+    arguments are those of ``evaluate_ranking``.
     """
     metrics = {name: kept_epoch(history)[name] for name in names}
     if tested is not test_iter:

@@ -90,9 +90,9 @@ def report(
 
 
 def save_interrupted(error: BaseException) -> None:
-    """Save metrics and model of the training that `error`, a KeyboardInterrupt, ended.
+    """Save metrics and model of a training that `error`, a KeyboardInterrupt, ended.
 
-    ``engine.loop.fit`` attached them to the error, if it was running.
+    If ``engine.loop.fit`` was running, it attached them to the error.
     """
     try:
         if interrupted_run is not None and hasattr(error, "net"):

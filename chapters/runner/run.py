@@ -151,10 +151,10 @@ class Run:
         results.write(self.out / f"{self.slug}.json", results.as_json(record))
 
     def save_model(self, net: gluon.Block, **more: Any) -> bool:
-        """Write the model to ``OUT/SLUG``, for ``d2l_recsys.load``; on worker 0 only.
+        """Write the model to ``OUT/SLUG``; return whether that was done.
 
-        `more` joins the settings in ``model.json``. A failure is a warning. Returns
-        whether the model was written.
+        Only worker 0 writes. `more` joins the settings in ``model.json``. A failure is
+        a warning.
         """
         if worker.rank or self.trained_on is None:
             return False
@@ -180,7 +180,7 @@ class Run:
         folder = self.out / self.slug
         instead = ""
         if (folder / "model.json").exists():
-            instead = ", in place of that of an earlier run"
+            instead = ", in place of an earlier run's"
         if self.save_model(net, **stopped):
             epoch = f"epoch {kept_epoch(history)['epoch']} of {self.epochs}"
             print(f"the model after {epoch} is in {folder}{instead}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Tell what a script's model is trained on, so that ``d2l_recsys.load`` can load it."""
+"""Describe what a script's model is trained on, which is saved with the model."""
 
 from typing import List, Optional
 
@@ -18,16 +18,19 @@ def describe_recommender(
     ratings: bool = False,
     rows: Optional[str] = None,
 ) -> None:
-    """Let `run` save a model of users and items, which is trained on `train`.
+    """Let `run` save a model of users and items.
 
-    `train` has the training rows. With `ratings`, the model predicts them. `rows` tells
-    whether 'item' or 'user' is a row of an AutoRec.
+    `train` has the training rows. With `ratings`, the model predicts them. For an
+    AutoRec, `rows` is 'item' or 'user': what its rows are.
     """
     run.trained_on = lambda: _histories(run, train, ratings, rows)
 
 
 def describe_ctr_model(run: Run, parts: CTRParts, output: str = "probability") -> None:
-    """Let `run` save a model of rows of fields, whose output is this or 'rating'."""
+    """Let `run` save a model of rows of fields.
+
+    `output` is 'probability' or 'rating'.
+    """
     known = parts.train.feat_mapper, parts.train.defaults
     run.trained_on = lambda: Vocabulary(parts.layout, *known, output)
 

@@ -127,7 +127,7 @@ class Settings(Parser):
             type=positive_or_all,
             default=10_000,
             metavar="{N,all}",
-            help="evaluate on this many users after each epoch, and on all at the end",
+            help="users to evaluate after each epoch; all are evaluated at the end",
         )
 
     def add_validation(self) -> None:
@@ -228,7 +228,7 @@ def natural(text: str) -> int:
 
 
 def positive_or_all(text: str) -> Union[int, str]:
-    """Convert an option to a positive integer, or leave "all"."""
+    """Convert an option to a positive integer, or return "all"."""
     return text if text == "all" else positive(text)
 
 

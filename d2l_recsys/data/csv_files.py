@@ -24,9 +24,9 @@ _BLOCK_BYTES = 2**24  # checked at a time
 class CSVFile:
     """A text file whose first line names the columns.
 
-    Its tabs or semicolons, or else commas, separate the fields, which may be in quotes.
-    The text is UTF-8, with or without a byte order mark, or Latin-1. Empty
-    lines are skipped.
+    If it has tabs, they separate the fields, or else semicolons, or else commas. Fields
+    may be in quotes. The text is UTF-8, with or without a byte order mark, or Latin-1.
+    Empty lines are skipped.
 
     Raises a ValueError that names file and line if a line does not have as many fields
     as the header, a quote is not closed, there are no rows, or the header has commas
@@ -88,8 +88,8 @@ class CSVFile:
     ) -> List[pd.Series]:
         """Return the columns at these places, counted from 0, as categories of text.
 
-        The column at the place `numbers` is int64 if all its fields are integers, else
-        text.
+        The column at the place `numbers` is int64 if all its fields are integers.
+        Otherwise it is text.
         """
         dtypes = {str(place): "category" for place in places}  # stores each text once
         number = str(numbers)

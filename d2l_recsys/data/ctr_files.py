@@ -102,8 +102,8 @@ def read_table(
 def paths_of(paths: Any, what: str) -> List[_PathLike]:
     """Return a path or several paths as a list.
 
-    Raises a ValueError that names the argument, `what`, for anything else, and if there
-    is no path.
+    Raises a ValueError that names the argument, `what`, for anything else. An empty
+    list is an error, too.
     """
     if isinstance(paths, (str, os.PathLike)):
         return [paths]
@@ -149,7 +149,7 @@ class _Encoder:
 
     @property
     def rows(self) -> int:
-        """The number of rows so far."""
+        """Return the number of rows so far."""
         return len(self.codes)
 
     def add(self, text: bytes) -> bool:

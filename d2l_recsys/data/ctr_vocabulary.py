@@ -107,7 +107,7 @@ def save_vocabulary(path: _PathLike, vocabulary: Vocabulary) -> None:
     """Write a vocabulary as JSON: completely, or not at all.
 
     Raises an OSError that names the file, and a ValueError that names a field whose
-    indices could not be read again.
+    indices could not be loaded again.
     """
     fields, mapper, defaults = vocabulary
     check_mapper(mapper, defaults, len(fields))

@@ -158,7 +158,7 @@ def _from_1(ids: numpy.ndarray) -> Tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def repeated(data: pd.DataFrame, keep: str = "first") -> numpy.ndarray:
-    """Tell for each row whether another row of the same user and item is to keep.
+    """Tell for each row whether another row of the same user and item is kept instead.
 
     `keep` is 'first' or 'last'. The columns user_id and item_id are positive integers.
     """

@@ -1,4 +1,4 @@
-"""Number the lines of text files, tell separators, and describe faults."""
+"""Number the lines of text files, find separators, and describe faults."""
 
 import codecs
 import io
@@ -36,14 +36,14 @@ def line_blocks(path: Path, size: int) -> Iterator[bytes]:
 def all_have(text: bytes, separator: str, count: int) -> bool:
     """Tell at C speed whether each line has `count` separators, at least one.
 
-    The lines end in LF, except that the last one may not end.
+    All lines end in LF, except perhaps the last one.
     """
     characters = numpy.frombuffer(text, dtype="uint8")
     ends = characters == ord("\n")
     marks = numpy.flatnonzero(ends | (characters == ord(separator)))
     open_end = text[-1:] != b"\n"
     lines = int(numpy.count_nonzero(ends)) + open_end
-    # So the line ends must be every (count + 1)th of the marks, and no others.
+    # Every (count + 1)th mark must be a line end, and no other mark may be one.
     right = ends[marks[count :: count + 1]].all()
     return bool(right and len(marks) == lines * (count + 1) - open_end)
 
@@ -63,31 +63,31 @@ def separator_of(header: str, where: str) -> str:
     """Return what separates the names in a header: a tab, a semicolon or else a comma.
 
     Spreadsheets write semicolons where numbers have decimal commas. Text in quotes does
-    not count. Raises a ValueError that begins with `where` if there
-    are commas and semicolons.
+    not count. Raises a ValueError that begins with `where` if there are both commas and
+    semicolons, and no tab.
     """
     bare = re.sub(r'"[^"]*("|$)', "", header)
     if "\t" in bare:
         return "\t"
     if "," in bare and ";" in bare:
         raise ValueError(
-            f"{where}: the header has commas and semicolons, so it is not clear which "
-            "of them separate the columns: put the names that contain one in quotes"
+            f"{where}: the header has commas and semicolons, and it is not clear which "
+            "of them separate the columns: put names that contain one in quotes"
         )
     return ";" if ";" in bare else ","
 
 
 def with_point(number: str, decimal: str) -> str:
-    """Return a number that has a comma or a point as its `decimal` mark with a point.
+    """Return the text of a number with a decimal point instead of the mark `decimal`.
 
-    Raises ValueError for a point among decimal commas: it may also mark thousands.
+    Raises ValueError for a point where decimal commas are used: it may mark thousands.
     """
     if decimal == ".":
         return number
     if "." in number:
         raise ValueError(
-            f"{shown(number)} is not a number with a decimal comma, as is usual where "
-            "semicolons separate the fields: use decimal commas, or separate the "
+            f"{shown(number)} is not a number with a decimal comma, which is expected "
+            "where semicolons separate the fields: use decimal commas, or separate the "
             "fields by commas or tabs"
         )
     return number.replace(",", ".")

@@ -50,12 +50,11 @@ def layout_of_header(
 
     The line is a header if one of its names is `label` or a usual name for the label.
     It is also a header if the next line begins with a label and it does not. Then the
-    first column is the label. Its tabs or semicolons, or else commas, separate the
-    fields. Numbers between semicolons have decimal commas.
+    first column is the label. If the line has tabs, they separate the fields, or else
+    semicolons, or else commas. Numbers between semicolons have decimal commas.
 
     Raises a ValueError that names the columns if there is no `label`, there are several
-    usual names, or two columns share a name, or if the header has commas and
-    semicolons.
+    usual names, two columns share a name, or the header has commas and semicolons.
     """
     with open(path, "rb") as file:
         first, second = (file.readline().rstrip(b"\r\n") for _ in range(2))
@@ -93,7 +92,7 @@ def layout_of_header(
 
 
 def separator_of_row(line: str) -> Optional[str]:
-    """Return what separates the fields of a row, or None if no label begins it."""
+    """Return what separates the fields of a row, or None if it begins with no label."""
     match = re.match('\ufeff?("?)[01]\\1([,;\t])', line)
     return match and match[2]
 

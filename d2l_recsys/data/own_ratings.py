@@ -42,8 +42,8 @@ class _Column(NamedTuple):
     """A column: row r has ``values[codes[r]]``, or no value if ``codes[r]`` is -1."""
 
     name: Hashable
-    codes: Any  # an array, or slice(None) if there is a value for each row
-    values: Any  # distinct, except that int64 times are those of the rows
+    codes: Any  # an array, or slice(None) if the values are those of the rows
+    values: Any  # distinct, or for int64 times one per row
 
 
 class _Source(NamedTuple):
@@ -215,7 +215,7 @@ def _number(value: Any) -> Optional[float]:
 
 
 def _times(found: _Source) -> numpy.ndarray:
-    """Return the distinct times as numbers; dates become seconds since 1970."""
+    """Return the values of the times as numbers, dates as seconds since 1970."""
     _, codes, values = found.columns["time"]
     if isinstance(values, numpy.ndarray) and values.dtype == "int64":
         return values
@@ -228,7 +228,7 @@ def _times(found: _Source) -> numpy.ndarray:
 
 
 def _dates(values: Any) -> Optional[numpy.ndarray]:
-    """Return dates as seconds since 1970 at C speed, or None if it cannot read one."""
+    """Return dates as seconds since 1970 at C speed, or None if one is not plain."""
     texts = (isinstance(value, str) and _DATE.fullmatch(value) for value in values)
     if not (isinstance(values, pd.DatetimeIndex) or all(texts)):
         return None

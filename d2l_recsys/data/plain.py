@@ -1,4 +1,4 @@
-"""Values as types that JSON has."""
+"""Convert values to types that JSON has."""
 
 import dataclasses
 from typing import Any
@@ -7,8 +7,8 @@ from typing import Any
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it, for ``json.dumps(..., default=plain)``.
 
-    Numbers and arrays of NumPy become numbers and lists, dataclasses dictionaries, and
-    others, such as paths, text.
+    Numbers and arrays of NumPy become numbers and lists, and dataclasses become
+    dictionaries. Other values, such as paths, become text.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

@@ -182,11 +182,11 @@ def _parsed(text: bytes, form: Format) -> Dict[str, numpy.ndarray]:
 
 
 def _nothing_else(text: bytes, rows: int, points: int) -> bool:
-    """Tell whether `text` has no bytes besides those of `rows` with four numbers.
+    """Tell whether `text` has only the bytes of `rows` lines with four numbers each.
 
-    pandas accepts blanks, exponents, 1.0 as an id, separators at the end of a line and
-    more. All of these are additional bytes, so it is enough to add up the bytes of
-    valid rows: digits, minus signs, points in ratings, separators and line ends.
+    pandas also accepts blanks, exponents, 1.0 as an id, separators at the end of a line
+    and more. All of these are additional bytes, so it is enough to count the bytes of
+    valid lines: digits, minus signs, points in ratings, separators and line ends.
     """
     returns = text.count(b"\r")
     digits = numpy.frombuffer(text, dtype="uint8") - 48  # others become 10 or more

@@ -1,4 +1,4 @@
-"""Check arguments: sizes, rates, seeds, paths and lists. Errors name the argument."""
+"""Check sizes, rates, seeds, paths and lists. Errors name the argument."""
 
 import math
 import os
@@ -80,9 +80,9 @@ def check_number(number: Any, what: str) -> None:
 
 
 def check_list(values: Any, what: str, kind: str) -> None:
-    """Raise ValueError that says what the argument is if it cannot be iterated over.
+    """Raise ValueError if the argument called `what` is text or no iterable.
 
-    The argument is called `what` and must be of this `kind`. Text is not accepted.
+    `kind` says what it must be.
     """
     try:
         iter(values)

@@ -10,7 +10,7 @@ from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.memory import finish, in_memory
 
-_BLOCK = 2**15  # numbers that are updated at a time, in the cache of a CPU
+_BLOCK = 2**15  # numbers updated at a time: they fit into the cache of a CPU
 _ALIGNED = 16  # each parameter starts at a multiple of 16 numbers, that is, 64 bytes
 
 
@@ -18,9 +18,11 @@ class FlatTrainer(gluon.Trainer):
     """Adam on one flat array; the net's parameters become views of it.
 
     Adam updates each number independently, so the steps are bit for bit those of
-    Gluon's trainer. One call of MXNet updates all parameters, instead of one call for
-    each. For small layers, the calls cost more than the arithmetic. Unlike Gluon's
-    trainer, this one does not complain about a step without a backward pass.
+    Gluon's trainer. All parameters are updated together: with NumPy on CPUs, and
+    otherwise, or with ``clip_gradient``, by one call of MXNet. Gluon's trainer makes a
+    call for each parameter, which costs more than the arithmetic if the layers are
+    small. Unlike Gluon's trainer, this one does not complain about a step without a
+    backward pass.
 
     Raises ValueError that names a parameter if it is not initialized, is not float32,
     or has its own multiplier or ``grad_req``. ``step`` raises it if that has changed.
@@ -73,7 +75,7 @@ class FlatTrainer(gluon.Trainer):
     def _update_in_memory(self, k: int, updater: Any) -> None:
         """Update the parameters on device `k`, a CPU, with NumPy.
 
-        Its loops use the vector units of a CPU, which MXNet's do not.
+        NumPy uses the vector units of the CPU, and MXNet does not.
         """
         optimizer, flat = self._optimizer, self._params[0]
         weight, grad = flat.list_data()[k], flat.list_grad()[k]
@@ -103,8 +105,8 @@ def adam(
 ) -> None:
     """Update float32 arrays (n,) as MXNet's ``adam_update`` does, in the same order.
 
-    The settings are learning rate, weight decay, factor of the gradient, beta1, beta2
-    and epsilon.
+    The settings are the learning rate, the weight decay, a factor by which the gradient
+    is multiplied, beta1, beta2 and epsilon.
     """
     lr, wd, scale, beta1, beta2, epsilon = map(numpy.float32, settings)
     size = min(_BLOCK, len(weight))

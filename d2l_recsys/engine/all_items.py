@@ -1,9 +1,10 @@
-"""Score all items for many users, for models whose score has parts of either.
+"""Score all items for many users, if scores combine user vectors with item vectors.
 
 The score of such a model is ``x . y + h . mlp(a + c)``. The vectors x and a depend on
-the user, and y and c on the item. All of them are computed only once. A model offers
-this as a method ``all_items()``, which returns an :class:`AllItems`. The computation is
-NumPy's, on the CPU.
+the user, and y and c on the item, so they are computed once for each user or item, not
+for each pair. A model offers this as a method ``all_items()``, which returns an
+:class:`AllItems` or another function of the users. NumPy computes the scores on the
+CPU.
 """
 
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
@@ -24,8 +25,8 @@ _COLUMNS, _ROWS = 64, 7
 def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
     """Return ``net.all_items()``, or None if `net` must be called for its scores.
 
-    A reader's subclass with a ``forward`` or layers of its own must be called. On GPUs,
-    that is faster.
+    A reader's subclass must be called if it has a ``forward`` or layers of its own. On
+    GPUs, a net that scores lists of items is called, because that is faster.
     """
     gpus = any(device.device_type != "cpu" for device in devices)
     if gpus and getattr(net, "scores_lists", False):
@@ -42,7 +43,10 @@ def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Score
 
 
 def dense(layer: gluon.Block, activation: Optional[str] = None) -> gluon.Block:
-    """Return `layer`; raise NotImplementedError if it is no such dense layer."""
+    """Return `layer`, a dense layer with this `activation`.
+
+    Raises NotImplementedError for another layer.
+    """
     found = type(layer) in (nn.Dense, JoinedDense) and layer.act
     if found is False or (found and found._act_type) != activation:
         raise NotImplementedError
@@ -53,7 +57,7 @@ class HiddenLayers(NamedTuple):
     """The part ``h . mlp(a + c)`` of a score, with ReLU after each layer of the MLP.
 
     `users` (num_users, n) and `items` (num_items, n) are the inputs a and c of the
-    first ReLU. `layers` are the weights and biases of the others, and `last` is h.
+    first ReLU. `layers` are the weights and biases of the later layers, `last` is h.
     """
 
     users: numpy.ndarray
@@ -63,7 +67,7 @@ class HiddenLayers(NamedTuple):
 
 
 class AllItems:
-    """The scores of all items, ``x . y + h . mlp(a + c)``.
+    """A function that returns the scores of all items, ``x . y + h . mlp(a + c)``.
 
     `product` is x (num_users, k) and y (num_items, k). Instead of x, it may hold a
     function that returns x (B, k) for users (B,) and their other inputs. Without
@@ -105,8 +109,8 @@ def _add_hidden(
 
     `items` (n, columns) holds c.
     """
-    # relu(t + b) = max(t, -b) + b, and this b moves on to the bias of the next layer.
-    # So adding the user's part to the items' costs nothing.
+    # relu(t + b) = max(t, -b) + b, and this last b joins the bias of the next layer. So
+    # the user's part b need not be added for each item.
     shifts = [hidden.users[users].T]  # (n, B)
     for weight, bias in hidden.layers:
         shifts.append(weight @ shifts[-1] + bias[:, None])
@@ -157,7 +161,7 @@ def _tiles(columns: int) -> int:
 
 
 def _columns(rows: numpy.ndarray) -> numpy.ndarray:
-    """Return `rows` (n, k) as columns, with zeros up to whole tiles of whole blocks."""
+    """Return `rows` (n, k) as columns, padded with zeros to whole tiles and blocks."""
     multiple = _tiles(len(rows)) * _COLUMNS
     number = -(-len(rows) // multiple) * multiple
     columns = numpy.zeros((rows.shape[1], number), rows.dtype)
@@ -166,7 +170,7 @@ def _columns(rows: numpy.ndarray) -> numpy.ndarray:
 
 
 def _product(rows: numpy.ndarray, columns: numpy.ndarray) -> numpy.ndarray:
-    """Return the product of matrices, in which equal columns are exactly equal."""
+    """Return ``rows @ columns``; equal `columns` give exactly equal results."""
     groups = -(-len(rows) // _ROWS)
     size = -(-len(rows) // max(1, groups))
     padded = numpy.zeros((groups * size, rows.shape[1]), rows.dtype)

@@ -189,7 +189,7 @@ def num_rows(batch: Sequence) -> int:
     """Return the number of rows; raise ValueError if the arrays differ in length."""
     kinds = [type(x).__name__ for x in batch if not hasattr(x, "shape")]
     if kinds:
-        raise ValueError(f"a batch must be a list of arrays, not of type {kinds[0]}")
+        raise ValueError(f"a batch must be a list of arrays, but has a {kinds[0]}")
     lengths = [x.shape[:1] for x in batch]
     if {*lengths} != {lengths[0]} or not lengths[0]:
         shapes = " and ".join(str(x.shape) for x in batch)

@@ -20,7 +20,7 @@ from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
 
 PAIRS = 2**22  # user-item pairs scored at a time
-PAIRS_CALLED = 2**16  # of a net that is called, with several numbers for each pair
+PAIRS_CALLED = 2**16  # if the net is called, which takes several numbers per pair
 _Cells = Tuple[numpy.ndarray, numpy.ndarray]  # rows and columns
 
 
@@ -36,11 +36,11 @@ def scores_of_all_items(
 
     The items are 0 to ``num_items - 1``, which may be fewer than the net has.
 
-    A net with a method ``all_items()`` (see :mod:`d2l_recsys.engine.all_items`) gives
-    them at once. One with the attribute ``scores_lists`` is called with lists of items,
-    ``net(user_id (B,), [seq (B, L),] item_id (B, n))``. Other nets are called as in the
-    book, with flat ids (B * n,). No array has more than `pairs` scores, unless there
-    are more items.
+    A net with a method ``all_items()`` need not be called for them: see
+    :mod:`d2l_recsys.engine.all_items`. One with the attribute ``scores_lists`` is
+    called with lists of items, ``net(user_id (B,), [seq (B, L),] item_id (B, n))``.
+    Other nets are called as in the book, with flat ids (B * n,). No array has more than
+    `pairs` scores, unless there are more items.
 
     Raises NonFiniteLoss that names a user if a score is NaN, and ValueError if the net
     has too few users or items.
@@ -154,7 +154,7 @@ def rank_held_out(
         own = scores[cells]
         _check_unseen(chunk, cells, own)
         scores[cells] = numpy.nan
-        # One row at a time, so that the mask is small.
+        # One row at a time, to save memory.
         above[held_out.places(chunk)] = [
             numpy.count_nonzero(scores[row] >= limit)
             for row, limit in zip(cells[0], own)

@@ -42,7 +42,7 @@ def check_trainer(net: gluon.Block, trainer: gluon.Trainer) -> None:
 
 
 def forget_gradients(parameters: Iterable[gluon.Parameter]) -> None:
-    """Let :func:`check_reached` look at the gradients written from now on."""
+    """Let :func:`check_reached` count only gradients written from now on."""
     for parameter in parameters:
         if parameter.grad_req != "null":
             for data in parameter._data or ():
@@ -66,7 +66,7 @@ def check_reached(parameters: Iterable[gluon.Parameter]) -> None:
 
 
 def zero_gradients(net: gluon.Block, device: mx.Context) -> None:
-    """Set the gradients on `device` to zero, as written by a backward pass."""
+    """Set the gradients on `device` to zero, and mark them as newly written."""
     for parameter in net.collect_params().values():
         if parameter.grad_req != "null":
             parameter.grad(device)[:] = 0

@@ -68,7 +68,7 @@ class IdCheck:
 
 
 def graph_nodes(compute: Callable, count: int) -> List[Dict]:
-    """Return the nodes of the first output of ``compute(F, *inputs)``, as in its JSON.
+    """Return the nodes in the graph of the first output of ``compute(F, *inputs)``.
 
     The inputs are named "input 0", "input 1" and so on.
     """

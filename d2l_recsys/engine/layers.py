@@ -54,8 +54,8 @@ class Model(nn.HybridBlock):
                 sizes = " x ".join(map(str, shape))
                 raise ValueError(
                     f"{type(self).__name__}: {name} has {sizes} numbers, but MXNet's "
-                    "arrays hold at most 2^31-2: use fewer factors or hidden units, or "
-                    "for clicks a larger min_threshold (in the scripts: --min-count)"
+                    "arrays hold at most 2^31-2: use fewer factors or hidden units or, "
+                    "for clicks, a larger min_threshold (in the scripts: --min-count)"
                 )
         super().initialize(*args, **kwargs)
 
@@ -151,8 +151,8 @@ class JoinedDense(nn.Dense):
 class VerticalConv(nn.Conv2D):
     """Apply ``nn.Conv2D(channels, (L, 1), in_channels=1)`` to images of size (L, k).
 
-    An image is a column of length L * k. Its operations on many columns are faster than
-    those on many rows.
+    Each image is a column of length L * k. Operations on columns are faster than on
+    rows.
     """
 
     def __init__(self, channels: int, L: int, k: int, **kwargs: Any) -> None:
@@ -206,8 +206,8 @@ def _affine(F, weight, columns, bias):
 def _plus(F, columns, bias):
     """Add `bias` (n,) to each column of an array (n, B).
 
-    It is added as a product with ones: for a sum over columns, its gradient, MXNet
-    takes 20 times as long.
+    The bias is multiplied by ones, so its gradient is a product, too. MXNet takes 20
+    times as long for a sum over columns.
     """
     ones = _ones(F, columns, (0, None), (1, None))
     return columns + F.np.dot(F.np.expand_dims(bias, 1), ones)
@@ -229,7 +229,7 @@ class PaddedEmbedding(nn.Embedding):
         return F.npx.embedding(x, table, **settings)
 
 
-# MXNet sums over an axis slowly. Products with ones are 5 to 20 times as fast.
+# MXNet is slow at sums over an axis. Products with ones are 5 to 20 times as fast.
 
 
 def sum_over_fields(F, vectors):

@@ -41,9 +41,9 @@ class Step:
 
     ``losses(F, net, loss, *piece)`` returns the losses of a piece, or a tuple of the
     losses and any outputs to evaluate. F is the module of MXNet's operators, as in
-    ``hybrid_forward``. If the net is hybridized, net and loss become one
-    :class:`~d2l_recsys.engine.program.Program`. The losses and outputs are valid until
-    the next call.
+    ``hybrid_forward``. If the net is hybridized, and it and the loss define
+    ``hybrid_forward``, this runs as a :class:`~d2l_recsys.engine.program.Program`. Then
+    the losses and outputs are valid only until the next call.
 
     By default, `devices` are those of the net. Raises ValueError if they are not, or if
     the gradients of a parameter add up.
@@ -70,8 +70,8 @@ class Step:
     def check(self, loader: Any) -> None:
         """Raise ValueError for an id that the net does not have.
 
-        Those of a loader that holds arrays are checked here, once, those of another
-        loader batch by batch.
+        If the loader holds arrays, their ids are checked here, once. Those of another
+        loader are checked batch by batch.
         """
         dataset: Any = getattr(loader, "dataset", None)
         self._each_batch = not hasattr(dataset, "id_columns")
@@ -95,7 +95,7 @@ class Step:
         return [loss for loss, *_ in results], [outputs for _, *outputs in results]
 
     def batches(self, loader: Any) -> Iterable[Sequence]:
-        """Return the batches of an epoch, as arrays of NumPy if that is faster."""
+        """Return the batches of an epoch: for a program, as arrays of NumPy."""
         in_numpy = self._program and hasattr(loader, "in_numpy")
         return loader.in_numpy() if in_numpy else loader
 
@@ -113,7 +113,10 @@ class Step:
         return results
 
     def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
-        """Return the rows of large tables that `batch` changes; see TableRows."""
+        """Return {parameter: rows} of the large tables that `batch` looks up.
+
+        With a single worker, the result is empty; see :class:`TableRows`.
+        """
         return {} if self._find_rows is None else self._find_rows(batch)
 
 

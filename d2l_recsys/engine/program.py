@@ -1,4 +1,4 @@
-"""The forward and backward pass of a hybridized net, as one program of MXNet."""
+"""Run the forward and backward pass of a hybridized net as one program of MXNet."""
 
 from copy import copy
 from typing import Any, Callable, Dict, List, Sequence
@@ -6,15 +6,15 @@ from typing import Any, Callable, Dict, List, Sequence
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish
 
-_MOST_SHAPES = 8  # of batches that are kept ready, on all devices together
+_MOST_SHAPES = 8  # kept ready, of batches on all devices together
 
 
 class Program:
-    """``losses(F, net, loss, *inputs)`` as a graph, bound to the arrays of the net.
+    """Run ``losses(F, net, loss, *inputs)`` as a graph, bound to the net's parameters.
 
-    MXNet's executor runs all of it, with the gradients, in two calls. For small models,
-    Gluon takes twice the time, most of it to record what is to be differentiated. Later
-    changes to `loss` do not affect the graph.
+    MXNet's executor computes the losses and all gradients in two calls. For small
+    models, Gluon takes twice as long, mostly to record what it will differentiate.
+    Later changes to `loss` do not affect the graph.
     """
 
     def __init__(self, losses: Callable, net: gluon.Block, loss: gluon.loss.Loss):
@@ -23,7 +23,7 @@ class Program:
 
     @staticmethod
     def can_run(net: gluon.Block, loss: gluon.loss.Loss) -> bool:
-        """Return whether `net` is hybridized, and both can be written as a graph."""
+        """Return whether `net` is hybridized, and both define ``hybrid_forward``."""
         written = [getattr(type(x), "hybrid_forward", None) for x in (net, loss)]
         abstract = (None, nn.HybridBlock.hybrid_forward, gluon.loss.Loss.hybrid_forward)
         active = getattr(net, "_active", False)
@@ -32,10 +32,10 @@ class Program:
     def __call__(
         self, devices: Sequence[mx.Context], pieces: Sequence[Sequence]
     ) -> List[Sequence[np.ndarray]]:
-        """Write the gradients of a piece of inputs on each device; return its outputs.
+        """Write the gradients of one piece per device; return the outputs of each.
 
-        The inputs are arrays of MXNet or NumPy. The outputs are overwritten by the next
-        call for inputs of the same shape.
+        A piece is a sequence of inputs, arrays of MXNet or NumPy. The next call for
+        inputs of the same shapes overwrites the outputs.
         """
         finish()
         return [self._on(*each).run(each[1]) for each in zip(devices, pieces)]
@@ -57,7 +57,7 @@ class Program:
             parameters.update(block.collect_params())
         with autograd.train_mode():
             if any(p._data is None for p in parameters.values()):
-                # The first call finds out the shapes.
+                # The first call finds the shapes.
                 self._losses(mx.nd, self._net, self._loss, *arrays)
             symbols = [
                 mx.sym.var(f"input {k}").as_np_ndarray() for k in range(len(inputs))
@@ -108,7 +108,7 @@ class _Bound:
         """Write the gradients; return the outputs."""
         for place, x in zip(self._places, inputs):
             place.fill(x)
-        # Executor.forward also makes new arrays of the outputs, which takes as long.
+        # Executor.forward would also make new arrays of the outputs: twice the time.
         mx.base.check_call(mx.base._LIB.MXExecutorForward(self._executor.handle, 1))
         self._executor.backward(self._heads)
         for _, _, data, grad in self._parameters:

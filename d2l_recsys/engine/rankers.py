@@ -71,7 +71,7 @@ def ranker_of_new_user(net: gluon.Block, history: History) -> Ranker:
 
 
 class _Autoencoder(gluon.Block):
-    """An AutoRec as a model that scores all items: see :func:`scorer_of`."""
+    """An AutoRec as a net with a method ``all_items``."""
 
     def __init__(self, net: gluon.Block, seen: Interactions, scorer: Scorer) -> None:
         super().__init__()
@@ -88,13 +88,13 @@ def _autoencoder(net: gluon.Block, seen: Interactions, scorer: Scorer) -> Ranker
 
 
 def _completed(net: gluon.Block, seen: Interactions, ratings: Any) -> Scorer:
-    """Return the scores of a user-based AutoRec, which completes a user's row."""
+    """Return the scorer of a user-based AutoRec, which completes a user's row."""
     ratings, devices = numpy.asarray(ratings), devices_of(net)
     return lambda users: forward(net, [_rows(seen, ratings, users)], devices)
 
 
 def _decoded(net: gluon.Block, data: Histories) -> Scorer:
-    """Return the scores of an item-based AutoRec.
+    """Return the scorer of an item-based AutoRec.
 
     The last layer has a row of weights for each user. The input of this layer is
     computed once for all items, which takes far less memory than the scores.

@@ -58,7 +58,7 @@ def undo_unfinished(
     try:
         yield
     except KeyboardInterrupt:
-        with autograd.pause():  # it may have come while MXNet was recording
+        with autograd.pause():  # Ctrl-C may come while MXNet is recording
             start.restore()
         raise
     except NonFiniteLoss as error:

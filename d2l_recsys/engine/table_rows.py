@@ -1,6 +1,6 @@
 """Find the rows of embedding tables that a batch looks up.
 
-The gradients of all other rows are zero, so that workers need not exchange them.
+The gradients of all other rows are zero, so workers need not exchange them.
 """
 
 import zlib
@@ -12,17 +12,17 @@ import numpy
 from d2l_recsys.engine.id_check import graph_nodes, origins
 from d2l_recsys.runtime.workers import worker
 
-WORTHWHILE = 2**16  # numbers to save; to select rows takes the time of sending some
+WORTHWHILE = 2**16  # numbers saved by selecting rows, which takes time, too
 
 Tables = Dict[Tuple[FrozenSet[int], int], Dict[str, int]]  # {(inputs, rows): widths}
 
 
 class TableRows:
-    """Return the rows of each table whose gradients a batch can change.
+    """Find the rows of each table that get a gradient from a batch.
 
     ``compute(F, *batch)`` returns the losses of a batch. A table is left out if it is
-    used other than by looking up inputs, if it is small, or if almost all of its rows
-    occur.
+    used for anything but looking up inputs, if it is small, or if almost all of its
+    rows occur.
     """
 
     def __init__(self, compute: Callable) -> None:
@@ -58,7 +58,7 @@ def _in_numpy(values: Any) -> numpy.ndarray:
 
 
 def _tables(nodes: List[Dict]) -> Tables:
-    """Return the tables that are only used to look up inputs."""
+    """Return the tables that are used only to look up inputs."""
     lookups: Dict[int, List[Dict]] = defaultdict(list)  # by number of the table
     other: Set[int] = set()  # numbers of nodes that are used in another way
     for node in nodes:

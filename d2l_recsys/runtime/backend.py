@@ -53,7 +53,7 @@ finally:
             del sys.modules[name]
 
 npx.set_np()
-# MXNet would print a line for each graph that is bound to arrays.
+# Otherwise MXNet prints a line for each graph that is bound to arrays.
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 __all__ = ["autograd", "gluon", "mx", "nn", "np", "npx"]

@@ -86,14 +86,14 @@ def devices_of(
             raise ValueError(f"{type(net).__name__} has no parameters to train")
         return own
     devices = [devices] if isinstance(devices, mx.Context) else devices
-    advice = "devices must be a list such as [mx.cpu()], not"
+    advice = "devices must be a list such as [mx.cpu()]"
     try:
         devices = list(devices)
     except TypeError:
-        raise ValueError(f"{advice} {devices!r}") from None
+        raise ValueError(f"{advice}, not {devices!r}") from None
     for device in devices:
         if not isinstance(device, mx.Context):
-            raise ValueError(f"{advice} with {device!r}")
+            raise ValueError(f"{advice}, but it has {device!r}")
         if own and device not in own:
             raise ValueError(
                 f"the net is on {own}, not on {device}: net.reset_ctx(devices)"
@@ -116,8 +116,8 @@ def _devices_with(net: gluon.Block) -> List[mx.Context]:
 def split(data: Any, most: int) -> List[Any]:
     """Split an array (B, ...) of MXNet or NumPy along its first axis.
 
-    The sizes of the pieces differ by at most 1. No piece is empty: there are `most`
-    pieces or, if B is smaller, B.
+    There are `most` pieces or, if B is smaller, B, so that no piece is empty. Their
+    sizes differ by at most 1.
     """
     rows = len(data)
     pieces = min(rows, most)

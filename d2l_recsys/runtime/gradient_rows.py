@@ -44,7 +44,7 @@ class Gradient:
 
 
 def _set_rows(array: np.ndarray, rows: numpy.ndarray, values: np.ndarray) -> None:
-    """Do ``array[rows] = values``, in half the time."""
+    """Set ``array[rows] = values``, in half the time."""
     table, new = array.as_nd_ndarray(), values.as_nd_ndarray()
     places = mx.nd.array(rows[None], dtype="int32", ctx=array.ctx)
     scatter, shape = mx.nd._internal._scatter_set_nd, array.shape

@@ -1,4 +1,4 @@
-"""The memory of MXNet's arrays, for NumPy to work on."""
+"""Let NumPy work on the memory of MXNet's arrays."""
 
 import ctypes
 from typing import Any
@@ -9,7 +9,7 @@ from d2l_recsys.runtime.backend import mx
 
 
 def in_memory(array: mx.nd.NDArray) -> numpy.ndarray:
-    """Return an array on a CPU as a NumPy array of the same memory, not a copy.
+    """Return a NumPy array that shares the memory of an array on a CPU.
 
     Call :func:`finish` before each use.
     """
@@ -29,7 +29,10 @@ def finish() -> None:
 
 
 class Place:
-    """An array that is filled again and again, if on a CPU without an operation."""
+    """An array of MXNet that is filled again and again.
+
+    On a CPU, NumPy fills it, which is faster than an operation of MXNet.
+    """
 
     def __init__(self, array: mx.nd.NDArray) -> None:
         self.array = array
@@ -37,9 +40,9 @@ class Place:
         self._memory = in_memory(array) if on_cpu else None
 
     def fill(self, values: Any) -> None:
-        """Copy `values`, an array of MXNet or NumPy of the same shape.
+        """Copy `values`, an array of MXNet or NumPy of the same shape, into the array.
 
-        Call :func:`finish` before.
+        Call :func:`finish` first.
         """
         if isinstance(values, mx.nd.NDArray):
             values.copyto(self.array)

@@ -148,9 +148,10 @@ class Worker:
     ) -> List[mx.nd.NDArray]:
         """Sum gradients and losses over workers; return the losses as one array.
 
-        Of a parameter in `rows`, {name: rows}, other rows are zero on all workers. The
-        first device of this process gets the summed gradients. The other devices get
-        zeros, because the trainer itself sums over devices.
+        `rows`, {name: rows}, names parameters of which only these rows are exchanged,
+        because the others are zero on all workers. The first device of this process
+        gets the summed gradients. The other devices get zeros, because the trainer
+        itself sums over devices.
         """
         if self._store is None:
             return losses
@@ -172,10 +173,10 @@ class Worker:
         return [total.copy()]
 
     def _buffer(self, size: int, dtype: Any, device: mx.Context) -> np.ndarray:
-        """Return an array for at least `size` numbers, the same one at each call.
+        """Return an array for at least `size` numbers, the same one for similar sizes.
 
-        MXNet keeps arrays for each size that is summed, and the number of rows varies.
-        Sizes are therefore rounded up, by at most an eighth.
+        MXNet keeps arrays for each size that it has summed, and the number of rows
+        varies. Sizes are therefore rounded up, by at most an eighth.
         """
         size += -size % 2 ** max(0, size.bit_length() - 4)
         key = size, dtype, device

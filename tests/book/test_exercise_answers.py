@@ -7,8 +7,8 @@ trained here is at least five of its own standard errors away. This allows for t
 deviations, which come from three seeds, to be too small by half. Differences that would
 need more than three seeds are left out.
 
-The tests marked ``book_long`` take seven minutes on one core. They run only if asked
-for: ``make test ARGS="-m book_long"``.
+The tests marked ``book_long`` take minutes. They run only with ``make test ARGS="-m
+book_long"``.
 """
 
 from functools import lru_cache

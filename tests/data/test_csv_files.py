@@ -1,4 +1,4 @@
-"""Files are read at C speed where that differs in nothing from the csv module."""
+"""Fast reading gives the same results and errors as the csv module."""
 
 import numpy
 import pytest
@@ -26,7 +26,7 @@ def items(read):
 )
 @pytest.mark.parametrize("quote", ["", '"'])
 @pytest.mark.parametrize("before", [1, 5])
-def test_a_bad_line_is_named_whatever_the_others_are(
+def test_a_bad_line_is_named_whatever_precedes_it(
     file, monkeypatch, fault, quote, before
 ):
     monkeypatch.setattr(csv_files, "_BLOCK_BYTES", 30)
@@ -55,7 +55,7 @@ def test_a_field_too_long_for_the_csv_module_is_an_error(file):
         read_ratings(file(text))
 
 
-def test_returns_alone_end_lines_too(file):
+def test_carriage_returns_alone_end_lines(file):
     assert items(read_ratings(file("user,item\r1,1\r1,2\r"))) == [1, 2]
     with pytest.raises(ValueError, match="line 3: 1 fields instead of 2"):
         read_ratings(file("user,item\r1,1\r1\n2,3\n"))
@@ -84,7 +84,7 @@ TIMES = {  # what may stand in a column of times, and what it means
 
 
 @pytest.mark.parametrize("text", TIMES)
-def test_times_are_what_they_mean(file, text):
+def test_times_of_any_form(file, text):
     right = TIMES[text]
     for user, others in (("a", []), ("+", []), ("a", [9]), ("a", [9.5])):
         rows = [f"{user},1,{text}\n", *(f"b,1,{other}\n" for other in others)]
@@ -100,7 +100,7 @@ def test_times_are_what_they_mean(file, text):
 
 
 def test_pandas_reads_a_long_file_in_chunks(file):
-    """Their types may differ. With 64 columns, the first chunk has 8192 rows."""
+    """Chunks may get different types. With 64 columns, the first has 8192 rows."""
     head = "user,item,time" + ",x" * 61
     lines = [f"{row},1,{row}" + "," * 61 for row in range(17_000)]
     for last, right in (("7", 7), ("1.5", 1.5), (str(2**63), 2.0**63)):

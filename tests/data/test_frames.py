@@ -247,7 +247,7 @@ def test_ids_are_numbered_in_ascending_order(frame, ids):
 @pytest.mark.parametrize("highest", [3, 30, 2**31, 2**63 - 1])
 @pytest.mark.parametrize("order", [[], ["user_id"], ["user_id", "item_id"]])
 @pytest.mark.parametrize("times", [1, 2])
-def test_pairs_that_occur_again(keep, highest, order, times):
+def test_repeated_pairs(keep, highest, order, times):
     rng = numpy.random.default_rng(0)
     some = rng.integers(1, highest, (4, 2), endpoint=True)
     some[:2] = (highest, 1), (highest, 2)

@@ -110,7 +110,7 @@ def test_a_bad_line_of_a_later_block_is_named(file, monkeypatch, size, line):
         ("1\t3\t3\t4\r5\t3\t3\t4 ", "7 fields"),
     ],
 )
-def test_additional_bytes_do_not_make_up_for_missing_ones(file, line, fault):
+def test_additional_bytes_do_not_hide_missing_ones(file, line, fault):
     with pytest.raises(ValueError, match=f"line 2: {fault}"):
         read_movielens_ratings(file(f"1\t2\t3\t4\n{line}\n1\t4\t3\t4"))
 

@@ -77,7 +77,7 @@ def test_sizes(name, take, size):
         (DeepFM([2**20], 2**12, []), "DeepFM: embedding.weight has 1048576 x 4096 n"),
     ],
 )
-def test_a_table_that_mxnet_cannot_hold(net, error):
+def test_a_table_too_large_for_mxnet_is_named(net, error):
     with pytest.raises(ValueError, match=re.escape(error)) as caught:
         net.initialize()
     assert "use fewer factors" in str(caught.value)
@@ -194,6 +194,6 @@ LISTS = {
     "wrong", [3.5, object(), numpy.array(1.5)], ids=["3.5", "object", "0-d"]
 )
 @pytest.mark.parametrize("name", LISTS)
-def test_what_is_no_list_of_anything(name, wrong, net):
+def test_an_argument_of_the_wrong_kind_is_named(name, wrong, net):
     with pytest.raises(ValueError, match=f"^{name}s?( must be |: the shape must be )"):
         LISTS[name](net, wrong)

@@ -1,4 +1,4 @@
-"""Scores of all items at once, against those of the called nets."""
+"""Compare the scores of all items at once with those of the called nets."""
 
 import os
 import platform
@@ -53,7 +53,7 @@ def name(request):
 
 @pytest.mark.parametrize("hybridize", [False, True])
 @pytest.mark.parametrize("tile", [64, 128, 4096])
-def test_exactly_the_scores_of_the_called_net(name, tile, hybridize, monkeypatch):
+def test_scores_equal_those_of_the_called_net(name, tile, hybridize, monkeypatch):
     monkeypatch.setattr(all_items, "_TILE", tile)
     net, seq = made(name), seq_of(name)
     if hybridize:
@@ -126,7 +126,7 @@ class Called(gluon.nn.HybridBlock):
 
 
 @pytest.mark.parametrize("pairs", [1, 2 * ITEMS, None])
-def test_ranks_are_those_of_the_called_net(name, pairs):
+def test_ranks_equal_those_of_the_called_net(name, pairs):
     """The scores are small integers, so there are many ties."""
     rng, seen, test = numpy.random.default_rng(2), {}, {}
     for user in (0, 2, 3, 6):
@@ -173,7 +173,7 @@ def test_whole_numbers_can_be_scores():
 
 
 def test_memory_stays_within_the_budget():
-    """All scores have 96 MB; a chunk of them has 16 MiB."""
+    """All scores take 96 MB, and a chunk of them 16 MiB."""
     users, items = 400, 60_000
     net = MODELS["neumf"](users, items)
     net.initialize()

@@ -138,7 +138,7 @@ def test_ctrl_c_ends_with_the_metrics_and_the_model_so_far(small, tmp_path):
     process = start("mf", *common, "--checkpoint", tmp_path, "--resume")
     wait_for(tmp_path / "mf" / "main" / f"epoch-{last['epoch'] + 2:05}.npz", process)
     process.send_signal(signal.SIGINT)
-    assert finish(process)[2].endswith(", in place of that of an earlier run\n")
+    assert finish(process)[2].endswith(", in place of an earlier run's\n")
 
 
 def test_ctrl_c_saves_a_model_of_clicks_with_its_vocabulary(small, tmp_path):

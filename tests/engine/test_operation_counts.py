@@ -1,6 +1,6 @@
-"""The work of a training step and of an evaluation: counted, not timed.
+"""Count the work of a training step and of an evaluation, instead of timing it.
 
-More operations or calls are a slower step. After a change on purpose, renew COUNTS:
+A step with more operations or calls is slower. After an intended change, renew COUNTS:
 ``python tests/engine/test_operation_counts.py`` prints the table.
 """
 
@@ -32,10 +32,11 @@ from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.seqrec import Caser, SeqDataset
 
-# Of a training step, with the loop around it, and of a batch (for ranking models, a
-# chunk of users) in the evaluation: MXNet's operations, where a series that runs in one
-# go counts once, unless it is part of a program; calls of MXNet's library; and calls of
-# Python functions, those of MXNet and those of this package.
+# The first list is for a training step with the loop around it, the second for a batch
+# of the evaluation (for ranking models, a chunk of users). Each counts MXNet's
+# operations, calls of MXNet's library, and calls of Python functions: those of MXNet,
+# and those of this package. Outside a program, operations that run as one series count
+# once.
 COUNTS = {
     "mf": [[37, 48, 44, 22], [5, 266, 275, 18]],
     "autorec": [[34, 60, 53, 19], [10, 338, 378, 10]],
@@ -147,8 +148,9 @@ CASES = {
 def work(run):
     """Return the counts of one call: operations, library, mxnet, here.
 
-    Left out are the ends of objects, whose time nobody knows, MXNet's waits, of which
-    there is none if it is fast, and comprehensions, which Python 3.12 no longer calls.
+    Three things are left out: the ends of objects, which come at any time; MXNet's
+    waits, which depend on its speed; and comprehensions, which are no calls from Python
+    3.12 on.
     """
     folders = {str(path.parent): name for name, path in FOLDERS.items()}
     calls = dict.fromkeys(FOLDERS, 0)
@@ -196,7 +198,7 @@ def work(run):
 def counted(name):
     """Return the counts of a training step and of a part of the evaluation.
 
-    They are the difference between runs with 2 and 6 batches, or chunks of users.
+    They come from the difference between runs with 2 and 6 batches, or chunks.
     """
     found = []
     mx.profiler.set_config(

@@ -1,4 +1,4 @@
-"""A program against Gluon's recording of the same computation."""
+"""Compare a program with Gluon's recording of the same computation."""
 
 import numpy
 import pytest
@@ -87,7 +87,7 @@ def test_losses_and_gradients_are_gluons(model, devices, rows):
             last = gradients(net, step, [np.array(a) for a in x])
         found.append(last)
     same(found[1], found[0])
-    # NumPy's arrays give the same
+    # Arrays of NumPy give the same.
     same(gradients(net, step, [x[:rows] for x in inputs]), found[0])
 
 
@@ -103,7 +103,7 @@ def test_batches_of_many_shapes():
 
 
 class Normalized(nn.HybridBlock):
-    """Two layers whose sizes the first batch tells, and running statistics."""
+    """Two layers that get their sizes from the first batch, and running statistics."""
 
     def __init__(self):
         super().__init__()
@@ -113,7 +113,7 @@ class Normalized(nn.HybridBlock):
         return self.last(self.norm(self.first(x)))
 
 
-def test_sizes_that_the_first_batch_tells_and_running_statistics():
+def test_sizes_from_the_first_batch_and_running_statistics():
     found = []
     for hybridize in (False, True):
         net = made(Normalized)
@@ -125,7 +125,7 @@ def test_sizes_that_the_first_batch_tells_and_running_statistics():
         batch = [np.array(x, dtype="float32") for x in batch]
         step(batch)
         step(batch)
-        mx.nd.waitall()  # to read running statistics does not wait for a program
+        mx.nd.waitall()  # reading running statistics does not wait for a program
         parameters = net._collect_params_with_prefix()
         found.append([parameters[name].data().asnumpy() for name in sorted(parameters)])
     same(found[1], found[0])

@@ -171,7 +171,7 @@ def test_all_users_as_one_by_one(ranking, rating):
 
 
 def test_an_item_based_autoencoder_streams_its_scores(tmp_path, monkeypatch):
-    """All scores have 24 MB; a chunk of rows or scores has less than a tenth of it."""
+    """All scores take 24 MB, and a chunk of rows or scores less than a tenth of it."""
     num_users, num_items, chunk = 2000, 3000, 500_000
     monkeypatch.setattr(rankers, "_CELLS", chunk)
     monkeypatch.setattr(full_ranking, "PAIRS", chunk)

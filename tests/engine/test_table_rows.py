@@ -1,4 +1,4 @@
-"""The rows of tables that a batch changes, compared with its gradients."""
+"""Compare the rows of tables that a batch looks up with its gradients."""
 
 import numpy
 import pytest
@@ -53,7 +53,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_they_are_the_rows_with_gradients(name, monkeypatch):
+def test_the_rows_are_those_with_gradients(name, monkeypatch):
     monkeypatch.setattr(table_rows, "WORTHWHILE", 1)
     make, (loss, losses), batch, whole = CASES[name]
     net = make()
@@ -75,7 +75,7 @@ def test_they_are_the_rows_with_gradients(name, monkeypatch):
             assert found[parameter.name].tolist() == changed.tolist()
 
 
-def test_tables_go_whole_if_little_would_be_saved(monkeypatch):
+def test_tables_are_left_out_if_little_would_be_saved(monkeypatch):
     net = MF(3, USERS, 2)
     net.initialize()
     net.hybridize()
@@ -89,7 +89,7 @@ def test_tables_go_whole_if_little_would_be_saved(monkeypatch):
     assert rows(batch) == {}
 
 
-def test_workers_with_other_batches_are_refused():
+def test_workers_with_different_batches_are_an_error():
     script = (
         "import sys; sys.path.insert(0, 'tests'); import several; "
         "several.worker.join(); "
