@@ -28,14 +28,16 @@ def values(net):
     return [p.data().asnumpy().tolist() for p in net.collect_params().values()]
 
 
-def test_the_steps_are_gluons():
+@pytest.mark.parametrize("clipped", [{}, {"clip_gradient": 1}])
+def test_the_steps_are_gluons(clipped, monkeypatch):
+    monkeypatch.setattr(adam, "_BLOCK", 5)  # several blocks, the last one shorter
     nets = net_of_two_layers(), net_of_two_layers()
-    settings = {"learning_rate": 0.1, "wd": 0.01, "beta1": 0.5, "clip_gradient": 1}
+    settings = {"learning_rate": 0.1, "wd": 0.01, "beta1": 0.5, **clipped}
     trainers = (
         FlatTrainer(nets[0], settings),
         gluon.Trainer(nets[1].collect_params(), "adam", settings),
     )
-    for _ in range(5):
+    for _ in range(50):
         for net, trainer in zip(nets, trainers):
             step(net, trainer)
     assert values(nets[0]) == values(nets[1])
