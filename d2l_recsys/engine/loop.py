@@ -20,7 +20,7 @@ from d2l_recsys.engine.gradients import (
     zero_gradients,
 )
 from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
-from d2l_recsys.engine.program import Program
+from d2l_recsys.engine.program import NoProgram, Program
 from d2l_recsys.engine.snapshot import (
     BestEpoch,
     check_finite,
@@ -29,7 +29,7 @@ from d2l_recsys.engine.snapshot import (
     which_epoch,
 )
 from d2l_recsys.engine.table_rows import TableRows
-from d2l_recsys.runtime.backend import autograd, gluon, mx
+from d2l_recsys.runtime.backend import autograd, gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split
 from d2l_recsys.runtime.workers import worker
 
@@ -85,9 +85,8 @@ class Step:
             self._check(batch)
         share = worker.share(batch)
         pieces = list(zip(*(split(data, len(self.devices)) for data in share)))
-        if self._program:
-            results = self._program(self.devices, pieces)
-        else:
+        results = self._run_program(pieces)
+        if results is None:
             results = self._record(pieces)
         # The trainer needs a gradient from devices without rows, too.
         for device in self.devices[len(pieces) :]:
@@ -99,17 +98,22 @@ class Step:
         in_numpy = self._program and hasattr(loader, "in_numpy")
         return loader.in_numpy() if in_numpy else loader
 
+    def _run_program(self, pieces: Sequence) -> Optional[List[Sequence]]:
+        try:
+            return self._program(self.devices, pieces) if self._program else None
+        except NoProgram:
+            self._program = None  # from now on
+            return None
+
     def _record(self, pieces: Sequence) -> List[Sequence]:
         with autograd.record():
-            results = [
-                _as_tuple(
-                    self._losses(
-                        mx.nd, self.net, self._loss, *(x.as_in_ctx(d) for x in piece)
-                    )
-                )
-                for d, piece in zip(self.devices, pieces)
-            ]
-        autograd.backward([loss for loss, *_ in results])
+            results = []
+            for device, piece in zip(self.devices, pieces):
+                arrays = [_on_device(x, device) for x in piece]
+                losses = self._losses(mx.nd, self.net, self._loss, *arrays)
+                results.append(_as_tuple(losses))
+        if results:
+            autograd.backward([loss for loss, *_ in results])
         return results
 
     def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
@@ -117,11 +121,16 @@ class Step:
 
         With a single worker, the result is empty; see :class:`TableRows`.
         """
-        return {} if self._find_rows is None else self._find_rows(batch)
+        return self._find_rows(batch) if self._program and self._find_rows else {}
 
 
 def _with(losses, net, loss, F, *piece):
     return losses(F, net, loss, *piece)
+
+
+def _on_device(x, device):
+    in_numpy = isinstance(x, numpy.ndarray)
+    return np.array(x, x.dtype, ctx=device) if in_numpy else x.as_in_ctx(device)
 
 
 def _as_tuple(result):

@@ -9,6 +9,10 @@ from d2l_recsys.runtime.memory import Place, finish
 _MOST_SHAPES = 8  # kept ready, of batches on all devices together
 
 
+class NoProgram(Exception):
+    """The code of a net or a loss accepts arrays only, not symbols."""
+
+
 class Program:
     """Run ``losses(F, net, loss, *inputs)`` as a graph, bound to the net's parameters.
 
@@ -62,7 +66,10 @@ class Program:
             symbols = [
                 mx.sym.var(f"input {k}").as_np_ndarray() for k in range(len(inputs))
             ]
-            graph = self._losses(mx.sym, self._net, self._loss, *symbols)
+            try:
+                graph = self._losses(mx.sym, self._net, self._loss, *symbols)
+            except Exception:  # whatever a reader's own code raises for symbols
+                raise NoProgram from None
         if isinstance(graph, (list, tuple)):
             loss, *rest = (x.as_nd_ndarray() for x in graph)
             graph = mx.sym.Group([loss, *map(mx.sym.BlockGrad, rest)])

@@ -150,3 +150,22 @@ def test_parameters_that_change_between_steps(change):
     assert found.asnumpy() == pytest.approx(expected.asnumpy(), rel=1e-5)
     expected.backward()
     assert (net.P.weight._grad is None) == (change == "frozen")
+
+
+class LooksAtValues(MF):
+    """A reader's model, whose `forward` is meant for arrays."""
+
+    def forward(self, user_id, item_id):
+        assert len(user_id) == user_id.shape[0]
+        return super().forward(user_id, item_id)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_code_for_arrays_is_recorded_by_gluon(devices):
+    _, loss, losses, inputs = MODELS["mf"]
+    found = []
+    for model in (MF, LooksAtValues):
+        net = made(lambda model=model: model(3, USERS, ITEMS), devices)
+        net.hybridize()
+        found.append(gradients(net, Step(net, loss, None, losses), inputs))
+    same(found[1], found[0])
