@@ -229,9 +229,12 @@ def _times(found: _Source) -> numpy.ndarray:
 
 def _dates(values: Any) -> Optional[numpy.ndarray]:
     """Return dates as seconds since 1970 at C speed, or None if one is not plain."""
-    texts = (isinstance(value, str) and _DATE.fullmatch(value) for value in values)
-    if not (isinstance(values, pd.DatetimeIndex) or all(texts)):
-        return None
+    if not isinstance(values, pd.DatetimeIndex):
+        texts = [isinstance(value, str) and _DATE.fullmatch(value) for value in values]
+        zones = {bool(text[2]) for text in texts if text}
+        # Some releases of pandas give dates without a zone that of the date before.
+        if not all(texts) or len(zones) > 1:
+            return None
     try:
         dates = pd.to_datetime(values, utc=True, format="ISO8601")
         times = dates.to_numpy("datetime64[ns]").astype("int64")

@@ -152,6 +152,7 @@ def _parsed(text: bytes, form: Format) -> Dict[str, numpy.ndarray]:
         text, separator = text.replace(b"::", b"\t"), "\t"
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # numbers too large for int64
         data = pd.read_csv(
             io.BytesIO(text),
             sep=separator,
