@@ -121,7 +121,8 @@ def cache_dir() -> Path:
     import pooch
 
     try:
-        return Path(pooch.os_cache("d2l-recsys"))
+        # Some releases of pooch leave "~" where there is no home folder.
+        return Path(pooch.os_cache("d2l-recsys")).expanduser()
     except RuntimeError:
         raise DatasetUnavailable(
             "the cache folder is unknown, because there is no home folder: set "
