@@ -123,7 +123,7 @@ def cache_dir() -> Path:
     try:
         # Some releases of pooch leave "~" where there is no home folder.
         return Path(pooch.os_cache("d2l-recsys")).expanduser()
-    except RuntimeError:
+    except (RuntimeError, KeyError):  # KeyError: Python 3.8
         raise DatasetUnavailable(
             "the cache folder is unknown, because there is no home folder: set "
             "XDG_CACHE_HOME to a writable folder"
