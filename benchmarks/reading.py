@@ -1,7 +1,6 @@
 """Time the reading of ratings and clicks, next to pandas, which checks less."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -9,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.ctr import write_many
+from benchmarks.processes import alternately
 from benchmarks.sizes import SIZES, Stages, write_ratings
 from d2l_recsys.ctr import CTRDataset
 from d2l_recsys.data.ctr_layouts import LAYOUTS
 from d2l_recsys.movielens import read_data_ml100k
-
-RUNS = 3  # of each side; the fastest counts
 
 
 def read_ratings(path):
@@ -64,20 +62,15 @@ def rows():
 
 def compared(work, kind, path):
     """Measure both sides in turn, each in a new process, and return a row."""
-    sides = ("ours", "peer")
-    results = {side: [] for side in sides}
-    for _ in range(RUNS):
-        for side in sides:
-            command = [sys.executable, "-m", "benchmarks.reading", side, kind, path]
-            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            results[side].append(json.loads(run.stdout))
-    best = {side: min(results[side]) for side in sides}
-    (ours, peak, size), (peer, peers_peak, _) = best["ours"], best["peer"]
+    module = [sys.executable, "-m", "benchmarks.reading"]
+    sides = {side: [*module, side, kind, path] for side in ("ours", "peer")}
+    ours, peer = alternately(sides).values()
     remark = (
-        f"peer: pandas; peak memory {peak / size:.1f} times the arrays here, "
-        f"{peers_peak / size:.1f} times pandas"
+        f"peer: pandas; peak memory {ours['peak'] / ours['size']:.1f} times the arrays "
+        f"here, {peer['peak'] / ours['size']:.1f} times pandas"
     )
-    return {"work": work, "ours": ours, "peer": peer, "book": None, "remark": remark}
+    seconds = {"ours": ours["seconds"], "peer": peer["seconds"]}
+    return {"work": work, **seconds, "book": None, "remark": remark}
 
 
 def measure(side, kind, path):
@@ -86,7 +79,9 @@ def measure(side, kind, path):
     with stage(kind):
         result = (OURS if side == "ours" else PEERS)[kind](path)
     arrays = result if side == "ours" else []
-    print(json.dumps([*stage.measured[kind], sum(x.nbytes for x in arrays) / 2**30]))
+    seconds, peak = stage.measured[kind]
+    size = sum(x.nbytes for x in arrays) / 2**30
+    print(json.dumps({"seconds": seconds, "peak": peak, "size": size}))
 
 
 if __name__ == "__main__":
