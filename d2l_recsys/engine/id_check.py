@@ -68,14 +68,15 @@ class IdCheck:
 
 
 def graph_nodes(compute: Callable, count: int) -> List[Dict]:
-    """Return the nodes in the graph of the first output of ``compute(F, *inputs)``.
-
-    The inputs are named "input 0", "input 1" and so on.
-    """
-    inputs = [mx.sym.var(f"input {k}").as_np_ndarray() for k in range(count)]
-    out = compute(mx.sym, *inputs)
+    """Return the nodes in the graph of the first output of ``compute(F, *inputs)``."""
+    out = compute(mx.sym, *input_symbols(count))
     out = out[0] if isinstance(out, (list, tuple)) else out
     return json.loads(out.tojson())["nodes"]
+
+
+def input_symbols(count: int) -> List[Any]:
+    """Return symbols for the inputs of a graph, "input 0", "input 1" and so on."""
+    return [mx.sym.var(f"input {k}").as_np_ndarray() for k in range(count)]
 
 
 def check_inputs(net: gluon.Block, inputs: Sequence) -> None:

@@ -102,7 +102,7 @@ class Step:
         try:
             return self._program(self.devices, pieces) if self._program else None
         except NoProgram:
-            self._program = None  # from now on
+            self._program = self._find_rows = None  # from now on
             return None
 
     def _record(self, pieces: Sequence) -> List[Sequence]:
@@ -121,7 +121,7 @@ class Step:
 
         With a single worker, the result is empty; see :class:`TableRows`.
         """
-        return self._find_rows(batch) if self._program and self._find_rows else {}
+        return self._find_rows(batch) if self._find_rows else {}
 
 
 def _with(losses, net, loss, F, *piece):

@@ -3,6 +3,7 @@
 from copy import copy
 from typing import Any, Callable, Dict, List, Sequence
 
+from d2l_recsys.engine.id_check import input_symbols
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish
 
@@ -63,9 +64,7 @@ class Program:
             if any(p._data is None for p in parameters.values()):
                 # The first call finds the shapes.
                 self._losses(mx.nd, self._net, self._loss, *arrays)
-            symbols = [
-                mx.sym.var(f"input {k}").as_np_ndarray() for k in range(len(inputs))
-            ]
+            symbols = input_symbols(len(inputs))
             try:
                 graph = self._losses(mx.sym, self._net, self._loss, *symbols)
             except Exception:  # whatever a reader's own code raises for symbols
