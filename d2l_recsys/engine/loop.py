@@ -78,7 +78,7 @@ class Step:
         if not self._each_batch:
             self._check(dataset.id_columns())
 
-    def __call__(self, batch: Sequence) -> Tuple[list, List[Sequence]]:
+    def __call__(self, batch: Sequence) -> Tuple[List[numpy.ndarray], Outputs]:
         """Write the gradients of `batch`; return the losses and outputs by device."""
         num_rows(batch)
         if self._each_batch:
@@ -98,14 +98,14 @@ class Step:
         in_numpy = self._program and hasattr(loader, "in_numpy")
         return loader.in_numpy() if in_numpy else loader
 
-    def _run_program(self, pieces: Sequence) -> Optional[List[Sequence]]:
+    def _run_program(self, pieces: Sequence) -> Optional[Outputs]:
         try:
             return self._program(self.devices, pieces) if self._program else None
         except NoProgram:
             self._program = self._find_rows = None  # from now on
             return None
 
-    def _record(self, pieces: Sequence) -> List[Sequence]:
+    def _record(self, pieces: Sequence) -> Outputs:
         with autograd.record():
             results = []
             for device, piece in zip(self.devices, pieces):
@@ -114,7 +114,7 @@ class Step:
                 results.append(_as_tuple(losses))
         if results:
             autograd.backward([loss for loss, *_ in results])
-        return results
+        return [[x.asnumpy() for x in each] for each in results]
 
     def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
         """Return {parameter: rows} of the large tables that `batch` looks up.
@@ -270,7 +270,7 @@ def _train_epoch(step, train_iter, trainer, unchecked):
         losses = worker.sum_gradients(parameters, losses, changed)
         trainer.step(len(batch[0]))
         rows += len(batch[0])
-        collected += [[x.asnumpy() for x in each] for each in outputs if each]
+        collected += [[x.copy() for x in each] for each in outputs if each]
         total += _finite_sum(losses, number)
     if not rows:
         raise ValueError(
@@ -288,7 +288,7 @@ def _train_epoch(step, train_iter, trainer, unchecked):
 
 
 def _finite_sum(losses, number):
-    total = sum(float(loss.asnumpy().sum(dtype="float64")) for loss in losses)
+    total = sum(float(loss.sum(dtype="float64")) for loss in losses)
     if not math.isfinite(total):
         raise NonFiniteLoss(f"the training loss became {total} in batch {number}")
     return total

@@ -3,6 +3,8 @@
 from copy import copy
 from typing import Any, Callable, Dict, List, Sequence
 
+import numpy
+
 from d2l_recsys.engine.id_check import input_symbols
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish
@@ -36,14 +38,18 @@ class Program:
 
     def __call__(
         self, devices: Sequence[mx.Context], pieces: Sequence[Sequence]
-    ) -> List[Sequence[np.ndarray]]:
+    ) -> List[Sequence[numpy.ndarray]]:
         """Write the gradients of one piece per device; return the outputs of each.
 
         A piece is a sequence of inputs, arrays of MXNet or NumPy. The next call for
         inputs of the same shapes overwrites the outputs.
         """
         finish()
-        return [self._on(*each).run(each[1]) for each in zip(devices, pieces)]
+        graphs = [self._on(*each) for each in zip(devices, pieces)]
+        for graph, inputs in zip(graphs, pieces):
+            graph.run(inputs)
+        finish()
+        return [[place.values() for place in graph.outputs] for graph in graphs]
 
     def _on(self, device: mx.Context, inputs: Sequence) -> "_Bound":
         """Return the graph bound for inputs of these shapes and types."""
@@ -98,10 +104,11 @@ class _Bound:
             {name: "write" if name in gradients else "null" for name in arrays},
             {name: arrays[name] for name in graph.list_auxiliary_states()},
         )
-        self._outputs = [x.as_np_ndarray() for x in self._executor.outputs]
-        losses, *rest = self._outputs
-        self._heads = [np.ones(losses.shape, losses.dtype, ctx=device)]
-        self._heads += [np.zeros(x.shape, x.dtype, ctx=device) for x in rest]
+        losses, *rest = self._executor.outputs
+        # What the gradients of the outputs are multiplied by.
+        self._heads = [mx.nd.ones_like(losses), *map(mx.nd.zeros_like, rest)]
+        self._head_handles = mx.base.c_handle_array(self._heads)
+        self.outputs = [Place(x) for x in (losses, *rest)]
 
     def is_current(self) -> bool:
         """Return whether the parameters still have the arrays bound here."""
@@ -110,14 +117,14 @@ class _Bound:
             for p, k, data, grad in self._parameters
         )
 
-    def run(self, inputs: Sequence) -> Sequence[np.ndarray]:
-        """Write the gradients; return the outputs."""
+    def run(self, inputs: Sequence) -> None:
+        """Write the outputs and gradients."""
         for place, x in zip(self._places, inputs):
             place.fill(x)
-        # Executor.forward would also make new arrays of the outputs: twice the time.
-        mx.base.check_call(mx.base._LIB.MXExecutorForward(self._executor.handle, 1))
-        self._executor.backward(self._heads)
+        # The methods of Executor also make new arrays: twice the time.
+        run, handle, heads = mx.base._LIB, self._executor.handle, self._head_handles
+        mx.base.check_call(run.MXExecutorForward(handle, 1))
+        mx.base.check_call(run.MXExecutorBackwardEx(handle, len(heads), heads, 1))
         for _, _, data, grad in self._parameters:
             if grad is not None:
                 data._fresh_grad = True  # as after Gluon's backward pass
-        return self._outputs

@@ -29,9 +29,9 @@ def finish() -> None:
 
 
 class Place:
-    """An array of MXNet that is filled again and again.
+    """An array of MXNet that is filled or read again and again.
 
-    On a CPU, NumPy fills it, which is faster than an operation of MXNet.
+    On a CPU, NumPy does that, which is faster than an operation of MXNet.
     """
 
     def __init__(self, array: mx.nd.NDArray) -> None:
@@ -50,3 +50,10 @@ class Place:
             self.array[:] = values
         else:
             numpy.copyto(self._memory, values)
+
+    def values(self) -> numpy.ndarray:
+        """Return the values: on a CPU, as a view of the array.
+
+        Call :func:`finish` first.
+        """
+        return self.array.asnumpy() if self._memory is None else self._memory

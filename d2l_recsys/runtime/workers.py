@@ -143,9 +143,9 @@ class Worker:
     def sum_gradients(
         self,
         parameters: Sequence[gluon.Parameter],
-        losses: List[mx.nd.NDArray],
+        losses: List[numpy.ndarray],
         rows: Mapping[str, numpy.ndarray],
-    ) -> List[mx.nd.NDArray]:
+    ) -> List[numpy.ndarray]:
         """Sum gradients and losses over workers; return the losses as one array.
 
         `rows`, {name: rows}, names parameters of which only these rows are exchanged,
@@ -164,13 +164,11 @@ class Worker:
         *views, total = views_of(flat, shapes)
         for gradient, view in zip(gradients, views):
             gradient.copy_to(view)
-        flat[used:], total[:] = 0, 0
-        for loss in losses:
-            total[:] = total + loss.sum().astype(dtype).as_in_ctx(device)
+        flat[used:], total[:] = 0, sum(loss.sum(dtype="float64") for loss in losses)
         self._sum(flat)
         for gradient, view in zip(gradients, views):
             gradient.set(view)
-        return [total.copy()]
+        return [total.asnumpy()]
 
     def _buffer(self, size: int, dtype: Any, device: mx.Context) -> np.ndarray:
         """Return an array for at least `size` numbers, the same one for similar sizes.
