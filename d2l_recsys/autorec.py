@@ -133,13 +133,15 @@ def evaluator(
 
 def _tested_rows(
     inter_matrix: Iterable, held_out: numpy.ndarray
-) -> Iterator[Tuple[np.ndarray, numpy.ndarray]]:
+) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
     """Yield the rows of each batch that have held-out ratings, and these ratings."""
     check_list(inter_matrix, "inter_matrix", "a matrix, or a loader of its rows")
     rows = 0
-    for batch in inter_matrix:
+    # NumPy picks rows faster.
+    in_numpy = getattr(inter_matrix, "in_numpy", None)
+    for batch in in_numpy() if in_numpy else inter_matrix:
         batch = batch[0] if isinstance(batch, (list, tuple)) else batch
-        batch = batch if isinstance(batch, np.ndarray) else np.array(batch)
+        batch = batch.asnumpy() if isinstance(batch, np.ndarray) else numpy.array(batch)
         if batch.ndim != 2:
             raise ValueError(
                 f"a batch of inter_matrix must be a matrix, not of shape {batch.shape}"
@@ -154,7 +156,7 @@ def _tested_rows(
         rows += len(batch)
         tested = numpy.flatnonzero(ratings.any(axis=1))
         if len(tested):
-            yield batch[np.array(tested, ctx=batch.ctx)], ratings[tested]
+            yield batch[tested], ratings[tested]
     if rows != len(held_out):
         raise ValueError(
             f"inter_matrix has {rows} rows and test_data {len(held_out)}: both must "

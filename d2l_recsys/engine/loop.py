@@ -116,6 +116,12 @@ class Step:
             autograd.backward([loss for loss, *_ in results])
         return [[x.asnumpy() for x in each] for each in results]
 
+    def seed(self, seed: int) -> None:
+        """Determine the dropout masks, and whatever else MXNet's generator draws."""
+        mx.random.seed(seed)
+        if self._program:
+            self._program.masks.seed(seed)
+
     def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
         """Return {parameter: rows} of the large tables that `batch` looks up.
 
@@ -198,7 +204,7 @@ def fit(
         while len(history) < num_epochs and not stop:
             epoch = len(history) + 1
             entry: Dict[str, float] = {"epoch": epoch}
-            mx.random.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
+            step.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
             with undo_unfinished(net, trainer, epoch):
                 figures, outputs = _train_epoch(step, train_iter, trainer, unchecked)
                 entry.update(figures)

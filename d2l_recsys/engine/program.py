@@ -1,13 +1,14 @@
 """Run the forward and backward pass of a hybridized net as one program of MXNet."""
 
 from copy import copy
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy
 
+from d2l_recsys.engine.graphs import Mask, Masks, with_products
 from d2l_recsys.engine.id_check import input_symbols
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
-from d2l_recsys.runtime.memory import Place, finish
+from d2l_recsys.runtime.memory import Place, finish, in_memory
 
 _MOST_SHAPES = 8  # kept ready, of batches on all devices together
 
@@ -27,6 +28,7 @@ class Program:
     def __init__(self, losses: Callable, net: gluon.Block, loss: gluon.loss.Loss):
         self._losses, self._net, self._loss = losses, net, copy(loss)
         self._bound: Dict[Any, _Bound] = {}
+        self.masks = Masks()
 
     @staticmethod
     def can_run(net: gluon.Block, loss: gluon.loss.Loss) -> bool:
@@ -47,7 +49,7 @@ class Program:
         finish()
         graphs = [self._on(*each) for each in zip(devices, pieces)]
         for graph, inputs in zip(graphs, pieces):
-            graph.run(inputs)
+            graph.run(inputs, self.masks)
         finish()
         return [[place.values() for place in graph.outputs] for graph in graphs]
 
@@ -87,6 +89,15 @@ class _Bound:
     def __init__(self, graph: Any, device: mx.Context, inputs: list, parameters: dict):
         self._places = [Place(x) for x in inputs]
         arrays = {f"input {k}": x for k, x in enumerate(inputs)}
+        self._masks: List[Tuple[numpy.ndarray, float]] = []
+        if device.device_type == "cpu":
+            graph, factors = with_products(graph, {**parameters, **arrays})
+            for name, factor in factors.items():
+                arrays[name] = np.ones(factor.shape, ctx=device)
+                if isinstance(factor, Mask):
+                    self._masks.append((in_memory(arrays[name]), factor.rate))
+                else:
+                    arrays[name][:] = factor
         self._parameters, gradients = [], {}
         for name in [*graph.list_arguments(), *graph.list_auxiliary_states()]:
             if name in arrays:
@@ -117,10 +128,12 @@ class _Bound:
             for p, k, data, grad in self._parameters
         )
 
-    def run(self, inputs: Sequence) -> None:
+    def run(self, inputs: Sequence, masks: Masks) -> None:
         """Write the outputs and gradients."""
         for place, x in zip(self._places, inputs):
             place.fill(x)
+        for mask, rate in self._masks:
+            masks.fill(mask, rate)
         # The methods of Executor also make new arrays: twice the time.
         run, handle, heads = mx.base._LIB, self._executor.handle, self._head_handles
         mx.base.check_call(run.MXExecutorForward(handle, 1))

@@ -19,7 +19,8 @@ def in_memory(array: mx.nd.NDArray) -> numpy.ndarray:
         mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address))
     )
     size = array.size * numpy.dtype(array.dtype).itemsize
-    memory = (ctypes.c_byte * size).from_address(address.value)
+    memory: Any = (ctypes.c_byte * size).from_address(address.value)
+    memory.owner = array  # which must live as long as the view
     return numpy.frombuffer(memory, dtype=array.dtype).reshape(array.shape)
 
 

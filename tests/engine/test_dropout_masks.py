@@ -14,7 +14,7 @@ from d2l_recsys.runtime.devices import mxnet_seed, seed_everything
 ROWS, WIDTH = 256, 64
 
 
-class Masks(nn.Block):
+class OwnMasks(nn.Block):
     """A net that keeps the dropout mask of each row."""
 
     def __init__(self):
@@ -32,7 +32,7 @@ def rows_of(masks):
 
 
 def test_the_masks_of_the_epochs_of_a_training():
-    net = Masks()
+    net = OwnMasks()
     net.initialize()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0})
     step = Step(net, None, None, lambda F, net, loss, x: net(x))
