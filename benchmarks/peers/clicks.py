@@ -19,7 +19,7 @@ class FM(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(sum(field_dims), num_factors)
         self.fc = nn.Embedding(sum(field_dims), 1)
-        self.bias = nn.Parameter(torch.zeros(1))
+        self.linear_layer = nn.Linear(1, 1)  # the book's extra weight, and the bias
         layers, width = [], len(field_dims) * num_factors
         for units in mlp_dims:
             layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
@@ -28,11 +28,13 @@ class FM(nn.Module):
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+            else:
+                nn.init.zeros_(parameter)
 
     def forward(self, x):
         vectors = self.embedding(x)
         square_of_sum, sum_of_square = vectors.sum(1) ** 2, (vectors**2).sum(1)
-        out = self.bias + self.fc(x).sum((1, 2))
+        out = self.linear_layer(self.fc(x).sum(1))[:, 0]
         out = out + 0.5 * (square_of_sum - sum_of_square).sum(1)
         return out if self.mlp is None else out + self.mlp(vectors.flatten(1))[:, 0]
 
