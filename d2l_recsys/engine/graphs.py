@@ -30,7 +30,11 @@ def with_products(
     1 / n: MXNet takes 10 times as long for it. Other kinds of dropout and means stay as
     they are.
     """
-    saved, shapes = json.loads(graph.tojson()), _shapes(graph, arrays)
+    saved = json.loads(graph.tojson())
+    for k, node in enumerate(saved["nodes"]):
+        if node["op"] != "null":
+            node["name"] = f"node{k}"  # a block that is called twice repeats its name
+    shapes = _shapes(mx.sym.load_json(json.dumps(saved)), arrays)
     nodes: List[dict] = []
     places: List[int] = []  # of the former nodes among the new ones
     factors: Dict[str, Factor] = {}

@@ -126,6 +126,28 @@ def test_other_dropout_stays_mxnets(dropout):
     assert {*dropped.ravel()} == {0, 2}
 
 
+def test_a_block_that_is_called_twice():
+    class Twice(nn.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.dropout = nn.Dropout(0.5)
+
+        def hybrid_forward(self, F, x):
+            wide = self.dropout(F.np.concatenate([x, x], axis=1))
+            return self.dropout(x), self.dropout(x), wide
+
+    net = prepared(Twice())
+
+    def losses(F, net, loss, x):
+        one, two, wide = net(x)
+        return loss(one, two), one, two, wide
+
+    _, ((one, two, wide),) = Step(net, gluon.loss.L2Loss(), None, losses)([ones()])
+    assert wide.shape == (ROWS, 2 * WIDTH)
+    for x, y in itertools.combinations((one, two, *numpy.split(wide, 2, axis=1)), 2):
+        assert (x != y).mean() == pytest.approx(0.5, abs=0.1)
+
+
 @pytest.mark.parametrize("shape", [(1,), (5,), (2, 3)])
 @pytest.mark.parametrize(
     "loss", [gluon.loss.L2Loss(), gluon.loss.L1Loss(), gluon.loss.SigmoidBCELoss()]
