@@ -142,16 +142,17 @@ class CTRDataset(gluon.data.Dataset):
         self.field_dims = numpy.array(sizes, dtype="int64")
         self.offsets = numpy.cumsum(self.field_dims) - self.field_dims
         self.labels = table.labels[:, None]
-        indices = []  # for each field, those of its distinct values
+        index: List[int] = []  # of each distinct value, field after field
+        starts = numpy.empty(len(table.values), dtype="int64")  # of the fields in it
         for column, values in enumerate(table.values):
             known, other = feat_mapper[column + 1], defaults[column + 1]
-            index = numpy.array([known.get(v, other) for v in values], dtype="int32")
-            indices.append(index + self.offsets[column].astype("int32"))
+            starts[column], offset = len(index), int(self.offsets[column])
+            index += [offset + known.get(v, other) for v in values]
+        indices = numpy.array(index, dtype="int32")
         self.features = numpy.empty(table.codes.shape, dtype="int32")
         for row in range(0, len(self.features), _ROWS):
-            codes = table.codes[row : row + _ROWS]
-            for column, index in enumerate(indices):
-                self.features[row : row + _ROWS, column] = index[codes[:, column]]
+            rows = slice(row, row + _ROWS)
+            self.features[rows] = indices[table.codes[rows] + starts]
 
     def save_vocabulary(self, path: _PathLike) -> None:
         """Write `feat_mapper`, `defaults` and the names of the fields as JSON.

@@ -21,13 +21,14 @@ from d2l_recsys.tools.figures import (
     marker_for_one_point,
     new_figure,
     new_panels,
-    style,
+    styled,
 )
 
 # For a movie with several genres, the first one here gives the color.
 GENRES = ("Children's", "Horror", "Action", "Romance", "Comedy", "Drama")
 
 
+@styled
 def sparsity(
     data: pd.DataFrame, num_users: int, num_items: int, title: str
 ) -> StyledFigure:
@@ -57,12 +58,12 @@ def sparsity(
         interpolation="nearest",
     )
     axes.grid(False)
-    with style():
-        bar = figure.colorbar(image, ax=axes, label="share of cells with a rating")
-        bar.set_ticks([0, 0.1, 0.25, 0.5, 1])
+    bar = figure.colorbar(image, ax=axes, label="share of cells with a rating")
+    bar.set_ticks([0, 0.1, 0.25, 0.5, 1])
     return figure
 
 
+@styled
 def embedding_map(
     vectors: numpy.ndarray, rated: numpy.ndarray, folder: Path, item_ids: Sequence
 ) -> StyledFigure:
@@ -138,6 +139,7 @@ def _name(axes, points: numpy.ndarray, place: int, title: str) -> None:
     )
 
 
+@styled
 def gradients(losses: Sequence[Tuple[str, gluon.loss.Loss, str]]) -> StyledFigure:
     """Draw how strongly each (label, loss, line style) pulls two scores apart."""
     distances = numpy.linspace(-3, 3, 601, dtype="float32")
@@ -157,6 +159,7 @@ def gradients(losses: Sequence[Tuple[str, gluon.loss.Loss, str]]) -> StyledFigur
     return figure
 
 
+@styled
 def held_out_ranks(ranks: HeldOutRanks, k: int = 50) -> StyledFigure:
     """Draw a histogram of the best rank of each user, with the hits at `k` shaded."""
     best = ranks.ranks[ranks.starts]
@@ -181,6 +184,7 @@ def held_out_ranks(ranks: HeldOutRanks, k: int = 50) -> StyledFigure:
     return figure
 
 
+@styled
 def window(
     vectors: numpy.ndarray,
     folder: Path,
@@ -209,12 +213,12 @@ def window(
             frame = Rectangle((x - 0.5, y - 0.5), wide, high, fill=False, lw=3)
             frame.set(edgecolor=colour, label=label, clip_on=False, zorder=3)
             axes.add_patch(frame)
-    with style():
-        figure.colorbar(image, ax=axes, label="weight")
+    figure.colorbar(image, ax=axes, label="weight")
     legend_below(figure, 1)
     return figure
 
 
+@styled
 def reliability(
     logits: numpy.ndarray, labels: numpy.ndarray, title: str
 ) -> StyledFigure:
@@ -248,6 +252,7 @@ def reliability(
     return figure
 
 
+@styled
 def overfitting(history: History, title: str) -> StyledFigure:
     """Draw the test log loss and AUC over the epochs, with the best of each."""
     figure, panels = new_panels(2, size=(5, 4.6), sharex=True)

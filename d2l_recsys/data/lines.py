@@ -34,18 +34,26 @@ def line_blocks(path: Path, size: int) -> Iterator[bytes]:
 
 
 def all_have(text: bytes, separator: str, count: int) -> bool:
-    """Tell at C speed whether each line has `count` separators, at least one.
+    """Tell at C speed whether each line has `count` separators."""
+    return field_ends(text, separator, count) is not None
 
-    All lines end in LF, except perhaps the last one.
+
+def field_ends(text: bytes, separator: str, count: int) -> Optional[numpy.ndarray]:
+    """Return where the fields end in `text`, (lines, count + 1).
+
+    Return None if a line does not have `count` separators. All lines end in LF, except
+    perhaps the last one.
     """
+    if text[-1:] != b"\n":
+        text += b"\n"
     characters = numpy.frombuffer(text, dtype="uint8")
-    ends = characters == ord("\n")
-    marks = numpy.flatnonzero(ends | (characters == ord(separator)))
-    open_end = text[-1:] != b"\n"
-    lines = int(numpy.count_nonzero(ends)) + open_end
-    # Every (count + 1)th mark must be a line end, and no other mark may be one.
-    right = ends[marks[count :: count + 1]].all()
-    return bool(right and len(marks) == lines * (count + 1) - open_end)
+    newlines = characters == ord("\n")
+    ends = numpy.flatnonzero(newlines | (characters == ord(separator)))
+    # Every (count + 1)th must be the end of a line, and no other may be one.
+    lines = numpy.count_nonzero(newlines)
+    if len(ends) != lines * (count + 1) or not newlines[ends[count :: count + 1]].all():
+        return None
+    return ends.reshape(lines, count + 1)
 
 
 def encoding_of(content: bytes) -> str:

@@ -100,6 +100,13 @@ def test_a_calibrated_model_is_on_the_diagonal():
     assert clicks == pytest.approx(predicted, abs=0.1)  # 300 rows in a group
 
 
+def test_frames_have_the_colours_of_the_style(tmp_path):
+    figure = pictures.window(numpy.eye(4), tmp_path, [1, 2, 3, 4])
+    text = figure.picture("svg").decode().lower()
+    assert "stroke: #d55e00; stroke-width: 3" in text
+    assert "#ff7f0e" not in text  # matplotlib's own orange
+
+
 def test_without_clicks_there_is_no_best_auc():
     history = [{"epoch": e, "test_log_loss": 1 / e, "test_auc": None} for e in (1, 2)]
     losses, auc = pictures.overfitting(history, "T").axes

@@ -45,6 +45,28 @@ def test_values_stay_text(file):
     assert texts(table) == [["007", "NA"], ["1.50", "nan"], ['"', "é,"]]
 
 
+@pytest.mark.parametrize("start", ["", "é", "é" * 4, "é" * 9])
+def test_values_of_any_length_are_told_apart(file, start):
+    values = [start + "a" * size + end for size in range(9) for end in ("", "b", "ß")]
+    rows = [[value, "x", other] for value in values for other in values]
+    table = read_table(
+        file("".join("\t".join(["0", *r]) + "\n" for r in rows)), tabbed(3)
+    )
+    assert texts(table) == rows
+    assert [len(v) for v in table.values] == [len(values), 1, len(values)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n", "\n\nc,d\n"])
+def test_blank_lines_are_named_also_after_quotes(file, end):
+    layout = Layout(",", ("x", "y"), None, quoted=True)
+    with pytest.raises(ValueError, match="line 2: 1 fields instead of 2"):
+        read_table(file('"a",b\n' + end), layout)
+    table = read_table(
+        file('"a"\n' + end.replace(",", "")), layout._replace(columns=("x",))
+    )
+    assert texts(table)[:2] == [["a"], [""]]
+
+
 @pytest.mark.parametrize("size", [1, 7, 8, 12, 1000])
 def test_blocks_of_any_size_give_the_same(file, monkeypatch, size):
     whole = read_table(file(GOOD * 5), tabbed(2))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from d2l_recsys.data.lines import all_have, line_blocks
+from d2l_recsys.data.lines import all_have, field_ends, line_blocks
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -21,6 +21,10 @@ def test_separators_are_counted_as_by_splitting(count):
         split = text[:-1].split("\n") if text.endswith("\n") else text.split("\n")
         expected = all(line.count(",") == count for line in split)
         assert all_have(text.encode(), ",", count) == expected, text
+        if expected:
+            ends = field_ends(text.encode(), ",", count).ravel().tolist()
+            fields = [text[a + 1 : b] for a, b in zip([-1, *ends], ends)]
+            assert fields == ",".join(split).split(",")
         right += expected
     assert 300 < right < 2700
 

@@ -52,6 +52,16 @@ def test_a_legend_below_hides_nothing():
     assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
 
 
+def test_a_title_hides_no_power_of_ten():
+    ratings = pd.Series([1, 2]).repeat(1_000_000)
+    figure = histogram(ratings, "Distribution of Ratings in MovieLens 25M", "rating")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    power = axes.yaxis.get_offset_text()
+    assert power.get_text() == "1e6"
+    assert not axes.title.get_window_extent().overlaps(power.get_window_extent())
+
+
 def test_a_notebook_gets_a_picture_for_fine_screens():
     data, metadata = drawn().output()
     with Image.open(io.BytesIO(data["image/png"])) as image:
