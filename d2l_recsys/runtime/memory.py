@@ -13,7 +13,9 @@ def in_memory(array: mx.nd.NDArray) -> numpy.ndarray:
 
     Call :func:`finish` before each use.
     """
-    array.wait_to_read()
+    # MXNet allocates some arrays at their first use. If an operation uses this one at
+    # the same time, even to read it, both may do so, and one of the two copies is lost.
+    finish()
     address = ctypes.c_void_p()
     mx.base.check_call(
         mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address))
