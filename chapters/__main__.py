@@ -40,7 +40,7 @@ def main() -> None:
     for slug in SECTIONS:
         print(f"\n=== {slug} ===", flush=True)
         given = [*arguments]
-        if args.resume and not any((args.checkpoint / slug).rglob("*.npz")):
+        if args.resume and not _holds_checkpoint(args.checkpoint / slug):
             # The section has no checkpoint yet.
             given = [word for word in given if word != "--resume"]
         try:
@@ -88,10 +88,15 @@ def _options() -> Namespace:
             options.error(f"argument --report: cannot be used with {option}")
     if args.resume and not args.checkpoint:
         options.error("argument --resume: needs --checkpoint DIR")
-    if args.resume and not any(args.checkpoint.rglob("*.npz")):
+    if args.resume and not _holds_checkpoint(args.checkpoint):
         options.error(f"argument --resume: {args.checkpoint} holds no checkpoint")
     args.seeds = args.seeds or 5
     return args
+
+
+def _holds_checkpoint(folder: Path) -> bool:
+    # From Python 3.13 on, rglob silently skips folders that cannot be read.
+    return folder.exists() and any(folder.iterdir()) and any(folder.rglob("*.npz"))
 
 
 def run_section(slug: str, arguments: List[str], out: Path) -> Tuple[Record, float]:

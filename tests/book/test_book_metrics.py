@@ -139,7 +139,8 @@ def means(folder, section, metric):
 def sound_figures():
     """Return (section, metric, value) of printed test metrics without an erratum."""
     table = printed_figures()
-    known = [pair in SPREAD for pair in zip(table["section"], table["metric"])]
+    pairs = zip(table["section"], table["metric"])
+    known = numpy.array([pair in SPREAD for pair in pairs])
     table = table[known & (table["because"] == "")]
     return [
         pytest.param(r.section, r.metric, float(r.value), id=f"{r.framework}-{r.where}")

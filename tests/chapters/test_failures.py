@@ -46,10 +46,14 @@ def _user_namespaces():
 def test_no_home_folder(name, tmp_path):
     homes = "HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"
     result = run("-m", name, "--smoke", "--out", tmp_path, without=homes)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == (
-        f"python -m {name}: error: this account has no home folder: set HOME to a "
-        "folder"
+    assert result.returncode in (1, 2)
+    # Older releases of matplotlib need a home folder, too.
+    program, reason = result.stderr.splitlines()[-1].split(": error: ")
+    assert program.startswith("python -m chapters")
+    assert reason in (
+        "this account has no home folder: set HOME to a folder",
+        "the cache folder is unknown, because there is no home folder: set "
+        "XDG_CACHE_HOME to a writable folder",
     )
     assert "Traceback" not in result.stderr
 
