@@ -32,11 +32,11 @@ class Job:
 
     def __exit__(self, *_):
         self.launcher.kill()
-        self.launcher.communicate(timeout=20)
+        self.launcher.communicate(timeout=600)
         for process in self.processes():
             os.kill(process, 9)
 
-    def finish(self, timeout=100):
+    def finish(self, timeout=600):
         """Return exit code, stdout and stderr. No process may be left running."""
         out, err = self.launcher.communicate(timeout=timeout)
         print(err)  # pytest shows it whole if the test fails
@@ -59,7 +59,7 @@ class Job:
                 found.append((int(environment.get("PORT", 0)), int(folder.name)))
         return [process for _, process in sorted(found)]
 
-    def wait_for(self, path, seconds=120):
+    def wait_for(self, path, seconds=600):
         """Wait until a file exists."""
         end = time.monotonic() + seconds
         while not path.exists():

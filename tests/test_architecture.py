@@ -183,7 +183,7 @@ def run(code, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
         env=environment or None,
     )
 

@@ -119,9 +119,12 @@ def _pool() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         os.cpu_count(),
         multiprocessing.get_context("spawn"),  # MXNet does not survive a fork
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=_ignore_ctrl_c,
     )
+
+
+def _ignore_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_once(slug: str, arguments: List[str]) -> Row:

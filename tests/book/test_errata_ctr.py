@@ -57,7 +57,7 @@ class TestCTRDataset:
             )
             for seed in (0, 1)
         ]
-        outputs = [p.communicate(timeout=60)[0].splitlines() for p in processes]
+        outputs = [p.communicate(timeout=600)[0].splitlines() for p in processes]
         books, ours = zip(*outputs)
         assert books[0] != books[1]
         assert ours[0] == ours[1] == str(list(range(11)))  # the order of the text

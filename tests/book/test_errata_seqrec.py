@@ -160,7 +160,7 @@ def test_e40_absent_users_get_a_history_of_item_0():
 
 
 def test_e53_the_widths_of_the_dense_layer():
-    defaults = inspect.signature(Caser).parameters
+    defaults = inspect.signature(Caser.__init__).parameters
     k, (L, d, d_prime) = 10, (defaults[n].default for n in ("L", "d", "d_prime"))
     net = Caser(k, 5, ITEMS)
     assert net.fc.weight.shape == (k, d_prime * k + d * L) == (10, 120)

@@ -38,7 +38,7 @@ def chapter(*arguments, cwd=ROOT, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         cwd=cwd,
         env={**os.environ, **environment},
     )

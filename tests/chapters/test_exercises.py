@@ -135,6 +135,6 @@ def test_an_interrupt_is_one_line(tmp_path):
     ) as process:
         process.stdout.readline()  # it has begun
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert errors == "\ninterrupted: the same command goes on from here\n"

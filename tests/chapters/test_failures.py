@@ -28,7 +28,7 @@ def run(*arguments, without=(), **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         cwd=ROOT,
         env={**kept, **environment},
     )

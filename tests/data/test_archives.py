@@ -121,7 +121,7 @@ def test_a_damaged_archive_is_not_passed_over_by_the_scripts(tmp_path, empty_cac
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
@@ -255,7 +255,7 @@ class TestACacheThatCannotBeWrittenTo:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=600,
         )
         last = result.stderr.strip().splitlines()[-1]
         assert "DatasetUnavailable: cannot write ml-100k to" in last

@@ -158,7 +158,7 @@ class TestDownload:
 
     def test_two_processes_at_once_both_succeed(self, serve, empty_cache):
         content = packed()
-        both = threading.Barrier(2, timeout=20)
+        both = threading.Barrier(2, timeout=600)
 
         def respond(handler, number):
             both.wait()  # respond to neither before both have asked
@@ -166,7 +166,7 @@ class TestDownload:
 
         url = serve(respond)
         runs = [fetching(url, content) for _ in range(2)]
-        outputs = [run.communicate(timeout=60)[0].strip() for run in runs]
+        outputs = [run.communicate(timeout=600)[0].strip() for run in runs]
         assert [run.returncode for run in runs] == [0, 0]
         assert outputs == [str(empty_cache / "ml-100k")] * 2
         assert files_in(empty_cache / "ml-100k") == sorted(MEMBERS)
@@ -183,7 +183,7 @@ class TestDownload:
         content = packed()
         url = serve(lambda handler, _: send(handler, content))
         run = fetching(url, content, stderr=theirs)
-        run.communicate(timeout=60)
+        run.communicate(timeout=600)
         shown = os.read(ours, 10_000).decode()
         os.close(ours)
         os.close(theirs)

@@ -182,14 +182,14 @@ class TestAServerWithoutEnd:
         assert len(asked) == 1
 
     def test_that_says_nothing(self, publish, impatient, empty_cache):
-        asked = publish(lambda handler, number: publish.holding.wait(20))
+        asked = publish(lambda handler, number: publish.holding.wait(600))
         self.fails(empty_cache, "out of reach|no answer|timed out", 3)
         assert len(asked) == 1
 
     def test_that_goes_silent_half_way(self, publish, impatient, empty_cache):
         def respond(handler, number):
             cut_off(handler, number)
-            publish.holding.wait(20)
+            publish.holding.wait(600)
 
         asked = publish(respond)
         self.fails(empty_cache, "timed out|not finished", 4)
@@ -229,12 +229,12 @@ class TestAProcessThatDies:
             cut_off(handler, number)
             handler.wfile.flush()
             half_way.set()
-            publish.holding.wait(20)
+            publish.holding.wait(600)
 
         publish(respond)
         run = fetching(catalog.DATASETS["ml-100k"].url, CONTENT)
-        assert half_way.wait(30)
-        deadline = time.monotonic() + 20
+        assert half_way.wait(600)
+        deadline = time.monotonic() + 600
         while not any(p.stat().st_size for p in empty_cache.glob("*")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -249,7 +249,7 @@ class TestAProcessThatDies:
             "downloads._chunks = lambda *_: os.kill(os.getpid(), 9)"
         )
         run = fetching(catalog.DATASETS["ml-100k"].url, CONTENT, code)
-        run.communicate(timeout=60)
+        run.communicate(timeout=600)
         assert run.returncode == -signal.SIGKILL
         assert (empty_cache / "ml-100k.zip").read_bytes() == CONTENT
         self.check_next_run(empty_cache)

@@ -93,7 +93,7 @@ class TestArchives:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=600,
         )
         (notice,) = result.stderr.splitlines()
         assert notice.startswith(f"Downloading data from '{url}' to file")

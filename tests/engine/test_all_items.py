@@ -107,7 +107,7 @@ def test_equal_items_tie_on_cpus_with_avx2_and_several_threads():
     env = {**os.environ, **settings, "OMP_NUM_THREADS": "3"}
     command = [sys.executable, "-c", code]
     result = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
 

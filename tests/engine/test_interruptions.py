@@ -46,12 +46,12 @@ def start(slug, *arguments, **environment):
     )
 
 
-def finish(process, timeout=120):
+def finish(process, timeout=600):
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
 
-def wait_for(path, process, seconds=60):
+def wait_for(path, process, seconds=600):
     """Wait until a file exists, and a little longer, into the next epoch."""
     end = time.monotonic() + seconds
     while not path.exists():

@@ -56,7 +56,7 @@ for name in [name for name in sys.modules if name.startswith("d2l_recsys")]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=600,
         env={**os.environ, **environment},
     )
     return result.stdout + result.stderr

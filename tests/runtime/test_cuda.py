@@ -44,7 +44,7 @@ def python(code, path="", **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -116,7 +116,7 @@ def chapter(slug, *options, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=600,
         cwd=ROOT,
         env={**os.environ, **environment},
     )
@@ -265,19 +265,19 @@ def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
     ]
     _, server, *workers = processes
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while not (tmp_path / "mf" / "main" / "epoch-00002.npz").exists():
             assert time.monotonic() < end
             time.sleep(0.05)
         server.kill()
         for worker_ in workers:
-            _, err = worker_.communicate(timeout=60)
+            _, err = worker_.communicate(timeout=600)
             assert worker_.returncode == 75
             assert "gave up after waiting 2 s for the others" in err
     finally:
         for process in processes:
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=600)
 
 
 def test_patience_comes_to_an_end(tmp_path):

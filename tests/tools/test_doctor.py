@@ -32,7 +32,7 @@ def consult(*options, path="", executable=sys.executable, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=600,
     )
 
 

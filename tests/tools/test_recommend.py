@@ -146,7 +146,7 @@ class TestRecommend:
             shell=True,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=600,
             env={**os.environ, "PYTHONIOENCODING": "ascii"},
         )
         assert (result.returncode, result.stderr) == (0, b"")
@@ -170,7 +170,7 @@ def test_an_output_that_cannot_be_written(folder, output, code, error):
         shell=True,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert (result.returncode, result.stderr) == (code, error)
 
@@ -184,7 +184,7 @@ def test_an_interrupt_is_one_line():
         "m.main_for_a_pipe()"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=False, timeout=120
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=600
     )
     assert (result.returncode, result.stderr) == (130, b"\ninterrupted\n")
 
