@@ -10,7 +10,7 @@ from d2l_recsys.data.sizes import (
     check_positive,
     check_rate,
 )
-from d2l_recsys.engine.batching import in_order
+from d2l_recsys.engine.batching import in_numpy, in_order
 from d2l_recsys.engine.layers import Model
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predictions
@@ -137,11 +137,10 @@ def _tested_rows(
     """Yield the rows of each batch that have held-out ratings, and these ratings."""
     check_list(inter_matrix, "inter_matrix", "a matrix, or a loader of its rows")
     rows = 0
-    # NumPy picks rows faster.
-    in_numpy = getattr(inter_matrix, "in_numpy", None)
-    for batch in in_numpy() if in_numpy else inter_matrix:
+    for batch in in_numpy(inter_matrix):  # which picks rows faster
         batch = batch[0] if isinstance(batch, (list, tuple)) else batch
-        batch = batch.asnumpy() if isinstance(batch, np.ndarray) else numpy.array(batch)
+        batch = batch.asnumpy() if isinstance(batch, np.ndarray) else batch
+        batch = numpy.asarray(batch)
         if batch.ndim != 2:
             raise ValueError(
                 f"a batch of inter_matrix must be a matrix, not of shape {batch.shape}"

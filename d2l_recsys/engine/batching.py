@@ -1,6 +1,6 @@
 """A loader that yields the batches of Gluon's DataLoader, but much faster."""
 
-from typing import Any, Callable, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Callable, Iterable, Iterator, List, Sequence, Tuple, Union
 
 import numpy
 
@@ -195,6 +195,11 @@ def num_rows(batch: Sequence) -> int:
         shapes = " and ".join(str(x.shape) for x in batch)
         raise ValueError(f"the arrays of a batch differ in length: they are {shapes}")
     return lengths[0][0]
+
+
+def in_numpy(loader: Iterable) -> Iterable:
+    """Return the batches of a loader, as arrays of NumPy if it can make these."""
+    return loader.in_numpy() if hasattr(loader, "in_numpy") else loader
 
 
 def in_order(loader: Any) -> bool:

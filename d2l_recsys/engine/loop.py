@@ -9,7 +9,7 @@ import numpy
 
 from d2l_recsys.data.sizes import check_list, check_size
 from d2l_recsys.engine.adam import trained_by
-from d2l_recsys.engine.batching import num_rows
+from d2l_recsys.engine.batching import in_numpy, num_rows
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.gradients import (
@@ -95,8 +95,7 @@ class Step:
 
     def batches(self, loader: Any) -> Iterable[Sequence]:
         """Return the batches of an epoch: for a program, as arrays of NumPy."""
-        in_numpy = self._program and hasattr(loader, "in_numpy")
-        return loader.in_numpy() if in_numpy else loader
+        return in_numpy(loader) if self._program else loader
 
     def _run_program(self, pieces: Sequence) -> Optional[Outputs]:
         try:
@@ -135,8 +134,8 @@ def _with(losses, net, loss, F, *piece):
 
 
 def _on_device(x, device):
-    in_numpy = isinstance(x, numpy.ndarray)
-    return np.array(x, x.dtype, ctx=device) if in_numpy else x.as_in_ctx(device)
+    of_numpy = isinstance(x, numpy.ndarray)
+    return np.array(x, x.dtype, ctx=device) if of_numpy else x.as_in_ctx(device)
 
 
 def _as_tuple(result):

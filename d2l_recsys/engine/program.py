@@ -93,11 +93,11 @@ class _Bound:
         if device.device_type == "cpu":
             graph, factors = with_products(graph, {**parameters, **arrays})
             for name, factor in factors.items():
-                arrays[name] = np.ones(factor.shape, ctx=device)
                 if isinstance(factor, Mask):
+                    arrays[name] = np.empty(factor.shape, ctx=device)
                     self._masks.append((in_memory(arrays[name]), factor.rate))
                 else:
-                    arrays[name][:] = factor
+                    arrays[name] = np.array(factor, ctx=device)
         self._parameters, gradients = [], {}
         for name in [*graph.list_arguments(), *graph.list_auxiliary_states()]:
             if name in arrays:
