@@ -5,13 +5,17 @@ import runpy
 import sys
 import time
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Tuple
 
-from chapters.runner.data import arguments_for
+from chapters.runner.data import CTR, MOVIELENS, arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import EDITIONS, printed_figures, words
+from chapters.runner.processes import Sections, cores
+from d2l_recsys.runtime.devices import try_all_gpus
 from d2l_recsys.tools.command_line import positive
+from d2l_recsys.tools.curves import in_notebook
 
 Record = Dict[str, Any]  # the contents of a section's JSON file
 SECTIONS = [
@@ -30,26 +34,22 @@ SECTIONS = [
 def main() -> None:
     """Run all sections with the options given, and print the summary."""
     args = _options()
-    arguments = sys.argv[1:]
     if args.report:
         from chapters.runner.report import write_report
 
         write_report(args)
         return
     rows: List[Tuple[str, Record, float]] = []
-    for slug in SECTIONS:
-        print(f"\n=== {slug} ===", flush=True)
-        given = [*arguments]
-        if args.resume and not _holds_checkpoint(args.checkpoint / slug):
-            # The section has no checkpoint yet.
-            given = [word for word in given if word != "--resume"]
-        try:
-            record, seconds = run_section(slug, arguments_for(slug, given), args.out)
-        except KeyboardInterrupt:
-            print(f"\ninterrupted in {slug}", flush=True)
-            _print_summary(rows)
-            raise
-        rows.append((slug, record, seconds))
+    with _start(args) as show:
+        for slug in SECTIONS:
+            print(f"\n=== {slug} ===", flush=True)
+            try:
+                record, seconds = show(slug)
+            except KeyboardInterrupt:
+                print(f"\ninterrupted in {slug}", flush=True)
+                _print_summary(rows)
+                raise
+            rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics, figures and models are in {args.out}/")
 
@@ -97,6 +97,26 @@ def _options() -> Namespace:
 def _holds_checkpoint(folder: Path) -> bool:
     # From Python 3.13 on, rglob silently skips folders that cannot be read.
     return folder.exists() and any(folder.iterdir()) and any(folder.rglob("*.npz"))
+
+
+def _start(args: Namespace) -> ContextManager[Callable[[str], Any]]:
+    """Return a function that shows a section, which it runs or which already runs.
+
+    On one core, sections run one after another. So do those that are over soon, share a
+    GPU, draw in a notebook, or read a larger data set, which may fill the memory.
+    """
+    arguments = {}
+    for slug in SECTIONS:
+        given = sys.argv[1:]
+        if args.resume and not _holds_checkpoint(args.checkpoint / slug):
+            # The section has no checkpoint yet.
+            given = [word for word in given if word != "--resume"]
+        arguments[slug] = arguments_for(slug, given)
+    larger = args.data in (*MOVIELENS.others, *CTR.others)
+    gpus = any(x.device_type == "gpu" for x in args.devices or try_all_gpus())
+    if cores() == 1 or args.smoke or larger or gpus or in_notebook():
+        return nullcontext(lambda slug: run_section(slug, arguments[slug], args.out))
+    return Sections(arguments, args.out)
 
 
 def run_section(slug: str, arguments: List[str], out: Path) -> Tuple[Record, float]:
