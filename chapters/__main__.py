@@ -12,7 +12,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Tuple
 from chapters.runner.data import CTR, MOVIELENS, arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import EDITIONS, printed_figures, words
-from chapters.runner.processes import Sections, cores
+from chapters.runner.processes import CORES, Sections
 from d2l_recsys.runtime.devices import try_all_gpus
 from d2l_recsys.tools.command_line import positive
 from d2l_recsys.tools.curves import in_notebook
@@ -107,14 +107,12 @@ def _start(args: Namespace) -> ContextManager[Callable[[str], Any]]:
     """
     arguments = {}
     for slug in SECTIONS:
-        given = sys.argv[1:]
-        if args.resume and not _holds_checkpoint(args.checkpoint / slug):
-            # The section has no checkpoint yet.
-            given = [word for word in given if word != "--resume"]
+        fresh = args.resume and not _holds_checkpoint(args.checkpoint / slug)
+        given = [word for word in sys.argv[1:] if not (fresh and word == "--resume")]
         arguments[slug] = arguments_for(slug, given)
     larger = args.data in (*MOVIELENS.others, *CTR.others)
     gpus = any(x.device_type == "gpu" for x in args.devices or try_all_gpus())
-    if cores() == 1 or args.smoke or larger or gpus or in_notebook():
+    if CORES == 1 or args.smoke or larger or gpus or in_notebook():
         return nullcontext(lambda slug: run_section(slug, arguments[slug], args.out))
     return Sections(arguments, args.out)
 

@@ -13,15 +13,10 @@ from typing import Any, Callable, DefaultDict, Dict, List, Tuple
 
 from chapters.runner import data, failures
 
+_ALL = range(os.cpu_count() or 1)
+CORES = len(getattr(os, "sched_getaffinity", lambda _: _ALL)(0))  # macOS has none
 _FINDERS = ("movielens", "ctr")  # They find the data; the others start after them.
 _section = ""  # the section that this process of a pool is running
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def start_pool(size: int, *pipe: Any) -> ProcessPoolExecutor:
@@ -46,21 +41,22 @@ def end_processes() -> None:
 
 
 class Sections:
-    """Sections that run at once, with these arguments, in a ``with`` block."""
+    """Sections that run at once in a ``with`` block, which shows them one by one."""
 
     def __init__(self, arguments: Dict[str, List[str]], out: Path) -> None:
         self.arguments, self.out, self.shown = arguments, out, ""
         self.runs: Dict[str, Future] = {}
         self.processes: Dict[str, int] = {}
-        # What sections have printed, to stdout or stderr, before they are shown.
+        # What sections have printed, to stdout or stderr, until it is shown.
         self.printed: DefaultDict[str, List[Tuple[str, str]]] = defaultdict(list)
-
-    def __enter__(self) -> Callable[[str], Any]:
-        """Start the sections; return :meth:`show`."""
         context = multiprocessing.get_context("spawn")
         self.pipe, sender = context.Pipe(duplex=False)
-        self.pool = start_pool(min(cores(), 4), sender, context.Lock())
+        self.pool = start_pool(min(CORES, 4), sender, context.Lock())
         self._submit(*_FINDERS)
+
+    def __enter__(self) -> Callable[[str], Any]:
+        # Like without a handler, but with all processes ended.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return self.show
 
     def show(self, slug: str) -> Any:
@@ -70,16 +66,11 @@ class Sections:
         return self.runs[slug].result()[0]
 
     def __exit__(self, kind: Any, error: Any, _: Any) -> None:
-        """End all processes. After Ctrl-C, the section that is shown saves its model.
-
-        Exits if a process was killed, and after Ctrl-C.
-        """
+        """End all processes. After Ctrl-C, the section that is shown saves first."""
         try:
             if kind is BrokenProcessPool:
-                sys.exit(
-                    "python -m chapters: error: a process was killed, perhaps because "
-                    "memory ran out: run single sections, as in python -m chapters.mf"
-                )
+                way_out = "run single sections, as in python -m chapters.mf"
+                sys.exit(f"python -m chapters: error: a process was killed: {way_out}")
             if kind is KeyboardInterrupt:
                 if self.shown not in self.processes:
                     failures.tell_interrupted(error)
@@ -116,13 +107,13 @@ class Sections:
 class _Sent:
     """The stdout or stderr of a process, which sends what is printed to its parent."""
 
-    def __init__(self, name: str, connection: Any, lock: Any) -> None:
-        self._stream, self._name = getattr(sys, name), name
-        self._connection, self._lock = connection, lock
+    def __init__(self, name: str, pipe: Any) -> None:
+        self._name, self._stream, self._pipe = name, getattr(sys, name), pipe
 
     def write(self, text: str) -> int:
-        with self._lock:
-            self._connection.send((_section, os.getpid(), (self._name, text)))
+        connection, lock = self._pipe
+        with lock:
+            connection.send((_section, os.getpid(), (self._name, text)))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:  # such as isatty, for progress bars
@@ -134,7 +125,7 @@ def _begin(*pipe: Any) -> None:
     if pipe:
         import chapters.__main__  # noqa: F401  # MXNet: not in a section's seconds
 
-        sys.stdout, sys.stderr = (_Sent(x, *pipe) for x in ("stdout", "stderr"))
+        sys.stdout, sys.stderr = (_Sent(x, pipe) for x in ("stdout", "stderr"))
         signal.signal(signal.SIGUSR1, signal.default_int_handler)
 
 
