@@ -62,7 +62,13 @@ class Sections:
     def show(self, slug: str) -> Any:
         """Print what a section prints, until it ends; return its results."""
         self.shown = slug
-        self._print()
+        if slug not in self.runs:
+            for run in [*self.runs.values()]:
+                self._print_until(run)
+                if not run.exception():
+                    data.learn(run.result()[1])
+            self._submit(*(x for x in self.arguments if x not in self.runs))
+        self._print_until(self.runs[slug])
         return self.runs[slug].result()[0]
 
     def __exit__(self, kind: Any, error: Any, _: Any) -> None:
@@ -76,7 +82,7 @@ class Sections:
                     failures.tell_interrupted(error)
                 elif not self.runs[self.shown].done():
                     os.kill(self.processes[self.shown], signal.SIGUSR1)
-                    self._print()
+                    self._print_until(self.runs[self.shown])
                 sys.exit(130)
         finally:
             end_processes()
@@ -86,15 +92,11 @@ class Sections:
             task = slug, self.arguments[slug], self.out, data.known
             self.runs[slug] = self.pool.submit(_run, *task)
 
-    def _print(self) -> None:
+    def _print_until(self, run: Future) -> None:
+        """Print what the section that is shown prints, until `run` has ended."""
         ended = received = False
         while received or not ended:
-            runs = [*self.runs.values()]
-            if len(runs) == len(_FINDERS) and all(run.done() for run in runs):
-                for run in runs:
-                    data.learn(data.known if run.exception() else run.result()[1])
-                self._submit(*(x for x in self.arguments if x not in self.runs))
-            ended = self.shown in self.runs and self.runs[self.shown].done()
+            ended = run.done()
             received = self.pipe.poll(0 if ended else 0.05)
             if received:
                 slug, process, text = self.pipe.recv()
