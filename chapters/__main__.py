@@ -5,7 +5,7 @@ import runpy
 import sys
 import time
 from argparse import Namespace
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, List, Tuple
 
@@ -13,9 +13,8 @@ from chapters.runner.data import CTR, MOVIELENS, arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import EDITIONS, printed_figures, words
 from chapters.runner.processes import CORES, Sections
-from d2l_recsys.runtime.devices import try_all_gpus
+from d2l_recsys.runtime import cuda
 from d2l_recsys.tools.command_line import positive
-from d2l_recsys.tools.curves import in_notebook
 
 Record = Dict[str, Any]  # the contents of a section's JSON file
 SECTIONS = [
@@ -110,15 +109,26 @@ def _start(args: Namespace) -> ContextManager[Callable[[str], Any]]:
         fresh = args.resume and not _holds_checkpoint(args.checkpoint / slug)
         given = [word for word in sys.argv[1:] if not (fresh and word == "--resume")]
         arguments[slug] = arguments_for(slug, given)
+    alone = CORES == 1 or args.smoke or "IPython" in sys.modules
     larger = args.data in (*MOVIELENS.others, *CTR.others)
-    gpus = any(x.device_type == "gpu" for x in args.devices or try_all_gpus())
-    if CORES == 1 or args.smoke or larger or gpus or in_notebook():
+    if alone or larger or _use_gpu(args.devices):
         return nullcontext(lambda slug: run_section(slug, arguments[slug], args.out))
     return Sections(arguments, args.out)
 
 
+def _use_gpu(devices: Any) -> bool:
+    with suppress(OSError):  # no driver, so no GPU
+        if not devices and cuda.gpus():
+            from d2l_recsys.runtime.devices import try_all_gpus
+
+            devices = try_all_gpus()
+    return any(device.device_type == "gpu" for device in devices or ())
+
+
 def run_section(slug: str, arguments: List[str], out: Path) -> Tuple[Record, float]:
     """Run a section with these arguments; return its results and seconds."""
+    import chapters.runner.run  # noqa: F401  # with MXNet, which is in no one's time
+
     sys.argv = [slug, *arguments]
     start = time.perf_counter()
     runpy.run_module(f"chapters.{slug}", run_name="__main__")

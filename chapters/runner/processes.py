@@ -125,7 +125,7 @@ class _Sent:
 def _begin(*pipe: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if pipe:
-        import chapters.__main__  # noqa: F401  # MXNet: not in a section's seconds
+        import chapters.runner.run  # noqa: F401  # with MXNet, before there is a task
 
         sys.stdout, sys.stderr = (_Sent(x, pipe) for x in ("stdout", "stderr"))
         signal.signal(signal.SIGUSR1, signal.default_int_handler)
