@@ -41,8 +41,8 @@ def main() -> None:
     rows: List[Tuple[str, Record, float]] = []
     with _start(args) as show:
         for slug in SECTIONS:
-            print(f"\n=== {slug} ===", flush=True)
             try:
+                print(f"\n=== {slug} ===", flush=True)
                 record, seconds = show(slug)
             except KeyboardInterrupt:
                 print(f"\ninterrupted in {slug}", flush=True)
