@@ -8,13 +8,15 @@ import threading
 from collections import defaultdict
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, DefaultDict, Dict, List, Tuple
 
 from chapters.runner import data, failures
 
-_ALL = range(os.cpu_count() or 1)
-CORES = len(getattr(os, "sched_getaffinity", lambda _: _ALL)(0))  # macOS has none
+CORES = os.cpu_count() or 1  # that this process may use
+if hasattr(os, "sched_getaffinity"):  # not on macOS
+    CORES = len(os.sched_getaffinity(0))
 _FINDERS = ("movielens", "ctr")  # They find the data; the others start after them.
 _section = ""  # the section that this process of a pool is running
 
@@ -118,6 +120,9 @@ class _Sent:
             connection.send((_section, os.getpid(), (self._name, text)))
         return len(text)
 
+    def flush(self) -> None:
+        pass  # the process may have no stdout
+
     def __getattr__(self, name: str) -> Any:  # such as isatty, for progress bars
         return getattr(self._stream, name)
 
@@ -125,7 +130,8 @@ class _Sent:
 def _begin(*pipe: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if pipe:
-        import chapters.runner.run  # noqa: F401  # with MXNet, before there is a task
+        with suppress(Exception):  # The first section will report it.
+            import chapters.runner.run  # noqa: F401  # MXNet, before there is a section
 
         sys.stdout, sys.stderr = (_Sent(x, pipe) for x in ("stdout", "stderr"))
         signal.signal(signal.SIGUSR1, signal.default_int_handler)
