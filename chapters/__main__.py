@@ -5,12 +5,15 @@ import runpy
 import sys
 import time
 from argparse import Namespace
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Tuple
 
-from chapters.runner.data import arguments_for
+from chapters.runner.data import CTR, MOVIELENS, arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import EDITIONS, printed_figures, words
+from chapters.runner.processes import CORES, Sections
+from d2l_recsys.runtime import cuda
 from d2l_recsys.tools.command_line import positive
 
 Record = Dict[str, Any]  # the contents of a section's JSON file
@@ -30,26 +33,22 @@ SECTIONS = [
 def main() -> None:
     """Run all sections with the options given, and print the summary."""
     args = _options()
-    arguments = sys.argv[1:]
     if args.report:
         from chapters.runner.report import write_report
 
         write_report(args)
         return
     rows: List[Tuple[str, Record, float]] = []
-    for slug in SECTIONS:
-        print(f"\n=== {slug} ===", flush=True)
-        given = [*arguments]
-        if args.resume and not _holds_checkpoint(args.checkpoint / slug):
-            # The section has no checkpoint yet.
-            given = [word for word in given if word != "--resume"]
-        try:
-            record, seconds = run_section(slug, arguments_for(slug, given), args.out)
-        except KeyboardInterrupt:
-            print(f"\ninterrupted in {slug}", flush=True)
-            _print_summary(rows)
-            raise
-        rows.append((slug, record, seconds))
+    with _start(args) as show:
+        for slug in SECTIONS:
+            try:
+                print(f"\n=== {slug} ===", flush=True)
+                record, seconds = show(slug)
+            except KeyboardInterrupt:
+                print(f"\ninterrupted in {slug}", flush=True)
+                _print_summary(rows)
+                raise
+            rows.append((slug, record, seconds))
     _print_summary(rows)
     print(f"\nMetrics, figures and models are in {args.out}/")
 
@@ -99,8 +98,37 @@ def _holds_checkpoint(folder: Path) -> bool:
     return folder.exists() and any(folder.iterdir()) and any(folder.rglob("*.npz"))
 
 
+def _start(args: Namespace) -> ContextManager[Callable[[str], Any]]:
+    """Return a function that shows a section, which it runs or which already runs.
+
+    On one core, sections run one after another. So do those that are over soon, share a
+    GPU, draw in a notebook, or read a larger data set, which may fill the memory.
+    """
+    arguments = {}
+    for slug in SECTIONS:
+        fresh = args.resume and not _holds_checkpoint(args.checkpoint / slug)
+        given = [word for word in sys.argv[1:] if not (fresh and word == "--resume")]
+        arguments[slug] = arguments_for(slug, given)
+    alone = CORES == 1 or args.smoke or "IPython" in sys.modules
+    larger = args.data in (*MOVIELENS.others, *CTR.others)
+    if alone or larger or _use_gpu(args.devices):
+        return nullcontext(lambda slug: run_section(slug, arguments[slug], args.out))
+    return Sections(arguments, args.out)
+
+
+def _use_gpu(devices: Any) -> bool:
+    with suppress(OSError):  # no driver, so no GPU
+        if not devices and cuda.gpus():
+            from d2l_recsys.runtime.devices import try_all_gpus
+
+            devices = try_all_gpus()
+    return any(device.device_type == "gpu" for device in devices or ())
+
+
 def run_section(slug: str, arguments: List[str], out: Path) -> Tuple[Record, float]:
     """Run a section with these arguments; return its results and seconds."""
+    import chapters.runner.run  # noqa: F401  # with MXNet, which is in no one's time
+
     sys.argv = [slug, *arguments]
     start = time.perf_counter()
     runpy.run_module(f"chapters.{slug}", run_name="__main__")

@@ -4,7 +4,7 @@ import argparse
 import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from d2l_recsys.data import catalog
 from d2l_recsys.data.ratings import FORMATS, count_ratings
@@ -25,6 +25,14 @@ class Family(NamedTuple):
         return ("auto", self.real, *self.others, "synthetic")
 
 
+class Known(NamedTuple):
+    """What earlier sections of a run have found out, so that later ones need not."""
+
+    unavailable: Set[Tuple[str, Optional[Path]]]  # data sets, each with its --data-dir
+    warnings: Set[str]  # which were printed
+
+
+known = Known(set(), set())
 MOVIELENS = Family(
     "ml-100k", tuple(name for name in FORMATS if name != "ml-100k"), files=True
 )
@@ -103,13 +111,14 @@ def _find_other(args: argparse.Namespace, title: str) -> Tuple[Path, str]:
     return folder, name
 
 
-@lru_cache(maxsize=None)
 def _fetch_once(real: str, data_dir: Optional[Path]) -> Optional[Path]:
     """Return the folder or None. A run of all sections tries the download only once."""
     try:
-        return catalog.fetch(real, data_dir)
+        if (real, data_dir) not in known.unavailable:
+            return catalog.fetch(real, data_dir)
     except catalog.DatasetUnavailable:
-        return None
+        known.unavailable.add((real, data_dir))
+    return None
 
 
 def times_the_books(folder: Path, name: str) -> int:
@@ -148,15 +157,22 @@ def _sha1(path: Path) -> str:
     return pooch.file_hash(str(path), alg="sha1")
 
 
-@lru_cache(maxsize=None)
 def _warn(reason: str) -> None:
     """Print a reason; once, until :func:`forget_warnings` is called."""
-    print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+    if reason not in known.warnings:
+        known.warnings.add(reason)
+        print(NOT_THE_BOOKS.format(reason=reason), flush=True)
+
+
+def learn(found: Known) -> None:
+    """Add what sections in another process have found out."""
+    for ours, theirs in zip(known, found):
+        ours.update(theirs)
 
 
 def forget_warnings() -> None:
     """Let the next run print all warnings again, as in a notebook."""
-    _warn.cache_clear()
+    known.warnings.clear()
 
 
 def data_argument(

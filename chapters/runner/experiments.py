@@ -7,10 +7,8 @@ an interrupted experiment continues where it stopped.
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shlex
-import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
@@ -25,6 +23,7 @@ import d2l_recsys
 from chapters.__main__ import run_section
 from chapters.runner import results
 from chapters.runner.failures import warn
+from chapters.runner.processes import end_processes, start_pool
 from d2l_recsys.engine.snapshot import kept_epoch
 
 LOWEST = {f"{part}_{x}" for part in ("valid", "test") for x in ("rmse", "log_loss")}
@@ -106,8 +105,7 @@ def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]
         for done in bar:
             yield places[done], done.result()
     except BaseException:  # an error or Ctrl-C: end the trainings that still run
-        for process in multiprocessing.active_children():
-            process.terminate()
+        end_processes()
         _pool.cache_clear()
         raise
 
@@ -115,16 +113,7 @@ def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]
 @lru_cache(maxsize=None)
 def _pool() -> ProcessPoolExecutor:
     """Return a process for each core, for all grids, because MXNet starts slowly."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ProcessPoolExecutor(
-        os.cpu_count(),
-        multiprocessing.get_context("spawn"),  # MXNet does not survive a fork
-        initializer=_ignore_ctrl_c,
-    )
-
-
-def _ignore_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return start_pool(os.cpu_count() or 1)
 
 
 def run_once(slug: str, arguments: List[str]) -> Row:

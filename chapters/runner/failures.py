@@ -77,7 +77,7 @@ def report(
     if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
         return  # whoever read the output has read enough
     if issubclass(kind, KeyboardInterrupt):
-        print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
+        tell_interrupted(error)
         try:
             save_interrupted(error)
         finally:  # even if a second Ctrl-C ends the saving
@@ -87,6 +87,11 @@ def report(
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"{_program()}: error: {line}", file=sys.stderr)
+
+
+def tell_interrupted(error: BaseException) -> None:
+    """Print that a training was interrupted, and its metrics so far."""
+    print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
 
 
 def save_interrupted(error: BaseException) -> None:

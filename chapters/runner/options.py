@@ -1,4 +1,8 @@
-"""The common parts of all scripts: options, data and the results folder."""
+"""The common parts of all scripts: options, data and the results folder.
+
+MXNet is imported only when it is needed, because ``python -m chapters`` needs it only
+in the processes of the sections.
+"""
 
 import argparse
 import gc
@@ -8,7 +12,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
 from chapters.runner.data import (
     FAMILY_OF,
@@ -19,13 +23,11 @@ from chapters.runner.data import (
 )
 from chapters.runner.failures import in_one_line
 from chapters.runner.own_data import add_own_clicks, add_own_ratings
-from chapters.runner.run import Run
 from chapters.runner.settings import Settings, natural
-from d2l_recsys.runtime.backend import mx
-from d2l_recsys.runtime.devices import contexts, seed_everything, try_all_gpus
-from d2l_recsys.runtime.workers import worker
 from d2l_recsys.tools.command_line import positive, read_devices
-from d2l_recsys.tools.curves import in_notebook
+
+if TYPE_CHECKING:
+    from chapters.runner.run import Run
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -130,7 +132,7 @@ class Options(Settings):
             help="continue from the state in --checkpoint",
         )
 
-    def parse(self) -> Run:
+    def parse(self) -> "Run":
         """Parse the command line and find the data.
 
         In a notebook, the options come from the environment variable D2L_RECSYS_ARGS:
@@ -138,6 +140,11 @@ class Options(Settings):
 
         Sets the seeds. Exits if an option is invalid or the data is not available.
         """
+        from chapters.runner.run import Run
+        from d2l_recsys.runtime.devices import seed_everything, try_all_gpus
+        from d2l_recsys.runtime.workers import worker
+        from d2l_recsys.tools.curves import in_notebook
+
         words = sys.argv[1:]
         if in_notebook():
             words = shlex.split(os.environ.get("D2L_RECSYS_ARGS", ""))
@@ -180,7 +187,7 @@ class Options(Settings):
         except OSError as error:
             self.error(f"argument --out: {out}: {error.strerror}")
 
-    def _choose_batch(self, run: Run) -> None:
+    def _choose_batch(self, run: "Run") -> None:
         """Set the batch size of `run`, and the factor `scale` for larger data sets.
 
         Batches grow in proportion to the number of ratings. So an epoch has as many
@@ -196,6 +203,8 @@ class Options(Settings):
             run.batch_size = run.args.batch_size = given or book
 
     def _join(self) -> None:
+        from d2l_recsys.runtime.workers import worker
+
         try:
             worker.join()
         except ValueError as error:
@@ -210,7 +219,9 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _devices(text: str) -> List[mx.Context]:
+def _devices(text: str) -> List[Any]:
+    from d2l_recsys.runtime.devices import contexts
+
     try:
         return contexts(*read_devices(text))
     except ValueError as error:

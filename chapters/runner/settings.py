@@ -6,7 +6,6 @@ from math import isfinite
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from chapters.runner.data import MOVIELENS
-from d2l_recsys.autorec import ACTIVATIONS
 from d2l_recsys.data.rating_fields import FIELDS
 from d2l_recsys.tools.command_line import Parser, positive, positive_number
 
@@ -73,6 +72,8 @@ class Settings(Parser):
 
     def add_autoencoder(self) -> None:
         """Add --hidden and --activation."""
+        from d2l_recsys.autorec import ACTIVATIONS
+
         self.add_argument(
             "--hidden",
             type=sizes,
@@ -262,6 +263,8 @@ def sizes(text: str) -> List[int]:
 
 def activations(text: str) -> Tuple[Optional[str], ...]:
     """Convert an option such as relu:none to two names, or None for none."""
+    from d2l_recsys.autorec import ACTIVATIONS
+
     names = text.split(":")
     if len(names) != 2 or not {*names} <= {"none", *ACTIVATIONS}:
         raise argparse.ArgumentTypeError(

@@ -1,0 +1,176 @@
+"""All sections at once, in several processes: users see what one process shows."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from contextlib import nullcontext
+
+import pytest
+from test_chapters import ROOT, SLUGS, figures
+
+from chapters.__main__ import _start
+from chapters.runner.processes import CORES
+from d2l_recsys.data import catalog
+from d2l_recsys.engine.saved import load
+from d2l_recsys.runtime.backend import mx
+
+pytestmark = pytest.mark.skipif(
+    CORES == 1 or not hasattr(os, "sched_setaffinity"),
+    reason="there is one core, or cores cannot be chosen",
+)
+
+
+@pytest.fixture(scope="module")
+def offline(_cache_of_its_own, tmp_path_factory):
+    """Return an environment without a network, and with tiny synthetic data."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "d2l-recsys").mkdir()
+    for family in ("ml-100k", "ctr"):
+        tiny = catalog.fetch(f"{family}-smoke")
+        (cache / "d2l-recsys" / f"{family}-synthetic").symlink_to(tiny)
+    known = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    closed = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")
+    return {**known, **closed, "XDG_CACHE_HOME": str(cache), "D2L_RECSYS_DATA": ""}
+
+
+@pytest.fixture
+def start(offline, tmp_path):
+    """Return a function that runs all sections, in a process group of its own."""
+
+    def run(*options, cores=2, out=tmp_path / "out"):
+        chosen = [*os.sched_getaffinity(0)][:cores]
+        command = [sys.executable, "-m", "chapters", "--out", out, *options]
+        return subprocess.Popen(
+            [*map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=offline,
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, chosen),
+        )
+
+    return run
+
+
+@pytest.fixture
+def training(start, tmp_path):
+    """Return a run in which `mf` is shown, and `autorec` trains at the same time."""
+    process = start("--epochs", 5000, "--checkpoint", tmp_path)
+    end = time.monotonic() + 600
+    for section in ("mf", "autorec"):
+        while not (tmp_path / section / "main" / "epoch-00002.npz").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    return process
+
+
+def finish(process):
+    """Return the exit code and the output, when all processes have ended.
+
+    Before, one of them would still hold the pipe.
+    """
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def test_several_processes_print_and_save_what_one_does(start, tmp_path):
+    found = []
+    for cores in (1, 2):
+        out = tmp_path / "out"
+        code, printed, err = finish(start("--epochs", 2, cores=cores, out=out))
+        assert code == 0
+        # Only the first section of each family warns, and tries a download.
+        assert printed.count("SYNTHETIC DATA") == err.count("Downloading") == 2
+        assert re.findall("^=== (.*) ===", printed, re.MULTILINE)[:-1] == SLUGS
+        seconds = re.compile(rf"^({'|'.join(SLUGS)})( +)\d+\.\d +", re.MULTILINE)
+        text = figures(seconds.sub(r"\1 ", printed))
+        records = [json.loads((out / f"{slug}.json").read_text()) for slug in SLUGS]
+        pictures = {x.name: x.read_bytes() for x in out.glob("*.*g")}
+        metrics = [record["metrics"] for record in records]
+        threads = {record["environment"]["threads"] for record in records}
+        assert threads == {"1" if cores > 1 else f"{os.cpu_count()} cores"}
+        found.append((text, err, metrics, pictures))
+        out.rename(tmp_path / f"{cores}")
+    for one, several in zip(*found):
+        assert one == several
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_failure_ends_the_run_in_its_place(cores, start, tmp_path):
+    path = tmp_path / "out" / "ranking.json"
+    path.mkdir(parents=True)
+    code, printed, err = finish(start("--epochs", 2, cores=cores))
+    assert code == 1
+    error = f"python -m chapters.ranking: error: {path}: Is a directory"
+    assert err.splitlines()[1:] == [error]
+    headers = re.findall("^=== (.*) ===", printed, re.MULTILINE)
+    assert headers == SLUGS[: SLUGS.index("ranking") + 1]
+    assert "test RMSE" in printed.split("=== autorec ===")[1]
+
+
+def test_ctrl_c_saves_the_model_of_the_section_that_is_shown(training, tmp_path):
+    os.killpg(training.pid, signal.SIGINT)
+    code, printed, err = finish(training)
+    assert code == 130
+    before, summary = printed.split("=== summary")
+    assert before.endswith("\n=== mf ===\n\ninterrupted in mf\n\n")
+    rows = [line.split(" ")[0] for line in summary.splitlines()[1:]]
+    assert {*rows} & {*SLUGS} == {"movielens"}
+    *_, line, saved = err.splitlines()
+    assert line.startswith("interrupted; after epoch ")
+    assert saved.startswith("the model after epoch ")
+    assert load(tmp_path / "out" / "mf")
+    assert not (tmp_path / "out" / "autorec.json").exists()
+
+
+def test_ctrl_c_before_the_first_section_has_begun(start):
+    process = start()
+    assert process.stdout.readline() + process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    code, printed, err = finish(process)
+    assert (code, printed) == (130, "\ninterrupted in movielens\n")
+    assert err == "\ninterrupted before the end of the first epoch\n"
+
+
+def test_no_process_outlives_the_first(training):
+    training.kill()
+    finish(training)
+
+
+def test_sigterm_ends_all_processes_without_a_word(training):
+    training.terminate()
+    code, printed, err = finish(training)
+    assert code == 128 + signal.SIGTERM
+    assert printed.endswith("\n=== mf ===\n")
+    assert "Downloading" in err.splitlines()[-1]
+
+
+def test_a_process_that_is_killed_is_told(training):
+    with open(f"/proc/{training.pid}/task/{training.pid}/children") as file:
+        children = file.read().split()
+    for child in children:
+        with open(f"/proc/{child}/cmdline") as file:
+            if "spawn_main" in file.read():
+                os.kill(int(child), signal.SIGKILL)
+                break
+    code, _, err = finish(training)
+    assert code == 1
+    start = "python -m chapters: error: a process was killed: run single sections"
+    assert err.splitlines()[-1].startswith(start)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"smoke": True}, {"data": "ml-1m"}, {"data": "avazu"}, {"devices": [mx.gpu(0)]}],
+)
+def test_what_runs_in_one_process(options, tmp_path):
+    given = {"resume": False, "smoke": False, "data": "auto", "devices": [mx.cpu()]}
+    assert isinstance(_start(Namespace(**{**given, **options})), nullcontext)
