@@ -12,7 +12,8 @@ from typing import Any, Callable, ContextManager, Dict, List, Tuple
 from chapters.runner.data import CTR, MOVIELENS, arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import EDITIONS, printed_figures, words
-from chapters.runner.processes import CORES, Sections
+from chapters.runner.processes import CORES
+from chapters.runner.side_by_side import Sections
 from d2l_recsys.runtime import cuda
 from d2l_recsys.tools.command_line import positive
 
