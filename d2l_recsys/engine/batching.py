@@ -17,6 +17,9 @@ _BLOCK_BYTES = 2**22
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
+Batch = Union[Any, List[Any]]  # an array, or a list of arrays of the same length
+
+
 class BatchLoader:
     """Iterate over a data set in batches.
 
@@ -72,27 +75,52 @@ class BatchLoader:
         full, rest = divmod(rows, self.batch_size)
         return full + (rest > 0 and self.last_batch == "keep")
 
-    def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
-        return self._batches(np.array)
+        return (batch for _, batch in self._batches(np.array))
 
-    def in_numpy(self) -> Iterator[Union[numpy.ndarray, List[numpy.ndarray]]]:
+    def in_numpy(self) -> Iterator[Batch]:
         """Yield the batches of one epoch as arrays of NumPy."""
-        return self._batches(numpy.asarray)
+        return (batch for _, batch in self._batches(numpy.asarray))
 
-    def _batches(self, array: Callable) -> Iterator:
+    def shares(self, share: Callable[[int], slice]) -> Iterator[Tuple[int, Batch]]:
+        """Yield the size of each batch, and some of its rows as arrays of NumPy.
+
+        ``share(size)`` is the slice of the rows. The others are not read.
+        """
+        return self._batches(numpy.asarray, share)
+
+    def _batches(self, array: Callable, share: Callable = slice) -> Iterator:
         order = self._order()
         # The rows of a matrix may be long.
         width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
         most = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, width))
         block = self.batch_size * max(1, most // self.batch_size)
         for start in range(0, len(order), block):
-            rows = self.dataset[order[start : start + block]]
+            index = order[start : start + block]
+            places = numpy.arange(len(index))
+            starts = range(0, len(index), self.batch_size)
+            batches = [places[first : first + self.batch_size] for first in starts]
+            shares = [batch[share(len(batch))] for batch in batches]
+            rows = self._rows(index, numpy.concatenate(shares))
             single = not isinstance(rows, (tuple, list))
             arrays = [array(_array(a)) for a in ([rows] if single else rows)]
-            for first in range(0, len(arrays[0]), self.batch_size):
-                batch = [a[first : first + self.batch_size] for a in arrays]
-                yield batch[0] if single else batch
+            stop = 0
+            for batch, part in zip(batches, shares):
+                first, stop = stop, stop + len(part)
+                rows = [a[first:stop] for a in arrays]
+                yield len(batch), rows[0] if single else rows
+
+    def _rows(self, index: numpy.ndarray, places: numpy.ndarray) -> Any:
+        """Return the rows at ``index[places]``.
+
+        Negatives are drawn for all of `index`, so that they do not depend on `places`.
+        """
+        if len(places) == len(index):
+            return self.dataset[index]
+        if self._sampler:
+            return self.dataset.some(index, places)
+        return self.dataset[index[places]]
 
     @property
     def state(self) -> dict:
@@ -174,11 +202,18 @@ class WithNegatives(gluon.data.Dataset):
 
     def __getitem__(self, index: Any) -> Tuple:
         """Return the rows at `index`, an int or an array of ints, with negatives."""
+        return self.some(index, Ellipsis)
+
+    def some(self, index: Any, places: Any) -> Tuple:
+        """Return the rows at ``index[places]``, with the negatives drawn for `index`."""
         if self.num_neg > 1:
             index = range(len(self))[index] if isinstance(index, slice) else index
             index = numpy.asarray(index) // self.num_neg
+        drawn = self.sampler.draw(self.columns[0][index])
+        if places is not Ellipsis:
+            index, drawn = index[places], drawn[places]
         rows = [column[index] for column in self.columns]
-        return (*rows, self.sampler.sample(rows[0]))
+        return (*rows, self.sampler.sample(rows[0], drawn))
 
     def id_columns(self) -> Sequence:
         """Return for each column of a batch the ids that occur in it."""

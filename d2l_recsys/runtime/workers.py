@@ -71,7 +71,7 @@ class Worker:
                 )
         patience = _patience()
         threading.Thread(target=self._watch, args=(patience,), daemon=True).start()
-        with self._waiting():
+        with self.waiting():
             self._store = mx.kv.create("dist_sync")
         self.rank, self.num_workers = self._store.rank, self._store.num_workers
         _exit_at_once_on_failure()
@@ -185,7 +185,7 @@ class Worker:
     def _sum(self, array: np.ndarray) -> np.ndarray:
         """Replace `array` by its sum over workers, and return it."""
         kind = array.shape, array.dtype
-        with self._waiting():
+        with self.waiting():
             if kind not in self._keys:
                 self._keys[kind] = len(self._keys)
                 self._store.init(self._keys[kind], np.zeros_like(array))
@@ -195,11 +195,11 @@ class Worker:
 
     def _leave(self) -> None:
         """Wait until all workers are finished; worker 0 then stops the servers."""
-        with self._waiting():
+        with self.waiting():
             self._store = None
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
         """Limit the time of a wait: see :meth:`_watch`."""
         self._waits_since = time.monotonic()
         try:

@@ -1,0 +1,92 @@
+"""Memory that all workers of one machine share, and a place in it to meet."""
+
+import mmap
+import os
+import tempfile
+import time
+from contextlib import suppress
+from typing import Callable, Optional
+
+import numpy
+
+from d2l_recsys.runtime.workers import Worker
+
+_FOLDER = "/dev/shm"  # Linux keeps its files in memory
+_LINE = 64  # bytes of a CPU's cache line, which only one worker at a time can write
+_LONGEST_NAME = 256
+_PAUSE = 1e-5  # seconds, for other processes on a busy machine
+
+
+class SharedMemory:
+    """Arrays of `size` numbers that all workers can read and write.
+
+    * `weight`, `mean` and `var` (size,) are float32, as in Adam;
+    * `grads` (num_workers, size) has a row for each worker;
+    * `losses` (num_workers,) has a number for each worker, float64.
+
+    `own` is the part of the first three that this worker updates.
+    """
+
+    def __init__(self, worker: Worker, memory: mmap.mmap, size: int) -> None:
+        self._worker, self._meetings = worker, 0
+        n, start = worker.num_workers, _bytes_of_lines(worker.num_workers)
+        lines = numpy.frombuffer(memory, "float64", start // 8).reshape(n, -1)
+        self._arrivals, self.losses = lines[:, 0], lines[:, 1]
+        arrays = numpy.frombuffer(memory, "float32", (3 + n) * size, start)
+        self.weight, self.mean, self.var, *grads = arrays.reshape(3 + n, size)
+        self.grads = grads
+        self.own = worker.rows(size)
+
+    def update(self, rule: Callable, *settings: float) -> None:
+        """Update `own` by the gradients of all workers, and wait for the others.
+
+        ``rule(weight, grads, mean, var, *settings)`` changes arrays in place.
+        """
+        own = self.own
+        grads = [grad[own] for grad in self.grads]
+        rule(self.weight[own], grads, self.mean[own], self.var[own], *settings)
+        self.meet()
+
+    def meet(self) -> None:
+        """Wait until all workers have called this method as often as this one."""
+        self._meetings += 1
+        self._arrivals[self._worker.rank] = self._meetings
+        with self._worker.waiting():
+            while (self._arrivals < self._meetings).any():
+                time.sleep(_PAUSE)
+
+
+def shared_memory(worker: Worker, size: int) -> Optional[SharedMemory]:
+    """Return memory for `size` numbers, or None if the workers cannot share any.
+
+    They can't if they run on several machines, or if there is too little memory.
+    """
+    n = worker.num_workers
+    num_bytes = _bytes_of_lines(n) + 4 * (3 + n) * size
+    folder = _FOLDER if os.path.isdir(_FOLDER) else None
+    with tempfile.NamedTemporaryFile(dir=folder) as file:  # kept by those who open it
+        name = b""
+        if worker.rank == 0:
+            with suppress(OSError):
+                _reserve(file.fileno(), num_bytes)
+                name = os.fsencode(file.name)
+        codes = worker.sum([*name.ljust(_LONGEST_NAME, b"\0")])
+        name = bytes(codes.astype("uint8")).rstrip(b"\0")
+        memory = None
+        with suppress(OSError, ValueError):  # of a missing file, or of another size
+            with open(name, "r+b") as shared:
+                memory = mmap.mmap(shared.fileno(), num_bytes)
+        openers = worker.sum([memory is not None])[0]
+    return SharedMemory(worker, memory, size) if memory and openers == n else None
+
+
+def _bytes_of_lines(num_workers: int) -> int:
+    return num_workers * _LINE
+
+
+def _reserve(file: int, num_bytes: int) -> None:
+    """Make room in a file. Raises OSError if there is none."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, num_bytes)
+    else:
+        os.truncate(file, num_bytes)
