@@ -74,12 +74,10 @@ class FlatTrainer(gluon.Trainer):
         if k == 0:
             self._arrays = views
 
-    @property
-    def sharable(self) -> int:
-        """The size of the flat array, or 0 if workers can't train it together."""
-        flat, *more = self._params[0].list_data()
-        can = not more and self._works_in_memory()
-        return flat.size if can else 0
+    def sharable_size(self) -> int:
+        """Return the size of the flat array, or 0 if workers cannot share it."""
+        flat, *others = self._params[0].list_data()
+        return flat.size if self._works_in_memory() and not others else 0
 
     @contextmanager
     def sharing(self, shared: SharedMemory) -> Iterator[None]:

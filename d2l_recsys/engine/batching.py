@@ -77,20 +77,19 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
-        return (batch for _, batch in self._batches(np.array))
+        return self._batches(np.array)
 
-    def in_numpy(self) -> Iterator[Batch]:
-        """Yield the batches of one epoch as arrays of NumPy."""
-        return (batch for _, batch in self._batches(numpy.asarray))
+    def in_numpy(self, share: Callable[[int], slice] = slice) -> Iterator[Batch]:
+        """Yield the batches of one epoch as arrays of NumPy.
 
-    def shares(self, share: Callable[[int], slice]) -> Iterator[Tuple[int, Batch]]:
-        """Yield the size of each batch, and some of its rows as arrays of NumPy.
-
-        ``share(size)`` is the slice of the rows. The others are not read.
+        With `share`, yield the rows ``batch[share(size)]`` of batches of any size. The
+        others are not read.
         """
         return self._batches(numpy.asarray, share)
 
-    def _batches(self, array: Callable, share: Callable = slice) -> Iterator:
+    def _batches(
+        self, array: Callable, share: Callable[[int], slice] = slice
+    ) -> Iterator[Batch]:
         order = self._order()
         # The rows of a matrix may be long.
         width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
@@ -98,18 +97,18 @@ class BatchLoader:
         block = self.batch_size * max(1, most // self.batch_size)
         for start in range(0, len(order), block):
             index = order[start : start + block]
-            places = numpy.arange(len(index))
-            starts = range(0, len(index), self.batch_size)
-            batches = [places[first : first + self.batch_size] for first in starts]
-            shares = [batch[share(len(batch))] for batch in batches]
+            shares = []
+            for first in range(0, len(index), self.batch_size):
+                places = numpy.arange(first, min(first + self.batch_size, len(index)))
+                shares.append(places[share(len(places))])
             rows = self._rows(index, numpy.concatenate(shares))
             single = not isinstance(rows, (tuple, list))
             arrays = [array(_array(a)) for a in ([rows] if single else rows)]
-            stop = 0
-            for batch, part in zip(batches, shares):
-                first, stop = stop, stop + len(part)
-                rows = [a[first:stop] for a in arrays]
-                yield len(batch), rows[0] if single else rows
+            first = 0
+            for places in shares:
+                batch = [a[first : first + len(places)] for a in arrays]
+                first += len(places)
+                yield batch[0] if single else batch
 
     def _rows(self, index: numpy.ndarray, places: numpy.ndarray) -> Any:
         """Return the rows at ``index[places]``.
@@ -205,7 +204,7 @@ class WithNegatives(gluon.data.Dataset):
         return self.some(index, Ellipsis)
 
     def some(self, index: Any, places: Any) -> Tuple:
-        """Return the rows at ``index[places]``, with the negatives drawn for `index`."""
+        """Return some of the rows ``self[index]``, those at `places`."""
         if self.num_neg > 1:
             index = range(len(self))[index] if isinstance(index, slice) else index
             index = numpy.asarray(index) // self.num_neg

@@ -1,23 +1,22 @@
-"""Let each worker take its share of a batch, and combine gradients of all workers."""
+"""Let each worker take its share of every batch, and combine the gradients of all."""
 
+import zlib
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy
 
 from d2l_recsys.engine.adam import FlatTrainer, trained_by
-from d2l_recsys.engine.batching import num_rows
+from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.table_rows import TableRows
 from d2l_recsys.runtime.backend import gluon
+from d2l_recsys.runtime.memory import finish
 from d2l_recsys.runtime.shared_memory import SharedMemory, shared_memory
 from d2l_recsys.runtime.workers import worker
 
-Shares = Iterator[Tuple[int, Sequence]]  # size of a batch, and the worker's rows of it
-
 
 class Exchange:
-    """Sum gradients over MXNet's parameter server. A single worker has nothing to sum.
+    """Sum gradients over MXNet's parameter server, if there are several workers.
 
     If `step` runs a program, only the rows of large tables that a batch looks up are
     exchanged.
@@ -25,7 +24,7 @@ class Exchange:
 
     def __init__(self, step: Any, trainer: gluon.Trainer) -> None:
         self._step, self._trainer = step, trainer
-        self._batch: Sequence = []
+        self._compared = worker.num_workers == 1
         several = worker.num_workers > 1 and step.runs_program
         self._find_rows = TableRows(step.graph) if several else None
 
@@ -34,58 +33,78 @@ class Exchange:
         """Train for an epoch."""
         yield
 
-    def shares(self, loader: Any) -> Shares:
-        """Yield the number of rows of each batch, and this worker's share of them."""
-        for self._batch in _checked(self._step, loader):
-            yield len(self._batch[0]), worker.share(self._batch)
+    def shares(self, loader: Any) -> Iterator[Sequence]:
+        """Yield this worker's rows, possibly none, of each batch.
 
-    def sum(self, losses: List[numpy.ndarray]) -> List[numpy.ndarray]:
-        """Complete the gradients of the last share, and return all losses or a sum."""
+        Raises ValueError if the first batch is not the same on all workers.
+        """
+        for batch in self._step.batches(loader):
+            self._batch = self._checked(batch)
+            if not self._compared:
+                self._compare([zlib.crc32(_bytes(column)) for column in self._batch])
+            yield worker.share(self._batch)
+
+    def sum(self, losses: List[numpy.ndarray]) -> Tuple[List[numpy.ndarray], int]:
+        """Complete the gradients; return all losses, or a sum, and the batch size."""
         rows = {}
         if self._find_rows and self._step.runs_program:
             rows = self._find_rows(self._batch)
         parameters = trained_by(self._trainer) if rows else self._trainer._params
-        return worker.sum_gradients(parameters, losses, rows)
+        losses = worker.sum_gradients(parameters, losses, rows)
+        return losses, len(self._batch[0])
+
+    def _checked(self, batch: Any) -> Sequence:
+        batch = batch if isinstance(batch, (list, tuple)) else [batch]
+        self._step.check_batch(batch)
+        return batch
+
+    def _compare(self, batches: Sequence) -> None:
+        worker.check_same(batches, "batches")
+        self._compared = True
 
 
-class SharedExchange:
-    """Train in memory that all workers share. They run on the same machine."""
+class SharedExchange(Exchange):
+    """Train in memory that all workers share. Each reads its share of the data only."""
 
     def __init__(self, step: Any, trainer: FlatTrainer, shared: SharedMemory) -> None:
-        self._step, self._trainer, self._shared = step, trainer, shared
+        super().__init__(step, trainer)
+        self._shared = shared
 
     def epoch(self) -> Any:
         """Train for an epoch."""
         return self._trainer.sharing(self._shared)
 
-    def shares(self, loader: Any) -> Shares:
-        """Yield the number of rows of each batch, and this worker's share of them."""
-        if hasattr(loader, "shares") and self._step.runs_program:
-            yield from loader.shares(worker.rows)
+    def shares(self, loader: Any) -> Iterator[Sequence]:
+        """Yield this worker's rows, possibly none, of each batch.
+
+        Raises ValueError if the batches are not the same on all workers.
+        """
+        if not isinstance(loader, BatchLoader) or not self._step.runs_program:
+            yield from super().shares(loader)
             return
-        for batch in _checked(self._step, loader):
-            yield len(batch[0]), worker.share(batch)
+        if not self._compared:
+            self._compare([loader.state, loader.batch_size, len(loader.dataset)])
+        for share in loader.in_numpy(worker.rows):
+            self._batch = self._checked(share)
+            yield self._batch
 
-    def sum(self, losses: List[numpy.ndarray]) -> List[numpy.ndarray]:
-        """Wait until all gradients are written, and return the sums of the losses."""
+    def sum(self, losses: List[numpy.ndarray]) -> Tuple[List[numpy.ndarray], int]:
+        """Wait for the gradients of all; return their losses and the batch size."""
         total = sum(loss.sum(dtype="float64") for loss in losses)
-        self._shared.losses[worker.rank] = total
-        self._shared.meet()
-        return [self._shared.losses.copy()]
+        finish()  # the gradients may still be in the making
+        totals, sizes = self._shared.all_gather(total, len(self._batch[0]))
+        return [totals], int(sizes.sum())
 
 
-def exchange_for(step: Any, trainer: gluon.Trainer) -> Any:
-    """Return the fastest exchange that fits the trainer and the workers' machines."""
-    size = trainer.sharable if isinstance(trainer, FlatTrainer) else 0
-    if worker.num_workers > 1 and size:
-        shared = shared_memory(worker, size)
+def exchange_for(step: Any, trainer: gluon.Trainer) -> Exchange:
+    """Return the fastest way that the trainer and the workers' machines allow."""
+    if worker.num_workers > 1 and isinstance(trainer, FlatTrainer):
+        size = trainer.sharable_size()
+        shared = shared_memory(worker, size) if size else None
         if shared:
             return SharedExchange(step, trainer, shared)
     return Exchange(step, trainer)
 
 
-def _checked(step: Any, loader: Iterable) -> Iterator[Sequence]:
-    for batch in step.batches(loader):
-        batch = batch if isinstance(batch, (list, tuple)) else [batch]
-        step.check_batch(batch)
-        yield batch
+def _bytes(column: Any) -> bytes:
+    return (column.asnumpy() if hasattr(column, "asnumpy") else column).tobytes()

@@ -267,14 +267,14 @@ def _train_epoch(step, exchange, train_iter, trainer, unchecked):
     total, rows, collected = 0.0, 0, []
     forget_gradients(unchecked)
     start = time.perf_counter()
-    for number, (size, batch) in enumerate(exchange.shares(train_iter), 1):
+    for number, batch in enumerate(exchange.shares(train_iter), 1):
         try:
             losses, outputs = step(batch)
         except NonFiniteLoss as error:  # a loss that checks its scores
             raise NonFiniteLoss(f"{error} in batch {number}") from None
         if number == 1:
             check_reached(unchecked)
-        losses = exchange.sum(losses)
+        losses, size = exchange.sum(losses)
         trainer.step(size)
         rows += size
         collected += [[x.copy() for x in each] for each in outputs if each]

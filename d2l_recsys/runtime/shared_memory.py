@@ -12,30 +12,33 @@ import numpy
 from d2l_recsys.runtime.workers import Worker
 
 _FOLDER = "/dev/shm"  # Linux keeps its files in memory
-_LINE = 64  # bytes of a CPU's cache line, which only one worker at a time can write
+_LINE = 64  # bytes that a CPU caches together: each worker writes its own
 _LONGEST_NAME = 256
 _PAUSE = 1e-5  # seconds, for other processes on a busy machine
 
 
 class SharedMemory:
-    """Arrays of `size` numbers that all workers can read and write.
+    """Arrays of `size` numbers, float32, that all workers can read and write.
 
-    * `weight`, `mean` and `var` (size,) are float32, as in Adam;
-    * `grads` (num_workers, size) has a row for each worker;
-    * `losses` (num_workers,) has a number for each worker, float64.
-
-    `own` is the part of the first three that this worker updates.
+    `weight`, `mean` and `var` (size,) are those of Adam; `grads` are `num_workers` such
+    arrays, one for each worker. `own` is the part of the first three that this worker
+    updates.
     """
 
     def __init__(self, worker: Worker, memory: mmap.mmap, size: int) -> None:
         self._worker, self._meetings = worker, 0
-        n, start = worker.num_workers, _bytes_of_lines(worker.num_workers)
-        lines = numpy.frombuffer(memory, "float64", start // 8).reshape(n, -1)
-        self._arrivals, self.losses = lines[:, 0], lines[:, 1]
-        arrays = numpy.frombuffer(memory, "float32", (3 + n) * size, start)
-        self.weight, self.mean, self.var, *grads = arrays.reshape(3 + n, size)
-        self.grads = grads
+        n = worker.num_workers
+        lines = numpy.frombuffer(memory, "float64", n * _LINE // 8).reshape(n, -1)
+        self._arrivals, self._numbers = lines[:, 0], lines[:, 1:]
+        arrays = numpy.frombuffer(memory, "float32", (3 + n) * size, n * _LINE)
+        self.weight, self.mean, self.var, *self.grads = arrays.reshape(3 + n, size)
         self.own = worker.rows(size)
+
+    def all_gather(self, *numbers: float) -> numpy.ndarray:
+        """Wait for all workers; return the numbers of each, (n, num_workers)."""
+        self._numbers[self._worker.rank, : len(numbers)] = numbers
+        self.meet()
+        return self._numbers[:, : len(numbers)].T.copy()
 
     def update(self, rule: Callable, *settings: float) -> None:
         """Update `own` by the gradients of all workers, and wait for the others.
@@ -62,7 +65,7 @@ def shared_memory(worker: Worker, size: int) -> Optional[SharedMemory]:
     They can't if they run on several machines, or if there is too little memory.
     """
     n = worker.num_workers
-    num_bytes = _bytes_of_lines(n) + 4 * (3 + n) * size
+    num_bytes = n * _LINE + 4 * (3 + n) * size
     folder = _FOLDER if os.path.isdir(_FOLDER) else None
     with tempfile.NamedTemporaryFile(dir=folder) as file:  # kept by those who open it
         name = b""
@@ -73,15 +76,11 @@ def shared_memory(worker: Worker, size: int) -> Optional[SharedMemory]:
         codes = worker.sum([*name.ljust(_LONGEST_NAME, b"\0")])
         name = bytes(codes.astype("uint8")).rstrip(b"\0")
         memory = None
-        with suppress(OSError, ValueError):  # of a missing file, or of another size
-            with open(name, "r+b") as shared:
-                memory = mmap.mmap(shared.fileno(), num_bytes)
+        # Another machine does not have the file.
+        with suppress(OSError, ValueError), open(name, "r+b") as shared:
+            memory = mmap.mmap(shared.fileno(), num_bytes)
         openers = worker.sum([memory is not None])[0]
     return SharedMemory(worker, memory, size) if memory and openers == n else None
-
-
-def _bytes_of_lines(num_workers: int) -> int:
-    return num_workers * _LINE
 
 
 def _reserve(file: int, num_bytes: int) -> None:
