@@ -17,6 +17,7 @@ from d2l_recsys.engine.loop import Step, fit
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.runtime import shared_memory
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 from d2l_recsys.runtime.workers import worker
 
@@ -137,6 +138,55 @@ def few_rows(batch_size, devices, seed=0):
     columns = [ids % 7 + 20 for ids in PAIRS]
     train = BatchLoader((*columns, RATINGS), batch_size, shuffle=True, seed=seed)
     loss = gluon.loss.L2Loss()
+    # A second training goes on with the trainer's state.
+    history = mf.train_recsys_rating(net, train, None, loss, trainer, 2)
+    return result(
+        net, history + mf.train_recsys_rating(net, train, None, loss, trainer, 1)
+    )
+
+
+def on_several_machines(*args):
+    """Let the last worker lack the file that worker 0 makes, and call few_rows."""
+    if worker.rank == worker.num_workers - 1:
+        shared_memory.open = lambda *_: (_ for _ in ()).throw(FileNotFoundError)
+    try:
+        return few_rows(*args)
+    finally:
+        vars(shared_memory).pop("open", None)
+
+
+def with_negatives(devices):
+    """Train pairs in shared memory, in batches with fewer rows than workers, too."""
+    net = NeuMF(3, USERS, ITEMS, [4, 4])
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01, "epsilon": 1e-3})
+    train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), 45, shuffle=True)
+    history = train_ranking(
+        net, train, HELD_OUT, BPRLoss(), trainer, None, USERS, ITEMS, 3, devices,
+        evaluate_ranking, CANDIDATES,
+    )  # fmt: skip
+    return result(net, history)
+
+
+class Unhybrid(nn.Block):
+    """A net that cannot become a program."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(USERS, 1)
+
+    def forward(self, users, items):
+        return self.table(users).reshape(-1) * items
+
+
+def without_program(devices):
+    """Train a net that Gluon records, on a loader of Gluon."""
+    net = Unhybrid()
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    columns = PAIRS[0], PAIRS[1].astype("float32"), RATINGS
+    train = gluon.data.DataLoader(gluon.data.ArrayDataset(*columns), 5)
+    loss = gluon.loss.L2Loss()
     return result(net, mf.train_recsys_rating(net, train, None, loss, trainer, 3))
 
 
@@ -230,6 +280,9 @@ def everything():
     parts["clicks of two devices"] = clicks(two)
     parts["few rows"] = few_rows(4, one)
     parts["few rows of two devices"] = few_rows(4, two)
+    parts["few rows on several machines"] = on_several_machines(4, one)
+    parts["with negatives"] = with_negatives(one)
+    parts["without program"] = without_program(one)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())
     parts["evaluated"] = evaluated()
     sums = worker.sum([2.0**-40 + worker.rank, 1e300, 0.1])

@@ -50,7 +50,6 @@ class FlatTrainer(gluon.Trainer):
         super().__init__([flat], "adam", optimizer_params)
         self._known: dict = {}
         self._shared: Optional[SharedMemory] = None
-        self._shared_views: Views = []
         for parameter in self._parts:
             parameter._trainer = self  # set_data tells the trainer about new values
 
@@ -79,34 +78,34 @@ class FlatTrainer(gluon.Trainer):
         flat, *others = self._params[0].list_data()
         return flat.size if self._works_in_memory() and not others else 0
 
+    def views_of(self, shared: SharedMemory) -> Views:
+        """Return the arrays that the parameters have while sharing memory."""
+        both = shared.weight, shared.grads[worker.rank]
+        return self._views(*(mx.nd.from_numpy(x[:]) for x in both))
+
     @contextmanager
-    def sharing(self, shared: SharedMemory) -> Iterator[None]:
+    def sharing(self, shared: SharedMemory, views: Views) -> Iterator[None]:
         """Train in memory that all workers share. Each updates a part of it.
 
         If this ends without an exception, the results are copied; otherwise, the
         parameters have the values from before.
         """
         weight, _, *state = self._in_memory(0, self._updaters[0])
-        own = [weight, *state]
-        common = [shared.weight, shared.mean, shared.var]
-        if not self._shared_views:
-            grad = shared.grads[worker.rank]
-            both = (mx.nd.from_numpy(x[:]) for x in (shared.weight, grad))
-            self._shared_views = self._views(*both)
-        private = self._arrays
+        pairs = [*zip((weight, *state), (shared.weight, shared.mean, shared.var))]
+        own_views = self._arrays
         finish()
-        for mine, ours in zip(own, common):
-            ours[:] = mine
-        self._use(0, self._shared_views)
+        for own, common in pairs:
+            common[:] = own
+        self._use(0, views)
         self._shared = shared
         try:
             yield
             finish()
-            for mine, ours in zip(own, common):
-                mine[:] = ours
-            shared.meet()
+            for own, common in pairs:
+                own[:] = common
+            shared.meet()  # before others start the next epoch
         finally:
-            self._use(0, private)
+            self._use(0, own_views)
             self._shared = None
 
     def _update(self, ignore_stale_grad: bool = False) -> None:

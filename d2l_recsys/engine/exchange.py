@@ -23,7 +23,7 @@ class Exchange:
     """
 
     def __init__(self, step: Any, trainer: gluon.Trainer) -> None:
-        self._step, self._trainer = step, trainer
+        self.step, self.trainer = step, trainer
         self._compared = worker.num_workers == 1
         several = worker.num_workers > 1 and step.runs_program
         self._find_rows = TableRows(step.graph) if several else None
@@ -38,7 +38,7 @@ class Exchange:
 
         Raises ValueError if the first batch is not the same on all workers.
         """
-        for batch in self._step.batches(loader):
+        for batch in self.step.batches(loader):
             self._batch = self._checked(batch)
             if not self._compared:
                 self._compare([zlib.crc32(_bytes(column)) for column in self._batch])
@@ -47,15 +47,15 @@ class Exchange:
     def sum(self, losses: List[numpy.ndarray]) -> Tuple[List[numpy.ndarray], int]:
         """Complete the gradients; return all losses, or a sum, and the batch size."""
         rows = {}
-        if self._find_rows and self._step.runs_program:
+        if self._find_rows and self.step.runs_program:
             rows = self._find_rows(self._batch)
-        parameters = trained_by(self._trainer) if rows else self._trainer._params
+        parameters = trained_by(self.trainer) if rows else self.trainer._params
         losses = worker.sum_gradients(parameters, losses, rows)
         return losses, len(self._batch[0])
 
     def _checked(self, batch: Any) -> Sequence:
         batch = batch if isinstance(batch, (list, tuple)) else [batch]
-        self._step.check_batch(batch)
+        self.step.check_batch(batch)
         return batch
 
     def _compare(self, batches: Sequence) -> None:
@@ -68,19 +68,20 @@ class SharedExchange(Exchange):
 
     def __init__(self, step: Any, trainer: FlatTrainer, shared: SharedMemory) -> None:
         super().__init__(step, trainer)
-        self._shared = shared
+        self._shared, self._views = shared, trainer.views_of(shared)
 
     def epoch(self) -> Any:
         """Train for an epoch."""
-        return self._trainer.sharing(self._shared)
+        return self.trainer.sharing(self._shared, self._views)
 
     def shares(self, loader: Any) -> Iterator[Sequence]:
         """Yield this worker's rows, possibly none, of each batch.
 
         Raises ValueError if the batches are not the same on all workers.
         """
-        if not isinstance(loader, BatchLoader) or not self._step.runs_program:
-            yield from super().shares(loader)
+        if not isinstance(loader, BatchLoader) or not self.step.runs_program:
+            for self._batch in super().shares(loader):
+                yield self._batch
             return
         if not self._compared:
             self._compare([loader.state, loader.batch_size, len(loader.dataset)])

@@ -208,9 +208,7 @@ def fit(
             step.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
             with undo_unfinished(net, trainer, epoch):
                 with exchange.epoch():
-                    figures, outputs = _train_epoch(
-                        step, exchange, train_iter, trainer, unchecked
-                    )
+                    figures, outputs = _train_epoch(exchange, train_iter, unchecked)
                 entry.update(figures)
                 check_finite(net)
                 entry.update(evaluate(entry, outputs))
@@ -259,11 +257,12 @@ def _start(net, trainer, train_iter, num_epochs, checkpoint):
     return [], seed
 
 
-def _train_epoch(step, exchange, train_iter, trainer, unchecked):
+def _train_epoch(exchange, train_iter, unchecked):
     """Train for an epoch; return its entry in the history, and all outputs.
 
     Raises ValueError if the first batch gives no gradient to one of `unchecked`.
     """
+    step, trainer = exchange.step, exchange.trainer
     total, rows, collected = 0.0, 0, []
     forget_gradients(unchecked)
     start = time.perf_counter()

@@ -135,10 +135,11 @@ class Worker:
         values = [parameter.list_data()[0] for parameter in parameters]
         flat = _flatten(values)
         total = self._sum(np.zeros_like(flat) if self.rank else flat)
-        for parameter, value in zip(
-            parameters, views_of(total, [value.shape for value in values])
-        ):
-            parameter.set_data(value)
+        news = views_of(total, [value.shape for value in values])
+        for parameter, value, new in zip(parameters, values, news):
+            # A trainer of several devices forgets its state when values are set.
+            if (value != new).any():
+                parameter.set_data(new)
 
     def sum_gradients(
         self,

@@ -24,7 +24,8 @@ LOCAL = {
 }
 TRAININGS = ["rating 1", "rating 5", "rating 46", "rating of two devices", "ranking"]
 TRAININGS += ["autoencoding", "clicks", "clicks of two devices", "few rows"]
-TRAININGS += ["few rows of two devices"]
+TRAININGS += ["few rows of two devices", "few rows on several machines"]
+TRAININGS += ["with negatives", "without program"]
 
 
 @pytest.fixture(scope="module")
