@@ -111,15 +111,18 @@ class BatchLoader:
                 yield batch[0] if single else batch
 
     def _rows(self, index: numpy.ndarray, places: numpy.ndarray) -> Any:
-        """Return the rows at ``index[places]``.
-
-        Negatives are drawn for all of `index`, so that they do not depend on `places`.
-        """
+        """Return the rows ``self.dataset[index]`` at `places`."""
+        dataset, kind = self.dataset, type(self.dataset)
         if len(places) == len(index):
-            return self.dataset[index]
-        if self._sampler:
-            return self.dataset.some(index, places)
-        return self.dataset[index[places]]
+            return dataset[index]
+        if kind in (numpy.ndarray, Arrays):
+            return dataset[index[places]]
+        if kind.__getitem__ is WithNegatives.__getitem__:
+            return dataset.some(index, places)
+        rows = dataset[index]  # this may draw random numbers for each row
+        if isinstance(rows, (tuple, list)):
+            return [_array(column)[places] for column in rows]
+        return _array(rows)[places]
 
     @property
     def state(self) -> dict:

@@ -182,3 +182,45 @@ class TestSeveralNegatives:
     def test_less_than_one(self, make):
         with pytest.raises(ValueError, match="num_neg must be at least 1, not 0"):
             make(0)
+
+
+def in_thirds(k):
+    """Return a function for the rows of the k-th of three workers."""
+    return lambda size: slice(size * k // 3, size * (k + 1) // 3)
+
+
+class Noisy(PRDataset):
+    """A reader's data set, which draws more numbers."""
+
+    def __getitem__(self, index):
+        return (*super().__getitem__(index), self.sampler.rng.normal(size=len(index)))
+
+
+@pytest.mark.parametrize("last_batch", ["keep", "discard", "rollover"])
+@pytest.mark.parametrize("kind", ["array", "columns", "negatives", "two", "noisy"])
+def test_shares_make_up_the_batches(kind, last_batch, monkeypatch):
+    monkeypatch.setattr(batching, "_BLOCK_ROWS", 10)  # two batches
+    users, items = numpy.arange(23) % 4, numpy.arange(23, dtype="int32") % 7
+    seen = {user: [user] for user in range(4)}
+
+    def loader():
+        data = {
+            "array": numpy.arange(69).reshape(23, 3),
+            "columns": (users, items),
+            "negatives": PRDataset(users, items, seen, 50, seed=3),
+            "two": PRDataset(users, items, seen, 50, num_neg=2, seed=3),
+            "noisy": Noisy(users, items, seen, 50, seed=3),
+        }
+        return BatchLoader(data[kind], 5, True, last_batch, seed=1)
+
+    whole, shares = loader(), [loader() for _ in range(3)]
+    for _ in range(3):
+        parts = [[*one.in_numpy(in_thirds(k))] for k, one in enumerate(shares)]
+        batches = [*whole.in_numpy()]
+        assert len(batches) == len(parts[0]) > 3
+        for batch, *thirds in zip(batches, *parts):
+            if kind == "array":
+                batch, thirds = [batch], [[third] for third in thirds]
+            for column, *pieces in zip(batch, *thirds):
+                assert numpy.concatenate(pieces).tolist() == column.tolist()
+                assert len(pieces[0]) == len(column) // 3  # 0 for the smallest batch
