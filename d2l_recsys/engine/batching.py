@@ -97,32 +97,34 @@ class BatchLoader:
         block = self.batch_size * max(1, most // self.batch_size)
         for start in range(0, len(order), block):
             index = order[start : start + block]
-            shares = []
+            chosen, parts = numpy.zeros(len(index), dtype=bool), []
             for first in range(0, len(index), self.batch_size):
-                places = numpy.arange(first, min(first + self.batch_size, len(index)))
-                shares.append(places[share(len(places))])
-            rows = self._rows(index, numpy.concatenate(shares))
+                batch = range(first, min(first + self.batch_size, len(index)))
+                part = batch[share(len(batch))]
+                chosen[part.start : part.stop] = True
+                parts.append(part)
+            rows = self._rows(index, chosen)
             single = not isinstance(rows, (tuple, list))
             arrays = [array(_array(a)) for a in ([rows] if single else rows)]
-            first = 0
-            for places in shares:
-                batch = [a[first : first + len(places)] for a in arrays]
-                first += len(places)
-                yield batch[0] if single else batch
+            stop = 0
+            for part in parts:
+                first, stop = stop, stop + len(part)
+                rows = [a[first:stop] for a in arrays]
+                yield rows[0] if single else rows
 
-    def _rows(self, index: numpy.ndarray, places: numpy.ndarray) -> Any:
-        """Return the rows ``self.dataset[index]`` at `places`."""
+    def _rows(self, index: numpy.ndarray, chosen: numpy.ndarray) -> Any:
+        """Return those of the rows ``self.dataset[index]`` that are chosen."""
         dataset, kind = self.dataset, type(self.dataset)
-        if len(places) == len(index):
+        if chosen.all():
             return dataset[index]
         if kind in (numpy.ndarray, Arrays):
-            return dataset[index[places]]
+            return dataset[index[chosen]]
         if kind.__getitem__ is WithNegatives.__getitem__:
-            return dataset.some(index, places)
+            return dataset.some(index, chosen)
         rows = dataset[index]  # this may draw random numbers for each row
         if isinstance(rows, (tuple, list)):
-            return [_array(column)[places] for column in rows]
-        return _array(rows)[places]
+            return [_array(column)[chosen] for column in rows]
+        return _array(rows)[chosen]
 
     @property
     def state(self) -> dict:
@@ -206,14 +208,14 @@ class WithNegatives(gluon.data.Dataset):
         """Return the rows at `index`, an int or an array of ints, with negatives."""
         return self.some(index, Ellipsis)
 
-    def some(self, index: Any, places: Any) -> Tuple:
-        """Return some of the rows ``self[index]``, those at `places`."""
+    def some(self, index: Any, chosen: Any) -> Tuple:
+        """Return those of the rows ``self[index]`` that are chosen."""
         if self.num_neg > 1:
             index = range(len(self))[index] if isinstance(index, slice) else index
             index = numpy.asarray(index) // self.num_neg
         drawn = self.sampler.draw(self.columns[0][index])
-        if places is not Ellipsis:
-            index, drawn = index[places], drawn[places]
+        if chosen is not Ellipsis:
+            index, drawn = index[chosen], drawn[chosen]
         rows = [column[index] for column in self.columns]
         return (*rows, self.sampler.sample(rows[0], drawn))
 
