@@ -130,13 +130,14 @@ class Tied(nn.HybridBlock):
         return scores + F.npx.reshape(looked_up, (-1,)) + F.np.sum(whole)
 
 
-def few_rows(batch_size, devices, seed=0):
+def few_rows(batch_size, devices, ratings=RATINGS, **options):
     """Train tables of which most rows never occur, and the others several times."""
     net = Tied(40)
     started(net, mx.init.Normal(0.3), devices)
     trainer = make_trainer(net, "adam", {"learning_rate": 0.01, "wd": 0.1})
     columns = [ids % 7 + 20 for ids in PAIRS]
-    train = BatchLoader((*columns, RATINGS), batch_size, shuffle=True, seed=seed)
+    options = {"shuffle": True, **options}
+    train = BatchLoader((*columns, ratings), batch_size, **options)
     loss = gluon.loss.L2Loss()
     # A second training goes on with the trainer's state.
     history = mf.train_recsys_rating(net, train, None, loss, trainer, 2)
@@ -155,6 +156,15 @@ def on_several_machines(*args):
         vars(shared_memory).pop("open", None)
 
 
+def without_shared_memory(*args):
+    """Call few_rows where no file can be made, even by root."""
+    folder, shared_memory._FOLDER = shared_memory._FOLDER, "/proc"
+    try:
+        return few_rows(*args)
+    finally:
+        shared_memory._FOLDER = folder
+
+
 def with_negatives(devices):
     """Train pairs in shared memory, in batches with fewer rows than workers, too."""
     net = NeuMF(3, USERS, ITEMS, [4, 4])
@@ -166,6 +176,17 @@ def with_negatives(devices):
         evaluate_ranking, CANDIDATES,
     )  # fmt: skip
     return result(net, history)
+
+
+class UnknownItem:
+    """A reader's data set with an id that the net does not have in its last row."""
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, index):
+        items = numpy.where(index == ROWS - 1, ITEMS, PAIRS[1][index])
+        return PAIRS[0][index], items, RATINGS[index]
 
 
 class Unhybrid(nn.Block):
@@ -256,6 +277,15 @@ def refused():
         mf.train_recsys_rating(net, batches, batches, loss, trainer, 2)
     except NonFiniteLoss as error:
         said.append(str(error).split(",")[0])
+    net = mf.MF(2, USERS, ITEMS)
+    started(net, mx.init.Normal(0.1), [mx.cpu()])
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    for data in (UnknownItem(), (*PAIRS, RATINGS)):
+        try:
+            mf.train_recsys_rating(net, BatchLoader(data, ROWS), None, loss, trainer, 1)
+        except ValueError as error:
+            said.append(str(error))
+        net.initialize(force_reinit=True)  # the second training must say so
     net = nn.HybridSequential()
     net.add(nn.Dense(1))
     net.initialize()
@@ -281,6 +311,8 @@ def everything():
     parts["few rows"] = few_rows(4, one)
     parts["few rows of two devices"] = few_rows(4, two)
     parts["few rows on several machines"] = on_several_machines(4, one)
+    parts["few rows without shared memory"] = without_shared_memory(4, one)
+    parts["few rows of another device"] = few_rows(4, [mx.cpu(1)])
     parts["with negatives"] = with_negatives(one)
     parts["without program"] = without_program(one)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())

@@ -75,8 +75,9 @@ class FlatTrainer(gluon.Trainer):
 
     def sharable_size(self) -> int:
         """Return the size of the flat array, or 0 if workers cannot share it."""
-        flat, *others = self._params[0].list_data()
-        return flat.size if self._works_in_memory() and not others else 0
+        flat = self._params[0]
+        one = flat.list_ctx() == [mx.cpu()]  # where views of shared memory are
+        return math.prod(flat.shape) if one and self._works_in_memory() else 0
 
     def views_of(self, shared: SharedMemory) -> Views:
         """Return the arrays that the parameters have while sharing memory."""
@@ -90,6 +91,7 @@ class FlatTrainer(gluon.Trainer):
         If this ends without an exception, the results are copied; otherwise, the
         parameters have the values from before.
         """
+        self._check_arrays()
         weight, _, *state = self._in_memory(0, self._updaters[0])
         pairs = [*zip((weight, *state), (shared.weight, shared.mean, shared.var))]
         own_views = self._arrays
@@ -108,7 +110,8 @@ class FlatTrainer(gluon.Trainer):
             self._use(0, own_views)
             self._shared = None
 
-    def _update(self, ignore_stale_grad: bool = False) -> None:
+    def _check_arrays(self) -> None:
+        """Raise ValueError that names a parameter with other arrays or settings."""
         for parameter, (data, grad) in zip(self._parts, self._arrays):
             same_data = parameter._data[0] is data
             same_grad = parameter._grad and parameter._grad[0] is grad
@@ -118,6 +121,9 @@ class FlatTrainer(gluon.Trainer):
                     f"{parameter.name} was initialized again, cast, moved, frozen or "
                     "given a multiplier: create a new trainer"
                 )
+
+    def _update(self, ignore_stale_grad: bool = False) -> None:
+        self._check_arrays()
         if self._works_in_memory():
             for k, updater in enumerate(self._updaters):
                 self._update_in_memory(k, updater)

@@ -2,6 +2,7 @@
 
 import zlib
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy
@@ -41,7 +42,7 @@ class Exchange:
         for batch in self.step.batches(loader):
             self._batch = self._checked(batch)
             if not self._compared:
-                self._compare([zlib.crc32(_bytes(column)) for column in self._batch])
+                self._compare([*map(_checksum, self._batch)])
             yield worker.share(self._batch)
 
     def sum(self, losses: List[numpy.ndarray]) -> Tuple[List[numpy.ndarray], int]:
@@ -77,15 +78,20 @@ class SharedExchange(Exchange):
     def shares(self, loader: Any) -> Iterator[Sequence]:
         """Yield this worker's rows, possibly none, of each batch.
 
-        Raises ValueError if the batches are not the same on all workers.
+        Raises ValueError if the first batch is not the same on all workers, or if their
+        number is not.
         """
-        if not isinstance(loader, BatchLoader) or not self.step.runs_program:
+        own = type(loader) is BatchLoader and loader.can_share
+        if not own or not self.step.runs_program:
             for self._batch in super().shares(loader):
                 yield self._batch
             return
         if not self._compared:
-            self._compare([loader.state, loader.batch_size, len(loader.dataset)])
-        for share in loader.in_numpy(worker.rows):
+            state = loader.state
+            for batch in islice(loader.in_numpy(), 1):
+                self._compare([len(loader), *map(_checksum, self._checked(batch))])
+            loader.state = state
+        for share in loader.shares(worker.rows):
             self._batch = self._checked(share)
             yield self._batch
 
@@ -99,13 +105,15 @@ class SharedExchange(Exchange):
 
 def exchange_for(step: Any, trainer: gluon.Trainer) -> Exchange:
     """Return the fastest way that the trainer and the workers' machines allow."""
-    if worker.num_workers > 1 and isinstance(trainer, FlatTrainer):
-        size = trainer.sharable_size()
-        shared = shared_memory(worker, size) if size else None
-        if shared:
-            return SharedExchange(step, trainer, shared)
+    if worker.num_workers > 1:
+        flat = trainer if isinstance(trainer, FlatTrainer) else None
+        # Workers on a GPU must say so to the others, which would wait for them.
+        shared = shared_memory(worker, flat.sharable_size() if flat else 0)
+        if flat and shared:
+            return SharedExchange(step, flat, shared)
     return Exchange(step, trainer)
 
 
-def _bytes(column: Any) -> bytes:
-    return (column.asnumpy() if hasattr(column, "asnumpy") else column).tobytes()
+def _checksum(column: Any) -> int:
+    column = column.asnumpy() if hasattr(column, "asnumpy") else column
+    return zlib.crc32(column.tobytes())

@@ -4,8 +4,8 @@ import mmap
 import os
 import tempfile
 import time
-from contextlib import suppress
-from typing import Callable, Optional
+from contextlib import ExitStack, suppress
+from typing import BinaryIO, Callable, Optional
 
 import numpy
 
@@ -62,25 +62,45 @@ class SharedMemory:
 def shared_memory(worker: Worker, size: int) -> Optional[SharedMemory]:
     """Return memory for `size` numbers, or None if the workers cannot share any.
 
-    They can't if they run on several machines, or if there is too little memory.
+    They can't if they run on several machines, if there is too little memory, or if the
+    size is 0 on one of them.
     """
-    n = worker.num_workers
-    num_bytes = n * _LINE + 4 * (3 + n) * size
-    folder = _FOLDER if os.path.isdir(_FOLDER) else None
-    with tempfile.NamedTemporaryFile(dir=folder) as file:  # kept by those who open it
-        name = b""
+    # From here on, no worker waits for one that fails, and leaves a file behind.
+    if not _all_have(worker, size):
+        return None
+    file, memory = _same_file(worker), None
+    if file:
+        num_bytes = worker.num_workers * (_LINE + 4 * size) + 12 * size
+        with file, suppress(OSError, ValueError):
+            _reserve(file.fileno(), num_bytes)
+            memory = mmap.mmap(file.fileno(), num_bytes)
+        if not _all_have(worker, memory):
+            memory = None
+    return SharedMemory(worker, memory, size) if memory else None
+
+
+def _same_file(worker: Worker) -> Optional[BinaryIO]:
+    """Return an empty file, open on all workers but without a name, or None."""
+    with ExitStack() as named, ExitStack() as unless_returned:
+        name, file = b"", None
         if worker.rank == 0:
+            folder = _FOLDER if os.path.isdir(_FOLDER) else None
             with suppress(OSError):
-                _reserve(file.fileno(), num_bytes)
-                name = os.fsencode(file.name)
+                made = named.enter_context(tempfile.NamedTemporaryFile(dir=folder))
+                name = os.fsencode(made.name)
         codes = worker.sum([*name.ljust(_LONGEST_NAME, b"\0")])
         name = bytes(codes.astype("uint8")).rstrip(b"\0")
-        memory = None
         # Another machine does not have the file.
-        with suppress(OSError, ValueError), open(name, "r+b") as shared:
-            memory = mmap.mmap(shared.fileno(), num_bytes)
-        openers = worker.sum([memory is not None])[0]
-    return SharedMemory(worker, memory, size) if memory and openers == n else None
+        with suppress(OSError, ValueError):
+            file = unless_returned.enter_context(open(name, "r+b"))
+        if not _all_have(worker, file):
+            return None
+        unless_returned.pop_all()
+        return file
+
+
+def _all_have(worker: Worker, value: object) -> bool:
+    return worker.sum([bool(value)])[0] == worker.num_workers
 
 
 def _reserve(file: int, num_bytes: int) -> None:
