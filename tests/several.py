@@ -312,7 +312,7 @@ def everything():
     parts["few rows of two devices"] = few_rows(4, two)
     parts["few rows on several machines"] = on_several_machines(4, one)
     parts["few rows without shared memory"] = without_shared_memory(4, one)
-    parts["few rows of another device"] = few_rows(4, [mx.cpu(1)])
+    parts["few rows of other devices"] = few_rows(4, [mx.cpu(worker.rank)])
     parts["with negatives"] = with_negatives(one)
     parts["without program"] = without_program(one)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())

@@ -25,7 +25,7 @@ LOCAL = {
 TRAININGS = ["rating 1", "rating 5", "rating 46", "rating of two devices", "ranking"]
 TRAININGS += ["autoencoding", "clicks", "clicks of two devices", "few rows"]
 TRAININGS += ["few rows of two devices", "few rows on several machines"]
-TRAININGS += ["few rows without shared memory", "few rows of another device"]
+TRAININGS += ["few rows without shared memory", "few rows of other devices"]
 TRAININGS += ["with negatives", "without program"]
 
 
