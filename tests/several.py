@@ -3,6 +3,7 @@
 It saves its results under its rank. test_workers.py compares them with its own.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -178,6 +179,24 @@ def with_negatives(devices):
     return result(net, history)
 
 
+def failing(batches):
+    yield from batches
+    raise RuntimeError("the file ends here")
+
+
+def after_a_failure(devices):
+    """Go on after a loader has failed on all workers in the middle of an epoch."""
+    net = Tied(40)
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    columns = [ids % 7 + 20 for ids in PAIRS]
+    batches = [*BatchLoader((*columns, RATINGS), 4)]
+    loss = gluon.loss.L2Loss()
+    with contextlib.suppress(RuntimeError):
+        mf.train_recsys_rating(net, failing(batches[:3]), None, loss, trainer, 1)
+    return result(net, mf.train_recsys_rating(net, batches, None, loss, trainer, 1))
+
+
 class UnknownItem:
     """A reader's data set with an id that the net does not have in its last row."""
 
@@ -313,6 +332,7 @@ def everything():
     parts["few rows on several machines"] = on_several_machines(4, one)
     parts["few rows without shared memory"] = without_shared_memory(4, one)
     parts["few rows of other devices"] = few_rows(4, [mx.cpu(worker.rank)])
+    parts["after a failure"] = after_a_failure(one)
     parts["with negatives"] = with_negatives(one)
     parts["without program"] = without_program(one)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())

@@ -86,11 +86,7 @@ class FlatTrainer(gluon.Trainer):
 
     @contextmanager
     def sharing(self, shared: SharedMemory, views: Views) -> Iterator[None]:
-        """Train in memory that all workers share. Each updates a part of it.
-
-        If this ends without an exception, the results are copied; otherwise, the
-        parameters have the values from before.
-        """
+        """Train in memory that all workers share. Each updates a part of it."""
         self._check_arrays()
         weight, _, *state = self._in_memory(0, self._updaters[0])
         pairs = [*zip((weight, *state), (shared.weight, shared.mean, shared.var))]
@@ -102,13 +98,13 @@ class FlatTrainer(gluon.Trainer):
         self._shared = shared
         try:
             yield
-            finish()
-            for own, common in pairs:
-                own[:] = common
-            shared.meet()  # before others start the next epoch
         finally:
             self._use(0, own_views)
             self._shared = None
+            finish()
+            for own, common in pairs:
+                own[:] = common
+        shared.meet()  # before others start the next epoch
 
     def _check_arrays(self) -> None:
         """Raise ValueError that names a parameter with other arrays or settings."""

@@ -26,7 +26,7 @@ TRAININGS = ["rating 1", "rating 5", "rating 46", "rating of two devices", "rank
 TRAININGS += ["autoencoding", "clicks", "clicks of two devices", "few rows"]
 TRAININGS += ["few rows of two devices", "few rows on several machines"]
 TRAININGS += ["few rows without shared memory", "few rows of other devices"]
-TRAININGS += ["with negatives", "without program"]
+TRAININGS += ["after a failure", "with negatives", "without program"]
 
 
 @pytest.fixture(scope="module")
