@@ -3,6 +3,7 @@
 It saves its results under its rank. test_workers.py compares them with its own.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from d2l_recsys.engine.loop import Step, fit
 from d2l_recsys.engine.predict import predict
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.runtime import shared_memory
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 from d2l_recsys.runtime.workers import worker
 
@@ -129,13 +131,101 @@ class Tied(nn.HybridBlock):
         return scores + F.npx.reshape(looked_up, (-1,)) + F.np.sum(whole)
 
 
-def few_rows(batch_size, devices, seed=0):
+def few_rows(batch_size, devices, ratings=RATINGS, **options):
     """Train tables of which most rows never occur, and the others several times."""
     net = Tied(40)
     started(net, mx.init.Normal(0.3), devices)
     trainer = make_trainer(net, "adam", {"learning_rate": 0.01, "wd": 0.1})
     columns = [ids % 7 + 20 for ids in PAIRS]
-    train = BatchLoader((*columns, RATINGS), batch_size, shuffle=True, seed=seed)
+    options = {"shuffle": True, **options}
+    train = BatchLoader((*columns, ratings), batch_size, **options)
+    loss = gluon.loss.L2Loss()
+    # A second training goes on with the trainer's state.
+    history = mf.train_recsys_rating(net, train, None, loss, trainer, 2)
+    return result(
+        net, history + mf.train_recsys_rating(net, train, None, loss, trainer, 1)
+    )
+
+
+def on_several_machines(*args):
+    """Let the last worker lack the file that worker 0 makes, and call few_rows."""
+    if worker.rank == worker.num_workers - 1:
+        shared_memory.open = lambda *_: (_ for _ in ()).throw(FileNotFoundError)
+    try:
+        return few_rows(*args)
+    finally:
+        vars(shared_memory).pop("open", None)
+
+
+def without_shared_memory(*args):
+    """Call few_rows where no file can be made, even by root."""
+    folder, shared_memory._FOLDER = shared_memory._FOLDER, "/proc"
+    try:
+        return few_rows(*args)
+    finally:
+        shared_memory._FOLDER = folder
+
+
+def with_negatives(devices):
+    """Train pairs in shared memory, in batches with fewer rows than workers, too."""
+    net = NeuMF(3, USERS, ITEMS, [4, 4])
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01, "epsilon": 1e-3})
+    train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), 45, shuffle=True)
+    history = train_ranking(
+        net, train, HELD_OUT, BPRLoss(), trainer, None, USERS, ITEMS, 3, devices,
+        evaluate_ranking, CANDIDATES,
+    )  # fmt: skip
+    return result(net, history)
+
+
+def failing(batches):
+    yield from batches
+    raise RuntimeError("the file ends here")
+
+
+def after_a_failure(devices):
+    """Go on after a loader has failed on all workers in the middle of an epoch."""
+    net = Tied(40)
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    columns = [ids % 7 + 20 for ids in PAIRS]
+    batches = [*BatchLoader((*columns, RATINGS), 4)]
+    loss = gluon.loss.L2Loss()
+    with contextlib.suppress(RuntimeError):
+        mf.train_recsys_rating(net, failing(batches[:3]), None, loss, trainer, 1)
+    return result(net, mf.train_recsys_rating(net, batches, None, loss, trainer, 1))
+
+
+class UnknownItem:
+    """A reader's data set with an id that the net does not have in its last row."""
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, index):
+        items = numpy.where(index == ROWS - 1, ITEMS, PAIRS[1][index])
+        return PAIRS[0][index], items, RATINGS[index]
+
+
+class Unhybrid(nn.Block):
+    """A net that cannot become a program."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(USERS, 1)
+
+    def forward(self, users, items):
+        return self.table(users).reshape(-1) * items
+
+
+def without_program(devices):
+    """Train a net that Gluon records, on a loader of Gluon."""
+    net = Unhybrid()
+    started(net, mx.init.Normal(0.3), devices)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    columns = PAIRS[0], PAIRS[1].astype("float32"), RATINGS
+    train = gluon.data.DataLoader(gluon.data.ArrayDataset(*columns), 5)
     loss = gluon.loss.L2Loss()
     return result(net, mf.train_recsys_rating(net, train, None, loss, trainer, 3))
 
@@ -206,6 +296,15 @@ def refused():
         mf.train_recsys_rating(net, batches, batches, loss, trainer, 2)
     except NonFiniteLoss as error:
         said.append(str(error).split(",")[0])
+    net = mf.MF(2, USERS, ITEMS)
+    started(net, mx.init.Normal(0.1), [mx.cpu()])
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    for data in (UnknownItem(), (*PAIRS, RATINGS)):
+        try:
+            mf.train_recsys_rating(net, BatchLoader(data, ROWS), None, loss, trainer, 1)
+        except ValueError as error:
+            said.append(str(error))
+        net.initialize(force_reinit=True)  # the second training must say so
     net = nn.HybridSequential()
     net.add(nn.Dense(1))
     net.initialize()
@@ -230,6 +329,12 @@ def everything():
     parts["clicks of two devices"] = clicks(two)
     parts["few rows"] = few_rows(4, one)
     parts["few rows of two devices"] = few_rows(4, two)
+    parts["few rows on several machines"] = on_several_machines(4, one)
+    parts["few rows without shared memory"] = without_shared_memory(4, one)
+    parts["few rows of other devices"] = few_rows(4, [mx.cpu(worker.rank)])
+    parts["after a failure"] = after_a_failure(one)
+    parts["with negatives"] = with_negatives(one)
+    parts["without program"] = without_program(one)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())
     parts["evaluated"] = evaluated()
     sums = worker.sum([2.0**-40 + worker.rank, 1e300, 0.1])

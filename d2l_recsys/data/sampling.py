@@ -95,13 +95,20 @@ class NegativeSampler:
                 "rows."
             )
 
-    def sample(self, users: numpy.ndarray) -> numpy.ndarray:
+    def draw(self, users: numpy.ndarray) -> numpy.ndarray:
+        """Draw a random number for each user: see :meth:`sample`."""
+        return self.rng.integers(self.allowed[users])
+
+    def sample(
+        self, users: numpy.ndarray, drawn: Optional[numpy.ndarray] = None
+    ) -> numpy.ndarray:
         """Draw one item for each user; return int32 of the shape of `users`.
 
-        Every user must pass :meth:`check`.
+        `drawn` are the results of :meth:`draw`, by default for these users. Every user
+        must pass :meth:`check`.
         """
         users = numpy.asarray(users)
-        drawn = self.rng.integers(self.allowed[users])
+        drawn = self.draw(users) if drawn is None else drawn
         key = users.astype("int64") * self._step + drawn
         # Sorted queries are faster: neighboring searches read the same cache lines.
         flat, smaller = key.ravel(), numpy.empty(key.size, dtype="int64")

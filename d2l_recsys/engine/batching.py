@@ -17,6 +17,9 @@ _BLOCK_BYTES = 2**22
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
+Batch = Union[Any, List[Any]]  # an array, or a list of arrays of the same length
+
+
 class BatchLoader:
     """Iterate over a data set in batches.
 
@@ -72,27 +75,65 @@ class BatchLoader:
         full, rest = divmod(rows, self.batch_size)
         return full + (rest > 0 and self.last_batch == "keep")
 
-    def __iter__(self) -> Iterator[Union[np.ndarray, List[np.ndarray]]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
         return self._batches(np.array)
 
-    def in_numpy(self) -> Iterator[Union[numpy.ndarray, List[numpy.ndarray]]]:
+    def in_numpy(self) -> Iterator[Batch]:
         """Yield the batches of one epoch as arrays of NumPy."""
         return self._batches(numpy.asarray)
 
-    def _batches(self, array: Callable) -> Iterator:
+    def _batches(self, array: Callable) -> Iterator[Batch]:
+        for index in self._blocks():
+            rows = self.dataset[index]
+            single = not isinstance(rows, (tuple, list))
+            arrays = [array(_array(a)) for a in ([rows] if single else rows)]
+            for first in range(0, len(arrays[0]), self.batch_size):
+                batch = [a[first : first + self.batch_size] for a in arrays]
+                yield batch[0] if single else batch
+
+    @property
+    def can_share(self) -> bool:
+        """Whether single rows of a batch can be read, so that :meth:`shares` works."""
+        kind, rule = type(self.dataset), type(self._sampler)
+        if issubclass(kind, WithNegatives):
+            same_rows = kind.__getitem__ is WithNegatives.__getitem__
+            return same_rows and rule.sample is NegativeSampler.sample
+        return kind in (numpy.ndarray, Arrays)
+
+    def shares(self, share: Callable[[int], slice]) -> Iterator[List[numpy.ndarray]]:
+        """Yield the rows ``batch[share(size)]`` of each batch of any size.
+
+        The others are not read.
+        """
+        for index in self._blocks():
+            chosen, sizes = numpy.zeros(len(index), dtype=bool), []
+            for first in range(0, len(index), self.batch_size):
+                part = chosen[first : first + self.batch_size]
+                part = part[share(len(part))]
+                part[:] = True
+                sizes.append(len(part))
+            dataset = self.dataset
+            if isinstance(dataset, WithNegatives):
+                rows: Any = dataset.some(index, chosen)
+            else:
+                rows = dataset[index[chosen]]
+            single = isinstance(rows, numpy.ndarray)
+            columns = [_array(x) for x in ([rows] if single else rows)]
+            stop = 0
+            for size in sizes:
+                first, stop = stop, stop + size
+                yield [column[first:stop] for column in columns]
+
+    def _blocks(self) -> Iterator[numpy.ndarray]:
+        """Yield the row numbers of several batches at a time."""
         order = self._order()
         # The rows of a matrix may be long.
         width = getattr(self.dataset, "nbytes", 0) // len(self.dataset)
         most = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, width))
         block = self.batch_size * max(1, most // self.batch_size)
         for start in range(0, len(order), block):
-            rows = self.dataset[order[start : start + block]]
-            single = not isinstance(rows, (tuple, list))
-            arrays = [array(_array(a)) for a in ([rows] if single else rows)]
-            for first in range(0, len(arrays[0]), self.batch_size):
-                batch = [a[first : first + self.batch_size] for a in arrays]
-                yield batch[0] if single else batch
+            yield order[start : start + block]
 
     @property
     def state(self) -> dict:
@@ -174,11 +215,22 @@ class WithNegatives(gluon.data.Dataset):
 
     def __getitem__(self, index: Any) -> Tuple:
         """Return the rows at `index`, an int or an array of ints, with negatives."""
-        if self.num_neg > 1:
-            index = range(len(self))[index] if isinstance(index, slice) else index
-            index = numpy.asarray(index) // self.num_neg
+        index = self._in_columns(index)
         rows = [column[index] for column in self.columns]
         return (*rows, self.sampler.sample(rows[0]))
+
+    def some(self, index: numpy.ndarray, chosen: numpy.ndarray) -> Tuple:
+        """Return those of the rows ``self[index]`` that are chosen, (n,) of bool."""
+        index = self._in_columns(index)
+        drawn = self.sampler.draw(self.columns[0][index])[chosen]
+        rows = [column[index[chosen]] for column in self.columns]
+        return (*rows, self.sampler.sample(rows[0], drawn))
+
+    def _in_columns(self, index: Any) -> Any:
+        if self.num_neg == 1:
+            return index
+        index = range(len(self))[index] if isinstance(index, slice) else index
+        return numpy.asarray(index) // self.num_neg
 
     def id_columns(self) -> Sequence:
         """Return for each column of a batch the ids that occur in it."""

@@ -12,6 +12,7 @@ from d2l_recsys.engine.adam import trained_by
 from d2l_recsys.engine.batching import in_numpy, num_rows
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.exchange import exchange_for
 from d2l_recsys.engine.gradients import (
     check_gradients,
     check_reached,
@@ -28,7 +29,6 @@ from d2l_recsys.engine.snapshot import (
     undo_unfinished,
     which_epoch,
 )
-from d2l_recsys.engine.table_rows import TableRows
 from d2l_recsys.runtime.backend import autograd, gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of, mxnet_seed, split
 from d2l_recsys.runtime.workers import worker
@@ -63,9 +63,6 @@ class Step:
             self._program = Program(losses, net, loss)
         self._check = IdCheck(net, partial(_with, losses, net, sum_of_scores))
         self._each_batch = True
-        self._find_rows = None
-        if self._program and worker.num_workers > 1:
-            self._find_rows = TableRows(partial(_with, losses, net, loss))
 
     def check(self, loader: Any) -> None:
         """Raise ValueError for an id that the net does not have.
@@ -78,13 +75,15 @@ class Step:
         if not self._each_batch:
             self._check(dataset.id_columns())
 
-    def __call__(self, batch: Sequence) -> Tuple[List[numpy.ndarray], Outputs]:
-        """Write the gradients of `batch`; return the losses and outputs by device."""
+    def check_batch(self, batch: Sequence) -> None:
+        """Raise ValueError for columns of different lengths, or unknown ids."""
         num_rows(batch)
         if self._each_batch:
             self._check(batch)
-        share = worker.share(batch)
-        pieces = list(zip(*(split(data, len(self.devices)) for data in share)))
+
+    def __call__(self, batch: Sequence) -> Tuple[List[numpy.ndarray], Outputs]:
+        """Write the gradients of `batch`; return the losses and outputs by device."""
+        pieces = list(zip(*(split(data, len(self.devices)) for data in batch)))
         results = self._run_program(pieces)
         if results is None:
             results = self._record(pieces)
@@ -101,7 +100,7 @@ class Step:
         try:
             return self._program(self.devices, pieces) if self._program else None
         except NoProgram:
-            self._program = self._find_rows = None  # from now on
+            self._program = None  # from now on
             return None
 
     def _record(self, pieces: Sequence) -> Outputs:
@@ -121,12 +120,15 @@ class Step:
         if self._program:
             self._program.masks.seed(seed)
 
-    def table_rows(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
-        """Return {parameter: rows} of the large tables that `batch` looks up.
+    @property
+    def runs_program(self) -> bool:
+        """Whether batches run as a program, which may show only at the first one."""
+        return self._program is not None
 
-        With a single worker, the result is empty; see :class:`TableRows`.
-        """
-        return self._find_rows(batch) if self._find_rows else {}
+    @property
+    def graph(self) -> Callable:
+        """A function ``graph(F, *batch)`` that returns the losses of a batch."""
+        return partial(_with, self._losses, self.net, self._loss)
 
 
 def _with(losses, net, loss, F, *piece):
@@ -197,7 +199,7 @@ def fit(
     step.check(train_iter)
     worker.broadcast(net)
     history, seed = _start(net, trainer, train_iter, num_epochs, checkpoint)
-    unchecked = trained_by(trainer)
+    unchecked, exchange = trained_by(trainer), exchange_for(step, trainer)
     stop = bool(history and on_epoch and on_epoch(history))
     try:
         while len(history) < num_epochs and not stop:
@@ -205,7 +207,8 @@ def fit(
             entry: Dict[str, float] = {"epoch": epoch}
             step.seed(mxnet_seed(seed, epoch * worker.num_workers + worker.rank))
             with undo_unfinished(net, trainer, epoch):
-                figures, outputs = _train_epoch(step, train_iter, trainer, unchecked)
+                with exchange.epoch():
+                    figures, outputs = _train_epoch(exchange, train_iter, unchecked)
                 entry.update(figures)
                 check_finite(net)
                 entry.update(evaluate(entry, outputs))
@@ -254,27 +257,25 @@ def _start(net, trainer, train_iter, num_epochs, checkpoint):
     return [], seed
 
 
-def _train_epoch(step, train_iter, trainer, unchecked):
+def _train_epoch(exchange, train_iter, unchecked):
     """Train for an epoch; return its entry in the history, and all outputs.
 
     Raises ValueError if the first batch gives no gradient to one of `unchecked`.
     """
+    step, trainer = exchange.step, exchange.trainer
     total, rows, collected = 0.0, 0, []
     forget_gradients(unchecked)
     start = time.perf_counter()
-    for number, batch in enumerate(step.batches(train_iter), 1):
-        batch = batch if isinstance(batch, (list, tuple)) else [batch]
+    for number, batch in enumerate(exchange.shares(train_iter), 1):
         try:
             losses, outputs = step(batch)
         except NonFiniteLoss as error:  # a loss that checks its scores
             raise NonFiniteLoss(f"{error} in batch {number}") from None
         if number == 1:
             check_reached(unchecked)
-        changed = step.table_rows(batch)
-        parameters = trained_by(trainer) if changed else trainer._params
-        losses = worker.sum_gradients(parameters, losses, changed)
-        trainer.step(len(batch[0]))
-        rows += len(batch[0])
+        losses, size = exchange.sum(losses)
+        trainer.step(size)
+        rows += size
         collected += [[x.copy() for x in each] for each in outputs if each]
         total += _finite_sum(losses, number)
     if not rows:

@@ -3,14 +3,12 @@
 The gradients of all other rows are zero, so workers need not exchange them.
 """
 
-import zlib
 from collections import defaultdict
 from typing import Any, Callable, Dict, FrozenSet, List, Sequence, Set, Tuple
 
 import numpy
 
 from d2l_recsys.engine.id_check import graph_nodes, origins
-from d2l_recsys.runtime.workers import worker
 
 WORTHWHILE = 2**16  # numbers saved by selecting rows, which takes time, too
 
@@ -30,13 +28,8 @@ class TableRows:
         self._tables: Dict[int, Tables] = {}  # by number of inputs
 
     def __call__(self, batch: Sequence) -> Dict[str, numpy.ndarray]:
-        """Return {parameter: rows (n,), int32, ascending} for a batch of valid ids.
-
-        Raises ValueError if the first batch is not the same on all workers.
-        """
+        """Return {parameter: rows (n,), int32, ascending} for a batch of valid ids."""
         if len(batch) not in self._tables:
-            sums = [zlib.crc32(_in_numpy(column).tobytes()) for column in batch]
-            worker.check_same(sums, "batches")
             nodes = graph_nodes(self._compute, len(batch))
             self._tables[len(batch)] = _tables(nodes)
         found = {}

@@ -71,7 +71,7 @@ class Worker:
                 )
         patience = _patience()
         threading.Thread(target=self._watch, args=(patience,), daemon=True).start()
-        with self._waiting():
+        with self.waiting():
             self._store = mx.kv.create("dist_sync")
         self.rank, self.num_workers = self._store.rank, self._store.num_workers
         _exit_at_once_on_failure()
@@ -135,10 +135,11 @@ class Worker:
         values = [parameter.list_data()[0] for parameter in parameters]
         flat = _flatten(values)
         total = self._sum(np.zeros_like(flat) if self.rank else flat)
-        for parameter, value in zip(
-            parameters, views_of(total, [value.shape for value in values])
-        ):
-            parameter.set_data(value)
+        news = views_of(total, [value.shape for value in values])
+        for parameter, value, new in zip(parameters, values, news):
+            # A trainer of several devices forgets its state when values are set.
+            if (value != new).any():
+                parameter.set_data(new)
 
     def sum_gradients(
         self,
@@ -185,7 +186,7 @@ class Worker:
     def _sum(self, array: np.ndarray) -> np.ndarray:
         """Replace `array` by its sum over workers, and return it."""
         kind = array.shape, array.dtype
-        with self._waiting():
+        with self.waiting():
             if kind not in self._keys:
                 self._keys[kind] = len(self._keys)
                 self._store.init(self._keys[kind], np.zeros_like(array))
@@ -195,11 +196,11 @@ class Worker:
 
     def _leave(self) -> None:
         """Wait until all workers are finished; worker 0 then stops the servers."""
-        with self._waiting():
+        with self.waiting():
             self._store = None
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
         """Limit the time of a wait: see :meth:`_watch`."""
         self._waits_since = time.monotonic()
         try:

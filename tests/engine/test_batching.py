@@ -4,6 +4,7 @@ import numpy
 import pandas as pd
 import pytest
 
+from d2l_recsys.data.sampling import NegativeSampler
 from d2l_recsys.engine import batching
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.neumf import PRDataset
@@ -182,3 +183,77 @@ class TestSeveralNegatives:
     def test_less_than_one(self, make):
         with pytest.raises(ValueError, match="num_neg must be at least 1, not 0"):
             make(0)
+
+
+def in_thirds(k):
+    """Return a function for the rows of the k-th of three workers."""
+    return lambda size: slice(size * k // 3, size * (k + 1) // 3)
+
+
+class Noisy(PRDataset):
+    """A reader's data set, which draws more numbers."""
+
+    def __getitem__(self, index):
+        return (*super().__getitem__(index), self.sampler.rng.normal(size=len(index)))
+
+
+class Highest(NegativeSampler):
+    """A reader's sampler, which draws twice."""
+
+    def sample(self, users):
+        return numpy.maximum(super().sample(users), super().sample(users))
+
+
+USERS, ITEMS = numpy.arange(23) % 4, numpy.arange(23, dtype="int32") % 7
+SEEN = {user: [user] for user in range(4)}
+
+
+@pytest.mark.parametrize("last_batch", ["keep", "discard", "rollover"])
+@pytest.mark.parametrize("kind", ["array", "columns", "negatives", "two"])
+def test_shares_make_up_the_batches(kind, last_batch, monkeypatch):
+    monkeypatch.setattr(batching, "_BLOCK_ROWS", 10)  # two batches
+
+    def loader():
+        data = {
+            "array": numpy.arange(69).reshape(23, 3),
+            "columns": (USERS, ITEMS),
+            "negatives": PRDataset(USERS, ITEMS, SEEN, 50, seed=3),
+            "two": PRDataset(USERS, ITEMS, SEEN, 50, num_neg=2, seed=3),
+        }
+        return BatchLoader(data[kind], 5, True, last_batch, seed=1)
+
+    whole, shares = loader(), [loader() for _ in range(3)]
+    assert whole.can_share
+    for _ in range(3):
+        parts = [[*one.shares(in_thirds(k))] for k, one in enumerate(shares)]
+        batches = [*whole.in_numpy()]
+        assert len(batches) == len(parts[0]) > 3
+        for batch, *thirds in zip(batches, *parts):
+            batch = [batch] if kind == "array" else batch
+            for column, *pieces in zip(batch, *thirds):
+                assert numpy.concatenate(pieces).tolist() == column.tolist()
+                assert len(pieces[0]) == len(column) // 3  # 0 for the smallest batch
+
+
+def test_data_sets_that_draw_in_their_own_way_are_read_whole():
+    noisy, highest = (kind(USERS, ITEMS, SEEN, 50) for kind in (Noisy, PRDataset))
+    highest.sampler.__class__ = Highest
+    for dataset in (noisy, highest):
+        loader = BatchLoader(dataset, 5)
+        assert not loader.can_share
+        assert sum(len(users) for users, *_ in loader) == 23
+
+
+class Doubled:
+    """A reader's data set, which returns two rows for each index."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return numpy.repeat(index, 2), numpy.tile([1.0, 0.0], len(index))
+
+
+def test_no_row_of_a_readers_data_set_is_lost():
+    users = [users for users, _ in BatchLoader(Doubled(), 2)]
+    assert np.concatenate(users).tolist() == [0, 0, 1, 1, 2, 2]

@@ -89,11 +89,16 @@ def test_tables_are_left_out_if_little_would_be_saved(monkeypatch):
     assert rows(batch) == {}
 
 
-def test_workers_with_different_batches_are_an_error():
+@pytest.mark.parametrize(
+    "difference",
+    ["seed=RANK", "ratings=several.RATINGS + RANK", "last_batch=LAST[RANK]"],
+)
+def test_workers_with_different_batches_are_an_error(difference):
     script = (
         "import sys; sys.path.insert(0, 'tests'); import several; "
         "several.worker.join(); "
-        "several.few_rows(4, [several.mx.cpu()], seed=several.worker.rank)"
+        "RANK, LAST = several.worker.rank, ['keep', 'discard']; "
+        f"several.few_rows(4, [several.mx.cpu()], {difference})"
     )
     code, _, err = run_job("-n", 2, "--", "python", "-c", script)
     assert code == 1

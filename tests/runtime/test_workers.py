@@ -24,7 +24,9 @@ LOCAL = {
 }
 TRAININGS = ["rating 1", "rating 5", "rating 46", "rating of two devices", "ranking"]
 TRAININGS += ["autoencoding", "clicks", "clicks of two devices", "few rows"]
-TRAININGS += ["few rows of two devices"]
+TRAININGS += ["few rows of two devices", "few rows on several machines"]
+TRAININGS += ["few rows without shared memory", "few rows of other devices"]
+TRAININGS += ["after a failure", "with negatives", "without program"]
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +82,10 @@ def test_dropout_has_masks_of_its_own_in_each_worker_and_epoch(together):
 
 def test_faults_are_seen_by_all(together):
     for rank, own in enumerate(together):
-        loss, shape, *same = own["refused: said"]
+        loss, unknown, again, shape, *same = own["refused: said"]
         assert loss.startswith("the training loss became nan in batch 1 of epoch 1")
+        assert unknown.startswith("row 45 of input 1: id 9 is not in 0..8")
+        assert "_weight was initialized again, cast, moved, frozen or given" in again
         assert shape.startswith("has no values yet: give the layer its in_units")
         told = f"worker {rank} has different options from worker 0"
         assert [line.split(":")[0] for line in same] == [told] * (rank % 2)
@@ -95,6 +99,19 @@ def test_sums_lose_nothing(together):
         assert total == number * 2.0**-40 + number * (number - 1) / 2
         assert huge == pytest.approx(number * 1e300, rel=1e-15)
         assert tenth == pytest.approx(number * 0.1, rel=1e-15)
+
+
+def test_a_worker_that_fails_leaves_no_file_behind(tmp_path):
+    """The others are stopped when they wait for it to share memory."""
+    script = (
+        "import sys, time; sys.path.insert(0, 'tests'); import several; "
+        "several.worker.join(); "
+        f"several.shared_memory._FOLDER = {str(tmp_path)!r}; "
+        "several.worker.rank and (time.sleep(1), sys.exit(3)); "
+        "several.shared_memory.shared_memory(several.worker, 100)"
+    )
+    code, _, _ = run_job("-n", 2, "--", "python", "-c", script)
+    assert (code, [*tmp_path.iterdir()]) == (3, [])
 
 
 @pytest.mark.parametrize(
@@ -266,7 +283,7 @@ def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
     _, server, *workers = processes
     try:
         end = time.monotonic() + 600
-        while not (tmp_path / "mf" / "main" / "epoch-00002.npz").exists():
+        while len([*tmp_path.glob("mf/main/epoch-*[!01].npz")]) == 0:
             assert time.monotonic() < end
             time.sleep(0.05)
         server.kill()
