@@ -87,3 +87,16 @@ def run_job(*arguments, **environment):
     """Run a job until it ends, and return exit code, stdout and stderr."""
     with Job(*arguments, **environment) as job:
         return job.finish()
+
+
+def chapter(slug, *options, **environment):
+    """Run the script of a section, and return its exit code and output."""
+    return subprocess.run(
+        [sys.executable, "-m", f"chapters.{slug}", *map(str, options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )

@@ -1,9 +1,9 @@
 """Let each worker take its share of every batch, and combine the gradients of all."""
 
 import zlib
-from contextlib import contextmanager
+from contextlib import nullcontext
 from itertools import islice
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, ContextManager, Iterator, List, Sequence, Tuple
 
 import numpy
 
@@ -29,10 +29,9 @@ class Exchange:
         several = worker.num_workers > 1 and step.runs_program
         self._find_rows = TableRows(step.graph) if several else None
 
-    @contextmanager
-    def epoch(self) -> Iterator[None]:
-        """Train for an epoch."""
-        yield
+    def epoch(self) -> ContextManager:
+        """Return a context in which an epoch is trained."""
+        return nullcontext()
 
     def shares(self, loader: Any) -> Iterator[Sequence]:
         """Yield this worker's rows, possibly none, of each batch.
@@ -71,8 +70,8 @@ class SharedExchange(Exchange):
         super().__init__(step, trainer)
         self._shared, self._views = shared, trainer.views_of(shared)
 
-    def epoch(self) -> Any:
-        """Train for an epoch."""
+    def epoch(self) -> ContextManager:
+        """Return a context in which the parameters are in the shared memory."""
         return self.trainer.sharing(self._shared, self._views)
 
     def shares(self, loader: Any) -> Iterator[Sequence]:
@@ -83,8 +82,9 @@ class SharedExchange(Exchange):
         """
         own = type(loader) is BatchLoader and loader.can_share
         if not own or not self.step.runs_program:
-            for self._batch in super().shares(loader):
-                yield self._batch
+            for share in super().shares(loader):
+                self._rows = len(share[0])
+                yield share
             return
         if not self._compared:
             state = loader.state
@@ -92,14 +92,14 @@ class SharedExchange(Exchange):
                 self._compare([len(loader), *map(_checksum, self._checked(batch))])
             loader.state = state
         for share in loader.shares(worker.rows):
-            self._batch = self._checked(share)
-            yield self._batch
+            self._rows = len(share[0])
+            yield self._checked(share)
 
     def sum(self, losses: List[numpy.ndarray]) -> Tuple[List[numpy.ndarray], int]:
         """Wait for the gradients of all; return their losses and the batch size."""
         total = sum(loss.sum(dtype="float64") for loss in losses)
         finish()  # the gradients may still be in the making
-        totals, sizes = self._shared.all_gather(total, len(self._batch[0]))
+        totals, sizes = self._shared.all_gather(total, self._rows)
         return [totals], int(sizes.sum())
 
 

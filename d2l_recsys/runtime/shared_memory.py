@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import platform
 import tempfile
 import time
 from contextlib import ExitStack, suppress
@@ -14,6 +15,9 @@ from d2l_recsys.runtime.workers import Worker
 _FOLDER = "/dev/shm"  # Linux keeps its files in memory
 _LINE = 64  # bytes that a CPU caches together: each worker writes its own
 _LONGEST_NAME = 256
+# What an x86 CPU writes becomes visible to other cores in the same order; a worker that
+# arrives has then written its gradients.
+_KEEPS_ORDER = platform.machine() in ("x86_64", "AMD64")
 _PAUSE = 1e-5  # seconds, for other processes on a busy machine
 
 
@@ -62,11 +66,11 @@ class SharedMemory:
 def shared_memory(worker: Worker, size: int) -> Optional[SharedMemory]:
     """Return memory for `size` numbers, or None if the workers cannot share any.
 
-    They can't if they run on several machines, if there is too little memory, or if the
-    size is 0 on one of them.
+    They can't if they run on several machines, if there is too little memory, if the
+    size is 0 on one of them, or on an ARM CPU.
     """
     # From here on, no worker waits for one that fails, and leaves a file behind.
-    if not _all_have(worker, size):
+    if not _all_have(worker, size and _KEEPS_ORDER):
         return None
     file, memory = _same_file(worker), None
     if file:

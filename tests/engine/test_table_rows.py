@@ -3,7 +3,7 @@
 import numpy
 import pytest
 from jobs import run_job
-from several import Tied
+from several_shared import Tied
 
 from d2l_recsys.engine import table_rows
 from d2l_recsys.engine.loop import Step
