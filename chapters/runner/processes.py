@@ -28,9 +28,9 @@ def start_pool(size: int, begin: Callable, *args: Any) -> ProcessPoolExecutor:
 
 
 def end_processes() -> None:
-    """End the processes that this one has started."""
+    """End the processes that this one has started, even if they are stopped."""
     for process in multiprocessing.active_children():
-        process.terminate()
+        process.kill()
 
 
 def _begin(begin: Callable, *args: Any) -> None:

@@ -28,13 +28,17 @@ class Sections:
         # What sections have printed, to stdout or stderr, until it is shown.
         self.printed: DefaultDict[str, List[Tuple[str, str]]] = defaultdict(list)
         context = multiprocessing.get_context("spawn")
+        # Inherited by the process that removes the semaphores of an ended run.
+        self.hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.pipe, sender = context.Pipe(duplex=False)
         self.pool = start_pool(min(CORES, 4), _begin, sender, context.Lock())
         self._submit(*_FINDERS)
 
     def __enter__(self) -> Callable[[str], Any]:
         # Like without a handler, but with all processes ended.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, _exit)
+        if self.hang_up != signal.SIG_IGN:  # not with nohup
+            signal.signal(signal.SIGHUP, _exit)
         return self.show
 
     def show(self, slug: str) -> Any:
@@ -56,14 +60,20 @@ class Sections:
                 way_out = "run single sections, as in python -m chapters.mf"
                 sys.exit(f"python -m chapters: error: a process was killed: {way_out}")
             if kind is KeyboardInterrupt:
-                if self.shown not in self.processes:
-                    failures.tell_interrupted(error)
-                elif not self.runs[self.shown].done():
-                    os.kill(self.processes[self.shown], signal.SIGUSR1)
-                    self._print_until(self.runs[self.shown])
-                sys.exit(130)
+                self._interrupt(error)
         finally:
             end_processes()
+
+    def _interrupt(self, error: BaseException) -> None:
+        try:
+            if self.shown not in self.processes:
+                failures.tell_interrupted(error)
+            elif not self.runs[self.shown].done():
+                os.kill(self.processes[self.shown], signal.SIGUSR1)
+                self._print_until(self.runs[self.shown])
+        finally:  # even if a second Ctrl-C ends the saving
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            sys.exit(130)
 
     def _submit(self, *slugs: str) -> None:
         for slug in slugs:
@@ -82,6 +92,11 @@ class Sections:
                 self.printed[slug].append(text)
             for stream, text in self.printed.pop(self.shown, ()):
                 print(text, end="", file=getattr(sys, stream), flush=True)
+
+
+def _exit(number: int, _: Any) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the exit
+    sys.exit(128 + number)
 
 
 class _Sent:

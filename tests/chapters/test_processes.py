@@ -81,6 +81,17 @@ def finish(process):
     return process.returncode, out, err
 
 
+def first_of_the_pool(process):
+    """Return the id of a process that runs sections."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        children = file.read().split()
+    for child in children:
+        with open(f"/proc/{child}/cmdline") as file:
+            if "spawn_main" in file.read():
+                return int(child)
+    raise AssertionError(children)
+
+
 def test_several_processes_print_and_save_what_one_does(start, tmp_path):
     found = []
     for cores in (1, 2):
@@ -145,22 +156,29 @@ def test_no_process_outlives_the_first(training):
     finish(training)
 
 
-def test_sigterm_ends_all_processes_without_a_word(training):
-    training.terminate()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_processes_without_a_word(number, training):
+    os.kill(first_of_the_pool(training), signal.SIGSTOP)
+    training.send_signal(number)
     code, printed, err = finish(training)
-    assert code == 128 + signal.SIGTERM
+    assert code == 128 + number
     assert printed.endswith("\n=== mf ===\n")
     assert "Downloading" in err.splitlines()[-1]
 
 
+def test_more_ctrl_c_end_the_saving_without_a_word(training):
+    for _ in range(4):
+        os.killpg(training.pid, signal.SIGINT)
+        time.sleep(0.01)
+    code, _, err = finish(training)
+    assert code == 130
+    assert err.count("interrupted") <= 1
+    assert "semaphore" not in err
+    assert "Traceback" not in err
+
+
 def test_a_process_that_is_killed_is_told(training):
-    with open(f"/proc/{training.pid}/task/{training.pid}/children") as file:
-        children = file.read().split()
-    for child in children:
-        with open(f"/proc/{child}/cmdline") as file:
-            if "spawn_main" in file.read():
-                os.kill(int(child), signal.SIGKILL)
-                break
+    os.kill(first_of_the_pool(training), signal.SIGKILL)
     code, _, err = finish(training)
     assert code == 1
     start = "python -m chapters: error: a process was killed: run single sections"
