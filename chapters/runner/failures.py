@@ -16,8 +16,10 @@ _OURS = [Path(__file__).parents[1], Path(d2l_recsys.__file__).parent]
 
 
 def install() -> None:
-    """Set up ``sys.excepthook`` and ``sys.stdout`` for a script."""
+    """Set up ``sys.excepthook`` and the standard streams for a script."""
     sys.excepthook = report
+    if sys.stderr is None:  # it is closed
+        sys.stderr = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):  # not if stdout is closed
         sys.stdout = Stdout(sys.stdout)
 

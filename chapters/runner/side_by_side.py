@@ -1,5 +1,6 @@
 """Run the sections of the chapter at once, in processes of their own."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -58,7 +59,10 @@ class Sections:
         try:
             if kind is BrokenProcessPool:
                 way_out = "run single sections, as in python -m chapters.mf"
-                sys.exit(f"python -m chapters: error: a process was killed: {way_out}")
+                sys.exit(
+                    "python -m chapters: error: a process was killed, perhaps because "
+                    f"the memory was full: {way_out}"
+                )
             if kind is KeyboardInterrupt:
                 self._interrupt(error)
         finally:
@@ -103,7 +107,8 @@ class _Sent:
     """The stdout or stderr of a process, which sends what is printed to its parent."""
 
     def __init__(self, name: str, pipe: Any) -> None:
-        self._name, self._stream, self._pipe = name, getattr(sys, name), pipe
+        self._name, self._pipe = name, pipe
+        self._stream = getattr(sys, name) or io.StringIO()  # if it is closed
 
     def write(self, text: str) -> int:
         connection, lock = self._pipe

@@ -63,7 +63,7 @@ class Curves:
         self.output: Any = None  # of the notebook
         self.bar: Any = None
         self.last_line = time.monotonic()
-        if not self.live and sys.stderr.isatty():
+        if not self.live and sys.stderr and sys.stderr.isatty():  # or it is closed
             self.bar = tqdm(total=num_epochs, unit="epoch", leave=False, mininterval=0)
 
     def __call__(self, history: History) -> None:

@@ -76,7 +76,7 @@ def test_hosts_started_by_hand_end_when_the_server_dies(smoke_data, tmp_path):
     _, server, *workers = processes
     try:
         end = time.monotonic() + 600
-        while len([*tmp_path.glob("mf/main/epoch-*[!01].npz")]) == 0:
+        while not any(tmp_path.glob("mf/main/epoch-*[!01].npz")):
             assert time.monotonic() < end
             time.sleep(0.05)
         server.kill()
