@@ -21,6 +21,7 @@ from several_basics import (
 from several_shared import (
     UnknownItem,
     after_a_failure,
+    exchanges,
     few_rows,
     on_several_machines,
     with_negatives,
@@ -210,7 +211,7 @@ def everything():
     parts["with negatives"] = with_negatives(one)
     parts["without program"] = without_program(one)
     parts.update(full=full_ranks(), masks=masks(), refused=refused())
-    parts["evaluated"] = evaluated()
+    parts["evaluated"], parts["exchanges"] = evaluated(), exchanges()
     sums = worker.sum([2.0**-40 + worker.rank, 1e300, 0.1])
     parts["sums"] = {"sums": sums, "who": [worker.rank, worker.num_workers]}
     return {f"{a}: {b}": v for a, part in parts.items() for b, v in part.items()}

@@ -18,6 +18,8 @@ from several_basics import (
 from d2l_recsys import mf
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.exchange import SharedExchange, exchange_for
+from d2l_recsys.engine.loop import Step
 from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime import shared_memory
@@ -137,3 +139,13 @@ def without_program(devices):
     train = gluon.data.DataLoader(gluon.data.ArrayDataset(*columns), 5)
     loss = gluon.loss.L2Loss()
     return result(net, mf.train_recsys_rating(net, train, None, loss, trainer, 3))
+
+
+def exchanges():
+    """Return whether workers share memory, with two kinds of trainers."""
+    net = mf.MF(3, USERS, ITEMS)
+    usual = started(net, mx.init.Normal(0.1), [mx.cpu()])
+    flat = make_trainer(net, "adam", {"learning_rate": 0.01})
+    step = Step(net, gluon.loss.L2Loss(), None, mf._losses)
+    found = [exchange_for(step, trainer) for trainer in (usual, flat)]
+    return {"shared": [isinstance(x, SharedExchange) for x in found]}

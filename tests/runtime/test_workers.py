@@ -1,6 +1,7 @@
 """Several workers train like one: real processes on MXNet's parameter server."""
 
 import json
+import platform
 import sys
 
 import numpy
@@ -77,6 +78,13 @@ def test_faults_are_seen_by_all(together):
         assert shape.startswith("has no values yet: give the layer its in_units")
         told = f"worker {rank} has different options from worker 0"
         assert [line.split(":")[0] for line in same] == [told] * (rank % 2)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs an x86 CPU")
+def test_they_share_memory_with_a_flat_trainer(together, alone):
+    assert alone["exchanges: shared"] == [False, False]
+    for results in together:
+        assert results["exchanges: shared"].tolist() == [False, True]
 
 
 def test_sums_lose_nothing(together):
