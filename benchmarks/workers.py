@@ -26,7 +26,7 @@ from d2l_recsys.runtime.backend import gluon
 from d2l_recsys.runtime.workers import worker
 
 NAME, FORMAT = "ml-10m", "ml-25m"
-EPOCHS, RUNS = 3, 2  # the first epoch also sets up MXNet, and does not count
+EPOCHS, RUNS = 3, 3  # the first epoch also sets up MXNet, and does not count
 TWO_WORKERS = ["d2l_recsys", "launch", "-n", "2", "--", sys.executable, "-m"]
 
 
