@@ -45,6 +45,11 @@ def start(offline, tmp_path):
     def run(*options, cores=2, out=tmp_path / "out", before=""):
         chosen = [*os.sched_getaffinity(0)][:cores]
         command = [sys.executable, "-m", "chapters", "--out", out, *options]
+
+        def prepare():
+            os.sched_setaffinity(0, chosen)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # even if tests run in nohup
+
         shell = ["sh", "-c", f'{before} exec "$@"', "sh"]
         return subprocess.Popen(
             [*map(str, [*shell, *command])],
@@ -54,7 +59,7 @@ def start(offline, tmp_path):
             cwd=ROOT,
             env=offline,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, chosen),
+            preexec_fn=prepare,
         )
 
     return run

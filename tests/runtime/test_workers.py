@@ -100,7 +100,7 @@ def test_sums_lose_nothing(together):
 def test_a_worker_that_fails_leaves_no_file_behind(tmp_path):
     """The others are stopped when they wait for it to share memory."""
     script = (
-        "import sys, time; sys.path.insert(0, 'tests'); import several; "
+        "import sys, time; sys.path.insert(0, 'tests'); import several_shared as several; "
         "several.worker.join(); "
         f"several.shared_memory._FOLDER = {str(tmp_path)!r}; "
         "several.worker.rank and (time.sleep(1), sys.exit(3)); "
