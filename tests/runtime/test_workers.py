@@ -100,11 +100,11 @@ def test_sums_lose_nothing(together):
 def test_a_worker_that_fails_leaves_no_file_behind(tmp_path):
     """The others are stopped when they wait for it to share memory."""
     script = (
-        "import sys, time; sys.path.insert(0, 'tests'); import several_shared as several; "
-        "several.worker.join(); "
-        f"several.shared_memory._FOLDER = {str(tmp_path)!r}; "
-        "several.worker.rank and (time.sleep(1), sys.exit(3)); "
-        "several.shared_memory.shared_memory(several.worker, 100)"
+        "import sys, time; sys.path.insert(0, 'tests'); import several_shared; "
+        "several_shared.worker.join(); "
+        f"several_shared.shared_memory._FOLDER = {str(tmp_path)!r}; "
+        "several_shared.worker.rank and (time.sleep(1), sys.exit(3)); "
+        "several_shared.shared_memory.shared_memory(several_shared.worker, 100)"
     )
     code, _, _ = run_job("-n", 2, "--", "python", "-c", script)
     assert (code, [*tmp_path.iterdir()]) == (3, [])
