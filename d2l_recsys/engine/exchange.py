@@ -11,7 +11,7 @@ from d2l_recsys.engine.adam import FlatTrainer, trained_by
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.table_rows import TableRows
 from d2l_recsys.runtime.backend import gluon
-from d2l_recsys.runtime.memory import finish
+from d2l_recsys.runtime.memory import finish, to_numpy
 from d2l_recsys.runtime.shared_memory import SharedMemory, shared_memory
 from d2l_recsys.runtime.workers import worker
 
@@ -25,8 +25,8 @@ class Exchange:
 
     def __init__(self, step: Any, trainer: gluon.Trainer) -> None:
         self.step, self.trainer = step, trainer
-        self._compared = worker.num_workers == 1
-        several = worker.num_workers > 1 and step.runs_program
+        several = worker.num_workers > 1
+        self._compared = not several
         self._find_rows = TableRows(step.graph) if several else None
 
     def epoch(self) -> ContextManager:
@@ -115,5 +115,4 @@ def exchange_for(step: Any, trainer: gluon.Trainer) -> Exchange:
 
 
 def _checksum(column: Any) -> int:
-    column = column.asnumpy() if hasattr(column, "asnumpy") else column
-    return zlib.crc32(column.tobytes())
+    return zlib.crc32(to_numpy(column).tobytes())

@@ -4,11 +4,12 @@ The gradients of all other rows are zero, so workers need not exchange them.
 """
 
 from collections import defaultdict
-from typing import Any, Callable, Dict, FrozenSet, List, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, List, Sequence, Set, Tuple
 
 import numpy
 
 from d2l_recsys.engine.id_check import graph_nodes, origins
+from d2l_recsys.runtime.memory import to_numpy
 
 WORTHWHILE = 2**16  # numbers saved by selecting rows, which takes time, too
 
@@ -39,15 +40,11 @@ class TableRows:
                 continue
             occurs = numpy.zeros(size, dtype=bool)
             for k in inputs:
-                occurs[_in_numpy(batch[k]).astype("int64", copy=False)] = True
+                occurs[to_numpy(batch[k]).astype("int64", copy=False)] = True
             rows = numpy.flatnonzero(occurs).astype("int32")
             if (size - len(rows)) * width >= WORTHWHILE:
                 found.update(dict.fromkeys(widths, rows))
         return found
-
-
-def _in_numpy(values: Any) -> numpy.ndarray:
-    return values.asnumpy() if hasattr(values, "asnumpy") else values
 
 
 def _tables(nodes: List[Dict]) -> Tables:

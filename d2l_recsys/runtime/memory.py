@@ -26,6 +26,11 @@ def in_memory(array: mx.nd.NDArray) -> numpy.ndarray:
     return numpy.frombuffer(memory, dtype=array.dtype).reshape(array.shape)
 
 
+def to_numpy(values: Any) -> numpy.ndarray:
+    """Return an array of MXNet or NumPy as one of NumPy."""
+    return values.asnumpy() if hasattr(values, "asnumpy") else values
+
+
 def finish() -> None:
     """Wait until MXNet has finished all operations."""
     mx.nd.waitall()
