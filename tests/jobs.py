@@ -89,14 +89,14 @@ def run_job(*arguments, **environment):
         return job.finish()
 
 
-def chapter(slug, *options, **environment):
-    """Run the script of a section, and return its exit code and output."""
+def chapter(*arguments, cwd=ROOT, **environment):
+    """Run a module of the scripts, and return its exit code and output."""
     return subprocess.run(
-        [sys.executable, "-m", f"chapters.{slug}", *map(str, options)],
+        [sys.executable, "-m", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=600,
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, **environment},
     )

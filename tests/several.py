@@ -17,6 +17,7 @@ from several_basics import (
     USERS,
     result,
     started,
+    trained_on_pairs,
 )
 from several_shared import (
     UnknownItem,
@@ -36,8 +37,7 @@ from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.loop import Step, fit
 from d2l_recsys.engine.predict import predict
-from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
-from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.neumf import NeuMF
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 from d2l_recsys.runtime.workers import worker
 
@@ -58,12 +58,7 @@ def ranking(devices):
     # Not Adam: where the items of a pair share a bias, the gradient is only a rounding
     # error, but Adam turns it into a full step.
     trainer = started(net, mx.init.Normal(0.3), devices, "sgd", 0.5)
-    train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), 5, shuffle=True)
-    history = train_ranking(
-        net, train, HELD_OUT, BPRLoss(), trainer, None, USERS, ITEMS, 3, devices,
-        evaluate_ranking, CANDIDATES,
-    )  # fmt: skip
-    return result(net, history)
+    return trained_on_pairs(net, trainer, 5, devices)
 
 
 def autoencoding(devices):

@@ -2,6 +2,9 @@
 
 import numpy
 
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.neumf import PRDataset, evaluate_ranking, train_ranking
+from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.workers import worker
 
@@ -34,3 +37,13 @@ def result(net, history):
         "parameters": numpy.concatenate([first for first, *_ in values]),
         "history": [[v for k, v in e.items() if k not in times] for e in history],
     }
+
+
+def trained_on_pairs(net, trainer, batch_size, devices):
+    """Train a ranking model, and return its parameters and metrics."""
+    train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), batch_size, shuffle=True)
+    history = train_ranking(
+        net, train, HELD_OUT, BPRLoss(), trainer, None, USERS, ITEMS, 3, devices,
+        evaluate_ranking, CANDIDATES,
+    )  # fmt: skip
+    return result(net, history)

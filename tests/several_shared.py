@@ -4,8 +4,6 @@ import contextlib
 
 import numpy
 from several_basics import (
-    CANDIDATES,
-    HELD_OUT,
     ITEMS,
     PAIRS,
     RATINGS,
@@ -13,6 +11,7 @@ from several_basics import (
     USERS,
     result,
     started,
+    trained_on_pairs,
 )
 
 from d2l_recsys import mf
@@ -20,8 +19,7 @@ from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.exchange import SharedExchange, exchange_for
 from d2l_recsys.engine.loop import Step
-from d2l_recsys.neumf import NeuMF, PRDataset, evaluate_ranking, train_ranking
-from d2l_recsys.ranking import BPRLoss
+from d2l_recsys.neumf import NeuMF
 from d2l_recsys.runtime import shared_memory
 from d2l_recsys.runtime.backend import gluon, mx, nn
 from d2l_recsys.runtime.workers import worker
@@ -82,12 +80,7 @@ def with_negatives(devices):
     net = NeuMF(3, USERS, ITEMS, [4, 4])
     started(net, mx.init.Normal(0.3), devices)
     trainer = make_trainer(net, "adam", {"learning_rate": 0.01, "epsilon": 1e-3})
-    train = BatchLoader(PRDataset(*PAIRS, CANDIDATES, ITEMS), 45, shuffle=True)
-    history = train_ranking(
-        net, train, HELD_OUT, BPRLoss(), trainer, None, USERS, ITEMS, 3, devices,
-        evaluate_ranking, CANDIDATES,
-    )  # fmt: skip
-    return result(net, history)
+    return trained_on_pairs(net, trainer, 45, devices)
 
 
 def failing(batches):

@@ -1,21 +1,17 @@
 """The scripts as users run them: in their own processes, without a network."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jupytext
 import pytest
+from jobs import ROOT, chapter
 
 from chapters.runner.data import times_the_books
 from d2l_recsys import load, recommend
 from d2l_recsys.data.movies import read_movies
 from d2l_recsys.movielens import read_data_ml100k
 
-ROOT = Path(__file__).parents[2]
 SLUGS = [
     "movielens",
     "mf",
@@ -30,18 +26,6 @@ SLUGS = [
 # A second picture of a section, SLUG-NAME.
 PICTURES = ["movielens-sparsity", "mf-map", "ranking-gradients", "neumf-ranks"]
 PICTURES += ["seqrec-window", "fm-calibration", "deepfm-overfitting"]
-
-
-def chapter(*arguments, cwd=ROOT, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-        cwd=cwd,
-        env={**os.environ, **environment},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import re
 
 import numpy
 import pytest
-from test_chapters import chapter, figures
+from jobs import chapter
+from test_chapters import figures
 
 from chapters.runner.ctr_data import load_ctr
 from chapters.runner.exercises import Exercises

@@ -5,8 +5,8 @@ import re
 
 import numpy
 import pytest
+from jobs import chapter
 from movielens_files import CSV, DAT, write_set
-from test_chapters import chapter
 
 from chapters.runner.data import arguments_for
 from d2l_recsys.data import catalog

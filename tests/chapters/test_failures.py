@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_chapters import ROOT
+from jobs import ROOT
 
 UNKNOWN = 54321  # an account that is not in /etc/passwd
 # Run Python as the user 54321, who owns our files and may not read all others. It is no

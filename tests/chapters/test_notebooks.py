@@ -6,8 +6,8 @@ import sys
 
 import nbformat
 import pytest
+from jobs import ROOT, chapter
 from nbclient import NotebookClient
-from test_chapters import ROOT, chapter
 
 from chapters.runner import notebooks
 

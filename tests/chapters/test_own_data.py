@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentTypeError, Namespace
 
 import pytest
-from test_chapters import chapter
+from jobs import chapter
 
 from chapters.__main__ import main
 from chapters.runner.ctr_data import load_ctr

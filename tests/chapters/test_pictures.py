@@ -5,7 +5,7 @@ import re
 import numpy
 import pandas as pd
 import pytest
-from test_chapters import chapter
+from jobs import chapter
 
 from chapters.runner import pictures
 from chapters.runner.printed import correct_figures

@@ -11,7 +11,8 @@ from argparse import Namespace
 from contextlib import nullcontext
 
 import pytest
-from test_chapters import ROOT, SLUGS, figures
+from jobs import ROOT
+from test_chapters import SLUGS, figures
 
 from chapters.__main__ import _start
 from chapters.runner.processes import CORES

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from test_chapters import PICTURES, ROOT, SLUGS, chapter
+from jobs import ROOT, chapter
+from test_chapters import PICTURES, SLUGS
 
 from chapters.__main__ import _print_summary
 from chapters.runner import results

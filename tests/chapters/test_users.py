@@ -1,7 +1,7 @@
 """The ids that scripts print and accept are those of the reader's file."""
 
 import pytest
-from test_chapters import chapter
+from jobs import chapter
 
 from chapters.runner.data import arguments_for
 

@@ -35,7 +35,7 @@ LOCAL = {
 )
 def test_without_the_others_it_is_one_line(slug, environment, line, tmp_path):
     options = ["--smoke", "--kvstore", "dist_sync", "--out", tmp_path]
-    result = chapter(slug, *options, **environment)
+    result = chapter(f"chapters.{slug}", *options, **environment)
     assert (result.returncode, result.stdout) == (2, "")
     assert line in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -94,7 +94,7 @@ def test_patience_comes_to_an_end(tmp_path):
     """There is no scheduler, and MXNet would wait for one forever."""
     begin = time.monotonic()
     result = chapter(
-        "mf", "--smoke", "--kvstore", "dist_sync", "--out", tmp_path,
+        "chapters.mf", "--smoke", "--kvstore", "dist_sync", "--out", tmp_path,
         **LOCAL, D2L_RECSYS_PATIENCE_SECONDS="1",
     )  # fmt: skip
     assert time.monotonic() - begin < 60

@@ -136,7 +136,7 @@ def record(folder, slug):
 def test_two_workers_are_as_good_as_one_on_the_real_data(slug, ml100k, tmp_path):
     options = ["--data-dir", ml100k, "--epochs", 3]
     one, two = tmp_path / "one", tmp_path / "two"
-    assert chapter(slug, *options, "--out", one).returncode == 0
+    assert chapter(f"chapters.{slug}", *options, "--out", one).returncode == 0
     code, out, err = several(slug, *options, "--out", two)
     assert (code, err) == (0, "")
     assert {line[:4] for line in out.splitlines()} == {"[0] "}
