@@ -5,6 +5,8 @@ import os
 import sys
 from importlib import import_module
 
+from d2l_recsys.tools.command_line import expect_ctrl_c
+
 COMMANDS = {  # each is a module of d2l_recsys.tools
     "doctor": "check what works on this machine",
     "launch": "start a training with several workers",
@@ -59,4 +61,5 @@ def main_for_a_pipe() -> int:
 
 
 if __name__ == "__main__":
+    expect_ctrl_c()
     sys.exit(main_for_a_pipe())

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -10,14 +11,16 @@ from types import TracebackType
 from typing import Any, Optional, Type
 
 import d2l_recsys
+from d2l_recsys.tools.command_line import expect_ctrl_c
 
 interrupted_run: Any = None  # the Run that a Ctrl-C would interrupt
 _OURS = [Path(__file__).parents[1], Path(d2l_recsys.__file__).parent]
 
 
 def install() -> None:
-    """Set up ``sys.excepthook`` and the standard streams for a script."""
+    """Set up ``sys.excepthook``, Ctrl-C and the standard streams for a script."""
     sys.excepthook = report
+    expect_ctrl_c()
     if sys.stderr is None:  # it is closed
         sys.stderr = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):  # not if stdout is closed
@@ -79,10 +82,12 @@ def report(
     if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
         return  # whoever read the output has read enough
     if issubclass(kind, KeyboardInterrupt):
-        tell_interrupted(error)
         try:
+            tell_interrupted(error)
+            expect_ctrl_c()  # which ends the saving
             save_interrupted(error)
-        finally:  # even if a second Ctrl-C ends the saving
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        finally:
             os._exit(130)  # immediately, because MXNet may still be busy
     line = in_one_line(error, trace)
     if line is None:

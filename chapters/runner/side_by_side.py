@@ -14,6 +14,7 @@ from typing import Any, Callable, DefaultDict, Dict, List, Tuple
 
 from chapters.runner import data, failures
 from chapters.runner.processes import CORES, end_processes, start_pool
+from d2l_recsys.tools.command_line import expect_ctrl_c
 
 _FINDERS = ("movielens", "ctr")  # They find the data; the others start after them.
 _section = ""  # the section that this process of a pool is running
@@ -70,13 +71,16 @@ class Sections:
 
     def _interrupt(self, error: BaseException) -> None:
         try:
+            expect_ctrl_c()  # which ends the saving
             if self.shown not in self.processes:
                 failures.tell_interrupted(error)
             elif not self.runs[self.shown].done():
                 os.kill(self.processes[self.shown], signal.SIGUSR1)
                 self._print_until(self.runs[self.shown])
-        finally:  # even if a second Ctrl-C ends the saving
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:
+            pass
+        finally:
             sys.exit(130)
 
     def _submit(self, *slugs: str) -> None:

@@ -1,9 +1,11 @@
 """The parts that all command lines share. This module needs only Python."""
 
 import argparse
+import signal
 from math import isfinite
 from typing import Any, List, NoReturn, Tuple
 
+_IGNORED = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # since the process began
 _MAX_CONTEXTS = 64  # MXNet starts threads for each; with thousands of them, it hangs
 
 
@@ -19,6 +21,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def expect_ctrl_c() -> None:
+    """Let the next Ctrl-C raise KeyboardInterrupt, and further ones do nothing.
+
+    So none comes between the first one and what is done about it.
+    """
+    if not _IGNORED:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, _: Any) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def in_one_line(error: Exception) -> str:

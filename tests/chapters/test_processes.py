@@ -181,9 +181,9 @@ def test_a_signal_ends_all_processes_without_a_word(number, training):
 
 
 def test_more_ctrl_c_end_the_saving_without_a_word(training):
-    for _ in range(4):
+    for _ in range(40):
         os.killpg(training.pid, signal.SIGINT)
-        time.sleep(0.01)
+        time.sleep(0.001)
     code, _, err = finish(training)
     assert code == 130
     assert err.count("interrupted") <= 1

@@ -18,8 +18,22 @@ from d2l_recsys.movielens import rating_loader, read_data_ml100k, split_data_ml1
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = ["mf", "autorec", "neumf", "seqrec", "fm", "deepfm"]
-# With small batches, an epoch is long enough to be killed in the middle.
+# With small batches, an epoch has several.
 BATCH = {"mf": 32, "autorec": 2, "neumf": 32, "seqrec": 64, "fm": 16, "deepfm": 16}
+# A script that is killed in the second batch after a checkpoint.
+KILLED = """
+import os, runpy, sys
+from pathlib import Path
+from d2l_recsys.engine import loop
+slug, checkpoint, *sys.argv[1:] = sys.argv[1:]
+finite_sum = loop._finite_sum
+def killed(losses, number):
+    if number == 2 and Path(checkpoint).exists():
+        os.kill(os.getpid(), 9)
+    return finite_sum(losses, number)
+loop._finite_sum = killed
+runpy.run_module(f"chapters.{slug}", run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +100,12 @@ def test_killed_in_an_epoch_and_resumed_it_ends_like_an_uninterrupted_one(
         start(slug, *common, "--out", one, "--checkpoint", one / "c")
     )
     assert code == 0
-    process = start(slug, *common, "--out", two, "--checkpoint", two / "c")
-    wait_for(two / "c" / slug / "main" / "epoch-00002.npz", process)
-    process.send_signal(signal.SIGKILL)
-    assert finish(process)[0] == -signal.SIGKILL
+    after = two / "c" / slug / "main" / "epoch-00002.npz"
+    options = [*common, "--out", two, "--checkpoint", two / "c"]
+    killed = [sys.executable, "-c", KILLED, slug, after, *options]
+    run = subprocess.run([*map(str, killed)], cwd=ROOT, capture_output=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert after.exists()
     assert not (two / f"{slug}.json").exists()
     again = [*common, "--out", two, "--checkpoint", two / "c", "--resume"]
     code, resumed, err = finish(start(slug, *again))
@@ -139,6 +155,19 @@ def test_ctrl_c_ends_with_the_metrics_and_the_model_so_far(small, tmp_path):
     wait_for(tmp_path / "mf" / "main" / f"epoch-{last['epoch'] + 2:05}.npz", process)
     process.send_signal(signal.SIGINT)
     assert finish(process)[2].endswith(", in place of an earlier run's\n")
+
+
+def test_more_ctrl_c_end_the_saving_without_a_word(small, tmp_path):
+    common = [*small("mf"), "--epochs", 500, "--out", tmp_path]
+    process = start("mf", *common, "--checkpoint", tmp_path)
+    wait_for(tmp_path / "mf" / "main" / "epoch-00003.npz", process)
+    for _ in range(40):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.0002)
+    code, _, err = finish(process)
+    assert code == 130
+    assert err.count("interrupted") == 1
+    assert "Traceback" not in err
 
 
 def test_ctrl_c_saves_a_model_of_clicks_with_its_vocabulary(small, tmp_path):
