@@ -27,6 +27,9 @@ from importlib import import_module
 from typing import Any, List
 
 from d2l_recsys.runtime import compat as _compat  # noqa: F401
+from d2l_recsys.runtime.openblas import choose_kernels as _choose_kernels
+
+_choose_kernels()  # before NumPy is imported
 
 __version__ = "0.2.0"
 

@@ -12,7 +12,8 @@ def check_gradients(net: gluon.Block, devices: Sequence[mx.Context]) -> None:
     """Raise ValueError if a step would use gradients of other batches."""
     if {*devices} != {*devices_of(net)}:
         raise ValueError(
-            f"the net is on {devices_of(net)}, not on {devices}: net.reset_ctx(devices)"
+            f"the net is on {devices_of(net)}, not on {devices}: "
+            "net.collect_params().reset_ctx(devices)"
         )
     for name, parameter in net.collect_params().items():
         if parameter.grad_req == "add":

@@ -96,7 +96,8 @@ def devices_of(
             raise ValueError(f"{advice}, but it has {device!r}")
         if own and device not in own:
             raise ValueError(
-                f"the net is on {own}, not on {device}: net.reset_ctx(devices)"
+                f"the net is on {own}, not on {device}: "
+                "net.collect_params().reset_ctx(devices)"
             )
     return devices
 

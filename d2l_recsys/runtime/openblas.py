@@ -1,0 +1,39 @@
+"""Fast matrix products on processors that are newer than OpenBLAS.
+
+MXNet 1.9.1 brings OpenBLAS 0.3.13, and NumPy 1.23 brings 0.3.20. They know processors by
+their models, and on those of later years they use the kernels of the oldest ones, which
+take two to four times as long. Which kernels a processor can run, its flags tell.
+"""
+
+import os
+from contextlib import suppress
+from typing import Set
+
+# OpenBLAS's names of kernels, the fastest first, and the flags that they need.
+_KERNELS = {
+    "SkylakeX": {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
+    "Haswell": {"avx2", "fma"},
+}
+
+
+def choose_kernels() -> None:
+    """Set OPENBLAS_CORETYPE, unless it is set, for libraries that are loaded later.
+
+    Only on Linux, and on x86, where OpenBLAS's choice depends on the model.
+    """
+    name = kernels_for(_flags())
+    if name:
+        os.environ.setdefault("OPENBLAS_CORETYPE", name)
+
+
+def kernels_for(flags: Set[str]) -> str:
+    """Return the name of the fastest kernels for a processor's flags, or ''."""
+    return next((name for name, needed in _KERNELS.items() if needed <= flags), "")
+
+
+def _flags() -> Set[str]:
+    with suppress(OSError), open("/proc/cpuinfo", encoding="ascii") as file:
+        for line in file:  # those of the first core are enough
+            if line.startswith("flags"):
+                return {*line.split()}
+    return set()
