@@ -5,6 +5,7 @@ import pytest
 
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.gradients import check_gradients
 from d2l_recsys.engine.loop import Step, examples_per_sec, fit
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
@@ -263,6 +264,11 @@ def test_gradients_that_add_up_and_other_devices_are_refused():
         trained_on(adding, gluon.loss.L2Loss())
     with pytest.raises(ValueError, match=r"on \[cpu\(0\)\], not on cpu\(1\)"):
         trained_on(elsewhere, gluon.loss.L2Loss(), [mx.cpu(1)])
+    with pytest.raises(ValueError, match="the net is on") as refused:
+        check_gradients(elsewhere, [mx.cpu(1)])
+    way_out = str(refused.value).rpartition(": ")[2]
+    exec(way_out, {"net": elsewhere, "devices": [mx.cpu(1)]})
+    trained_on(elsewhere, gluon.loss.L2Loss(), [mx.cpu(1)])
 
 
 def test_nan_in_the_data_is_not_blamed_on_the_learning_rate():
