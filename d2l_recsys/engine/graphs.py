@@ -1,6 +1,7 @@
-"""Replace what MXNet computes slowly in a graph: dropout, and means over rows."""
+"""Replace what MXNet computes slowly in a graph, and leave out what changes nothing."""
 
 import json
+import math
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy
@@ -8,6 +9,8 @@ import numpy
 from d2l_recsys.runtime.backend import mx
 
 _NUMBERS = 2**16  # of 16 bits
+_RESHAPING = ("_npx_reshape", "Flatten", "expand_dims")
+Node = Dict[str, Any]  # of a saved graph, with its shape and the nodes before it
 
 
 class Mask(NamedTuple):
@@ -20,41 +23,66 @@ class Mask(NamedTuple):
 Factor = Union[Mask, numpy.ndarray]
 
 
-def with_products(
+def simplified(
     graph: mx.sym.Symbol, arrays: Dict[str, Any]
 ) -> Tuple[mx.sym.Symbol, Dict[str, Factor]]:
-    """Return the graph with products instead, and the new inputs by name.
+    """Return a graph with faster operations for the same, and its new inputs by name.
 
     `arrays` are the graph's inputs and parameters. Dropout becomes a product with a
     mask. The mean over each row, which ends Gluon's losses, becomes a product with
-    1 / n: MXNet takes 10 times as long for it. Other kinds of dropout and means stay as
-    they are.
+    1 / n: MXNet takes 10 times as long for it. Ones become an input. Operations that
+    change nothing, such as the weight 1 of a loss, are left out.
     """
     saved = json.loads(graph.tojson())
     for k, node in enumerate(saved["nodes"]):
         if node["op"] != "null":
             node["name"] = f"node{k}"  # a block that is called twice repeats its name
     shapes = _shapes(mx.sym.load_json(json.dumps(saved)), arrays)
-    nodes: List[dict] = []
+    nodes: List[Node] = []
     places: List[int] = []  # of the former nodes among the new ones
     factors: Dict[str, Factor] = {}
-    for node in saved["nodes"]:
+    heads = {k for k, *_ in saved["heads"]}
+    for k, node in enumerate(saved["nodes"]):
         node["inputs"] = [[places[k], *rest] for k, *rest in node["inputs"]]
-        before = [nodes[k] for k, *_ in node["inputs"]]
-        found = _dropout(node, shapes) or _mean_of_rows(node, before, shapes)
-        if found:
-            operator, factor = found
+        ending = "" if node["op"] == "null" else "_output"
+        node["shape"] = shapes.get(node["name"] + ending)
+        node["before"] = [nodes[k] for k, *_ in node["inputs"]]
+        same = _same_before(node)
+        # Inputs cannot be outputs of a graph, nor can one node be two of them.
+        if same is not None and k in heads:
+            twice = same in (places[j] for j in heads if j < k)
+            same = None if twice or nodes[same]["op"] == "null" else same
+        if same is not None:
+            places.append(same)
+            continue
+        node.update(_constant(node) or _comparison(node) or {})
+        if "number" in node:
+            factors[node["name"]] = numpy.full(node["shape"], node["number"], "float32")
+        product = _dropout(node) or _mean_of_rows(node)
+        if product:
+            operator, factor = product
             name = f"factor of {node['name']}"
             factors[name] = factor
             node["inputs"].append([len(nodes), 0, 0])
             node.update(op=operator, attrs={})
-            nodes.append({"op": "null", "name": name, "inputs": []})
+            nodes.append({"op": "null", "name": name, "inputs": [], "shape": None})
         places.append(len(nodes))
         nodes.append(node)
     saved["heads"] = [[places[k], *rest] for k, *rest in saved["heads"]]
-    saved["arg_nodes"] = [k for k, node in enumerate(nodes) if node["op"] == "null"]
+    new = _graph(saved, nodes)
+    used = {*new.list_arguments()}
+    return new, {name: x for name, x in factors.items() if name in used}
+
+
+def _graph(saved: dict, nodes: List[Node]) -> mx.sym.Symbol:
+    """Return a saved graph with these nodes."""
+    known = ("op", "name", "attrs", "inputs")
+    plain = [{key: node[key] for key in known if key in node} for node in nodes]
+    variables = [k for k, node in enumerate(plain) if node["op"] == "null"]
     del saved["node_row_ptr"]
-    return mx.sym.load_json(json.dumps({**saved, "nodes": nodes})), factors
+    return mx.sym.load_json(
+        json.dumps({**saved, "nodes": plain, "arg_nodes": variables})
+    )
 
 
 def _shapes(graph: mx.sym.Symbol, arrays: Dict[str, Any]) -> Dict[str, tuple]:
@@ -66,26 +94,67 @@ def _shapes(graph: mx.sym.Symbol, arrays: Dict[str, Any]) -> Dict[str, tuple]:
     return {name: shape for name, shape, dtype in found if dtype is numpy.float32}
 
 
-def _dropout(node: dict, shapes: Dict[str, tuple]) -> Optional[Tuple[str, Mask]]:
-    name, settings = f"{node['name']}_output", node.get("attrs", {})
+def _same_before(node: Node) -> Optional[int]:
+    """Return the place of an earlier node that has the output of this one, or None."""
+    shape = node["shape"]
+    while node["shape"] and _keeps_numbers(node) and not node["inputs"][0][1]:
+        place, node = node["inputs"][0][0], node["before"][0]
+        if node["shape"] == shape:
+            return place
+    return None
+
+
+def _keeps_numbers(node: Node) -> bool:
+    """Whether a node gives the numbers before it, perhaps in another shape."""
+    if node["op"] == "_npi_multiply_scalar":
+        return float(node["attrs"]["scalar"]) == 1
+    if node["op"] == "_npi_mean":
+        before = node["before"][0]["shape"]
+        return bool(before) and math.prod(before) == math.prod(node["shape"])
+    return node["op"] in (*_RESHAPING, "reshape_like", "_np_copy")
+
+
+def _constant(node: Node) -> Optional[Node]:
+    """Return an input for an array in which all numbers are equal."""
+    number = None
+    if node["op"] == "_npi_full_like":
+        number = float(node["attrs"]["fill_value"])
+    elif node["op"] in (*_RESHAPING, "_np_transpose"):
+        number = node["before"][0].get("number")
+    if number is None or not node["shape"]:
+        return None
+    return {"op": "null", "attrs": {}, "inputs": [], "number": number}
+
+
+def _comparison(node: Node) -> Optional[Node]:
+    """Return a node for ``x != number`` that gives float32 without a conversion."""
+    if node["op"] != "Cast" or node["before"][0]["op"] != "_npi_not_equal_scalar":
+        return None
+    compared = node["before"][0]
+    if not node["shape"] or not compared["before"][0]["shape"]:
+        return None
+    scalar = {"scalar": compared["attrs"]["scalar"]}
+    return {"op": "_not_equal_scalar", "attrs": scalar, "inputs": compared["inputs"]}
+
+
+def _dropout(node: Node) -> Optional[Tuple[str, Mask]]:
+    settings = node.get("attrs", {})
     usual = settings.get("mode", "training") == "training"
-    usual = usual and settings.get("axes", "()") == "()" and name in shapes
-    if node["op"] != "Dropout" or not usual:
+    usual = usual and settings.get("axes", "()") == "()"
+    if node["op"] != "Dropout" or not usual or not node["shape"]:
         return None
-    return "elemwise_mul", Mask(shapes[name], float(settings.get("p", 0.5)))
+    return "elemwise_mul", Mask(node["shape"], float(settings.get("p", 0.5)))
 
 
-def _mean_of_rows(
-    node: dict, before: List[dict], shapes: Dict[str, tuple]
-) -> Optional[Tuple[str, numpy.ndarray]]:
-    if node["op"] != "_npi_mean" or before[0]["op"] != "Flatten":
+def _mean_of_rows(node: Node) -> Optional[Tuple[str, numpy.ndarray]]:
+    if node["op"] != "_npi_mean":
         return None
-    name, settings = f"{before[0]['name']}_output", node["attrs"]
+    settings, shape = node["attrs"], node["before"][0]["shape"]
     over_rows = settings.get("axis") in ("1", "(1,)")
     over_rows = over_rows and settings.get("keepdims") == "False"
-    if not over_rows or name not in shapes:
+    if not over_rows or not shape or len(shape) != 2:
         return None
-    _, n = shapes[name]
+    n = shape[1]
     return "_np_dot", numpy.full(n, 1 / n, dtype="float32")
 
 

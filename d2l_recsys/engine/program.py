@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.engine.graphs import Mask, Masks, with_products
+from d2l_recsys.engine.graphs import Mask, Masks, simplified
 from d2l_recsys.engine.id_check import input_symbols
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish, in_memory
@@ -91,7 +91,7 @@ class _Bound:
         arrays = {f"input {k}": x for k, x in enumerate(inputs)}
         self._masks: List[Tuple[numpy.ndarray, float]] = []
         if device.device_type == "cpu":
-            graph, factors = with_products(graph, {**parameters, **arrays})
+            graph, factors = simplified(graph, {**parameters, **arrays})
             for name, factor in factors.items():
                 if isinstance(factor, Mask):
                     arrays[name] = np.empty(factor.shape, ctx=device)

@@ -1,14 +1,15 @@
 """Check what takes the place of dropout and of means in a graph."""
 
 import itertools
+import json
 
 import numpy
 import pytest
 
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.graphs import Masks, with_products
+from d2l_recsys.engine.graphs import Masks, simplified
 from d2l_recsys.engine.loop import Step, fit
-from d2l_recsys.runtime.backend import gluon, mx, nn, np
+from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 
 ROWS, WIDTH = 64, 100
 
@@ -119,7 +120,7 @@ def test_other_dropout_stays_mxnets(dropout):
             return dropout(F, x)
 
     graph = Other()(mx.sym.var("x").as_np_ndarray())
-    _, factors = with_products(graph, {"x": np.ones((ROWS, WIDTH))})
+    _, factors = simplified(graph, {"x": np.ones((ROWS, WIDTH))})
     assert not factors
     net = prepared(Other())
     _, ((dropped,),) = Step(net, gluon.loss.L2Loss(), None, both)([ones()])
@@ -148,7 +149,7 @@ def test_a_block_that_is_called_twice():
         assert (x != y).mean() == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("shape", [(1,), (5,), (2, 3)])
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
 @pytest.mark.parametrize(
     "loss", [gluon.loss.L2Loss(), gluon.loss.L1Loss(), gluon.loss.SigmoidBCELoss()]
 )
@@ -157,9 +158,119 @@ def test_means_of_gluons_losses(loss, shape):
     inputs = [rng.random((ROWS, *shape)).astype("float32") for _ in range(2)]
     symbols = [mx.sym.var(name).as_np_ndarray() for name in "xy"]
     arrays = dict(zip("xy", map(np.array, inputs)))
-    graph, factors = with_products(loss(*symbols), arrays)
-    assert len(factors) == 1
-    ((name, factor),) = factors.items()
-    arrays = {**arrays, name: np.array(factor)}
+    graph, factors = simplified(loss(*symbols), arrays)
+    assert len(factors) == (shape != ())  # a mean of one number is that number
+    arrays.update({name: np.array(factor) for name, factor in factors.items()})
     found = graph.bind(mx.cpu(), arrays).forward()[0].asnumpy()
     assert found == pytest.approx(loss(*map(np.array, inputs)).asnumpy(), rel=1e-5)
+
+
+def program_and_gluon(hybrid_forward, inputs):
+    """Return outputs and gradients of a function of arrays as a program, and plainly.
+
+    The third is the graph of the program.
+    """
+    symbols = [mx.sym.var(f"x{k}").as_np_ndarray() for k in range(len(inputs))]
+    arrays = {f"x{k}": np.array(x, x.dtype) for k, x in enumerate(inputs)}
+    outputs = [x.as_nd_ndarray() for x in hybrid_forward(mx.sym, *symbols)]
+    graph, factors = simplified(mx.sym.Group(outputs), arrays)
+    arrays.update({name: np.array(x) for name, x in factors.items()})
+    gradients = {name: np.zeros_like(x) for name, x in arrays.items() if name[0] == "x"}
+    bound = graph.bind(
+        mx.cpu(), {x: arrays[x] for x in graph.list_arguments()}, gradients
+    )
+    found = bound.forward(is_train=True)
+    bound.backward([mx.nd.ones_like(x) for x in found])
+    plain = [np.array(x, x.dtype) for x in inputs]
+    for x in plain:
+        x.attach_grad()
+    with autograd.record():
+        expected = hybrid_forward(mx.nd, *plain)
+    autograd.backward(expected)
+    expected = [*expected, *(x.grad for x in plain)]
+    names = [f"x{k}" for k in range(len(inputs))]
+    found = [*found, *(gradients[name] for name in names)]
+    return [[x.asnumpy() for x in each] for each in (found, expected)], graph
+
+
+def operations(graph):
+    nodes = json.loads(graph.tojson())["nodes"]
+    return [node["op"] for node in nodes if node["op"] != "null"]
+
+
+def ones_like(F, x):
+    return F.np.ones_like(F.BlockGrad(x.as_nd_ndarray()).as_np_ndarray())
+
+
+LEFT_OUT = {
+    "the weight 1": (lambda F, x: [F.np.exp(x) * 1], ["_npi_exp"]),
+    "another weight": (
+        lambda F, x: [F.np.exp(x) * 2],
+        ["_npi_exp", "_npi_multiply_scalar"],
+    ),
+    "the shape it has": (
+        lambda F, x: [F.npx.batch_flatten(F.np.exp(x))],
+        ["_npi_exp"],
+    ),
+    "another shape": (
+        lambda F, x: [F.npx.reshape(F.np.exp(x), (-1,))],
+        ["_npi_exp", "_npx_reshape"],
+    ),
+    "there and back": (
+        lambda F, x: [F.np.exp(F.npx.reshape(F.np.expand_dims(x, 0), (6, 4)))],
+        ["_npi_exp"],
+    ),
+    "there and on": (
+        lambda F, x: [F.np.exp(F.npx.reshape(F.np.expand_dims(x, 0), (4, 6)))],
+        ["expand_dims", "_npx_reshape", "_npi_exp"],
+    ),
+    "only transposed": (lambda F, x: [F.np.transpose(x)], ["_np_transpose"]),
+    "ones": (
+        lambda F, x: [F.np.dot(x, F.np.transpose(ones_like(F, x)))],
+        ["_np_dot"],
+    ),
+    "a comparison": (
+        lambda F, x: [(x != 0.5).astype("float32") * x],
+        ["_not_equal_scalar", "_npi_multiply"],
+    ),
+    "another comparison": (
+        lambda F, x: [(x > 0.5).astype("float32") * x],
+        ["_npi_greater_scalar", "Cast", "_npi_multiply"],
+    ),
+    "an output": (
+        lambda F, x: [x * 1, F.np.exp(x)],
+        ["_npi_multiply_scalar", "_npi_exp"],
+    ),
+    "twice the same": (
+        lambda F, x: (lambda y: [y * 1, y, y * 1])(F.np.exp(x)),
+        ["_npi_exp", "_npi_multiply_scalar", "_npi_multiply_scalar"],
+    ),
+    "all but one of the same": (
+        lambda F, x: (lambda y: [y * 1, F.npx.batch_flatten(y)])(F.np.exp(x)),
+        ["_npi_exp", "Flatten"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_changes_nothing_is_left_out(name):
+    function, kept = LEFT_OUT[name]
+    x = numpy.random.default_rng(0).random((6, 4)).astype("float32")
+    x[:, 1] = 0.5
+    (found, expected), graph = program_and_gluon(function, [x])
+    for a, b in zip(found, expected):
+        assert a.dtype == b.dtype
+        assert numpy.array_equal(a, b)
+    assert operations(graph) == kept
+
+
+def test_other_types_stay_as_they_are():
+    def function(F, x):
+        counts = x.astype("int32")
+        return [x, (counts != 1).astype("float32"), (counts * 1).astype("float32")]
+
+    x = numpy.arange(4, dtype="float32")
+    (found, expected), graph = program_and_gluon(function, [x])
+    for a, b in zip(found, expected):
+        assert numpy.array_equal(a, b)
+    assert "_npi_not_equal_scalar" in operations(graph)
