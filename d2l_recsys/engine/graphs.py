@@ -33,31 +33,27 @@ def simplified(
     1 / n: MXNet takes 10 times as long for it. Ones become an input. Operations that
     change nothing, such as the weight 1 of a loss, are left out.
     """
-    saved = json.loads(graph.tojson())
-    for k, node in enumerate(saved["nodes"]):
-        if node["op"] != "null":
-            node["name"] = f"node{k}"  # a block that is called twice repeats its name
-    shapes = _shapes(mx.sym.load_json(json.dumps(saved)), arrays)
+    saved = _with_shapes(graph, arrays)
     nodes: List[Node] = []
     places: List[int] = []  # of the former nodes among the new ones
     factors: Dict[str, Factor] = {}
-    heads = {k for k, *_ in saved["heads"]}
+    outputs = {k for k, *_ in saved["heads"]}
     for k, node in enumerate(saved["nodes"]):
         node["inputs"] = [[places[k], *rest] for k, *rest in node["inputs"]]
-        ending = "" if node["op"] == "null" else "_output"
-        node["shape"] = shapes.get(node["name"] + ending)
         node["before"] = [nodes[k] for k, *_ in node["inputs"]]
         same = _same_before(node)
-        # Inputs cannot be outputs of a graph, nor can one node be two of them.
-        if same is not None and k in heads:
-            twice = same in (places[j] for j in heads if j < k)
+        if k in outputs and same is not None:
+            # A node cannot be two outputs of a graph, nor can an input be one.
+            twice = same in (places[j] for j in outputs if j < k)
             same = None if twice or nodes[same]["op"] == "null" else same
         if same is not None:
             places.append(same)
             continue
-        node.update(_constant(node) or _comparison(node) or {})
-        if "number" in node:
-            factors[node["name"]] = numpy.full(node["shape"], node["number"], "float32")
+        constant = _constant(node) if k not in outputs else None
+        node.update(constant or _comparison(node) or {})
+        if constant:
+            numbers = numpy.full(node["shape"], node["number"], dtype="float32")
+            factors[node["name"]] = numbers
         product = _dropout(node) or _mean_of_rows(node)
         if product:
             operator, factor = product
@@ -74,6 +70,24 @@ def simplified(
     return new, {name: x for name, x in factors.items() if name in used}
 
 
+def _with_shapes(graph: mx.sym.Symbol, arrays: Dict[str, Any]) -> Dict[str, Any]:
+    """Return a saved graph whose nodes know the shapes of their outputs, if float32."""
+    saved = json.loads(graph.tojson())
+    for k, node in enumerate(saved["nodes"]):
+        if node["op"] != "null":
+            node["name"] = f"node{k}"  # a block that is called twice repeats its name
+    graph = mx.sym.load_json(json.dumps(saved))
+    inside, known = graph.get_internals(), graph.list_arguments()
+    _, shapes, _ = inside.infer_shape(**{name: arrays[name].shape for name in known})
+    _, types, _ = inside.infer_type(**{name: arrays[name].dtype for name in known})
+    found = zip(inside.list_outputs(), shapes, types)
+    of_float32 = {name: shape for name, shape, dtype in found if dtype is numpy.float32}
+    for node in saved["nodes"]:
+        ending = "" if node["op"] == "null" else "_output"
+        node["shape"] = of_float32.get(node["name"] + ending)
+    return saved
+
+
 def _graph(saved: dict, nodes: List[Node]) -> mx.sym.Symbol:
     """Return a saved graph with these nodes."""
     known = ("op", "name", "attrs", "inputs")
@@ -83,15 +97,6 @@ def _graph(saved: dict, nodes: List[Node]) -> mx.sym.Symbol:
     return mx.sym.load_json(
         json.dumps({**saved, "nodes": plain, "arg_nodes": variables})
     )
-
-
-def _shapes(graph: mx.sym.Symbol, arrays: Dict[str, Any]) -> Dict[str, tuple]:
-    """Return the shapes of all float32 outputs inside of `graph`, by name."""
-    inside, known = graph.get_internals(), graph.list_arguments()
-    _, shapes, _ = inside.infer_shape(**{name: arrays[name].shape for name in known})
-    _, types, _ = inside.infer_type(**{name: arrays[name].dtype for name in known})
-    found = zip(inside.list_outputs(), shapes, types)
-    return {name: shape for name, shape, dtype in found if dtype is numpy.float32}
 
 
 def _same_before(node: Node) -> Optional[int]:

@@ -229,6 +229,10 @@ LEFT_OUT = {
         lambda F, x: [F.np.dot(x, F.np.transpose(ones_like(F, x)))],
         ["_np_dot"],
     ),
+    "ones as an output": (
+        lambda F, x: [ones_like(F, x), F.np.exp(x)],
+        ["BlockGrad", "_npi_full_like", "_npi_exp"],
+    ),
     "a comparison": (
         lambda F, x: [(x != 0.5).astype("float32") * x],
         ["_not_equal_scalar", "_npi_multiply"],
