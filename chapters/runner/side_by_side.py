@@ -99,7 +99,11 @@ class Sections:
                 self.processes[slug] = process
                 self.printed[slug].append(text)
             for stream, text in self.printed.pop(self.shown, ()):
-                print(text, end="", file=getattr(sys, stream), flush=True)
+                if stream == "stdout":
+                    print(text, end="", flush=True)
+                    continue
+                with suppress(OSError):  # a log file on a full disk
+                    print(text, end="", file=sys.stderr, flush=True)
 
 
 def _exit(number: int, _: Any) -> None:

@@ -121,9 +121,10 @@ def test_several_processes_print_and_save_what_one_does(start, tmp_path):
         assert one == several
 
 
+@pytest.mark.parametrize("before", ["exec 2>&-;", "exec 2>/dev/full;"])
 @pytest.mark.parametrize("cores", [1, 2])
-def test_stderr_may_be_closed(cores, start):
-    code, printed, _ = finish(start("--epochs", 1, cores=cores, before="exec 2>&-;"))
+def test_stderr_may_be_closed_or_full(cores, before, start):
+    code, printed, _ = finish(start("--epochs", 1, cores=cores, before=before))
     assert code == 0
     assert "=== summary" in printed
 
