@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional, Type
@@ -78,9 +79,6 @@ def report(
     code 130. A ValueError from this package or an OSError prints its message and exits
     with code 1. Other exceptions print their traceback.
     """
-    sys.stdout.flush()
-    if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
-        return  # whoever read the output has read enough
     if issubclass(kind, KeyboardInterrupt):
         try:
             tell_interrupted(error)
@@ -89,6 +87,9 @@ def report(
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         finally:
             os._exit(130)  # immediately, because MXNet may still be busy
+    sys.stdout.flush()
+    if issubclass(kind, BrokenPipeError) and getattr(sys.stdout, "failed", False):
+        return  # whoever read the output has read enough
     line = in_one_line(error, trace)
     if line is None:
         sys.__excepthook__(kind, error, trace)
@@ -98,7 +99,9 @@ def report(
 
 def tell_interrupted(error: BaseException) -> None:
     """Print that a training was interrupted, and its metrics so far."""
-    print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # Ctrl-C also ends a `tee` that reads the output
+        sys.stdout.flush()
+        print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
 
 
 def save_interrupted(error: BaseException) -> None:

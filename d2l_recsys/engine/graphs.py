@@ -102,11 +102,19 @@ def _graph(saved: dict, nodes: List[Node]) -> mx.sym.Symbol:
 def _same_before(node: Node) -> Optional[int]:
     """Return the place of an earlier node that has the output of this one, or None."""
     shape = node["shape"]
-    while node["shape"] and _keeps_numbers(node) and not node["inputs"][0][1]:
+    while node["shape"] and _shape_before(node) and _keeps_numbers(node):
         place, node = node["inputs"][0][0], node["before"][0]
         if node["shape"] == shape:
             return place
     return None
+
+
+def _shape_before(node: Node) -> Optional[Tuple[int, ...]]:
+    """Return the shape of the first input, if it is float32 and has numbers."""
+    if not node["inputs"] or node["inputs"][0][1]:  # a second output of a node
+        return None
+    shape = node["before"][0]["shape"]
+    return shape if shape and math.prod(shape) else None
 
 
 def _keeps_numbers(node: Node) -> bool:
@@ -114,8 +122,7 @@ def _keeps_numbers(node: Node) -> bool:
     if node["op"] == "_npi_multiply_scalar":
         return float(node["attrs"]["scalar"]) == 1
     if node["op"] == "_npi_mean":
-        before = node["before"][0]["shape"]
-        return bool(before) and math.prod(before) == math.prod(node["shape"])
+        return math.prod(_shape_before(node) or ()) == math.prod(node["shape"])
     return node["op"] in (*_RESHAPING, "reshape_like", "_np_copy")
 
 
@@ -136,7 +143,7 @@ def _comparison(node: Node) -> Optional[Node]:
     if node["op"] != "Cast" or node["before"][0]["op"] != "_npi_not_equal_scalar":
         return None
     compared = node["before"][0]
-    if not node["shape"] or not compared["before"][0]["shape"]:
+    if not node["shape"] or not _shape_before(compared):
         return None
     scalar = {"scalar": compared["attrs"]["scalar"]}
     return {"op": "_not_equal_scalar", "attrs": scalar, "inputs": compared["inputs"]}
@@ -154,12 +161,12 @@ def _dropout(node: Node) -> Optional[Tuple[str, Mask]]:
 def _mean_of_rows(node: Node) -> Optional[Tuple[str, numpy.ndarray]]:
     if node["op"] != "_npi_mean":
         return None
-    settings, shape = node["attrs"], node["before"][0]["shape"]
+    settings, shape = node["attrs"], _shape_before(node)
     over_rows = settings.get("axis") in ("1", "(1,)")
     over_rows = over_rows and settings.get("keepdims") == "False"
-    if not over_rows or not shape or len(shape) != 2:
+    if not over_rows or not node["shape"] or not shape or len(shape) != 2:
         return None
-    n = shape[1]
+    _, n = shape
     return "_np_dot", numpy.full(n, 1 / n, dtype="float32")
 
 

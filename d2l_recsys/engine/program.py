@@ -90,6 +90,7 @@ class _Bound:
         self._places = [Place(x) for x in inputs]
         arrays = {f"input {k}": x for k, x in enumerate(inputs)}
         self._masks: List[Tuple[numpy.ndarray, float]] = []
+        names = [*graph.list_arguments(), *graph.list_auxiliary_states()]
         if device.device_type == "cpu":
             graph, factors = simplified(graph, {**parameters, **arrays})
             for name, factor in factors.items():
@@ -99,7 +100,8 @@ class _Bound:
                 else:
                     arrays[name] = np.array(factor, ctx=device)
         self._parameters, gradients = [], {}
-        for name in [*graph.list_arguments(), *graph.list_auxiliary_states()]:
+        left = {*graph.list_arguments()}
+        for name in names:
             if name in arrays:
                 continue
             parameter = parameters[name]
@@ -107,6 +109,8 @@ class _Bound:
             arrays[name] = parameter._data[k]
             if parameter._grad:
                 gradients[name] = parameter._grad[k]
+                if name not in left:  # only its shape mattered
+                    gradients[name][:] = 0
             self._parameters.append((parameter, k, arrays[name], gradients.get(name)))
         self._executor = graph.bind(
             device,

@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 from typing import Set
 
+_CPUINFO = "/proc/cpuinfo"
 # OpenBLAS's names of kernels, the fastest first, and the flags that they need.
 _KERNELS = {
     "SkylakeX": {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
@@ -17,13 +18,13 @@ _KERNELS = {
 
 
 def choose_kernels() -> None:
-    """Set OPENBLAS_CORETYPE, unless it is set, for libraries that are loaded later.
+    """Set OPENBLAS_CORETYPE, if it is empty, for libraries that are loaded later.
 
     Only on Linux, and on x86, where OpenBLAS's choice depends on the model.
     """
     name = kernels_for(_flags())
-    if name:
-        os.environ.setdefault("OPENBLAS_CORETYPE", name)
+    if name and not os.environ.get("OPENBLAS_CORETYPE"):
+        os.environ["OPENBLAS_CORETYPE"] = name
 
 
 def kernels_for(flags: Set[str]) -> str:
@@ -32,8 +33,8 @@ def kernels_for(flags: Set[str]) -> str:
 
 
 def _flags() -> Set[str]:
-    with suppress(OSError), open("/proc/cpuinfo", encoding="ascii") as file:
+    with suppress(OSError), open(_CPUINFO, "rb") as file:
         for line in file:  # those of the first core are enough
-            if line.startswith("flags"):
-                return {*line.split()}
+            if line.startswith(b"flags"):
+                return {*line.decode("ascii", "replace").split()}
     return set()

@@ -1,11 +1,14 @@
 """The parts that all command lines share. This module needs only Python."""
 
 import argparse
+import math
 import signal
-from math import isfinite
+import time
 from typing import Any, List, NoReturn, Tuple
 
 _IGNORED = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # since the process began
+_SOON = 1  # second
+_raised = -math.inf  # when the last Ctrl-C raised KeyboardInterrupt
 _MAX_CONTEXTS = 64  # MXNet starts threads for each; with thousands of them, it hangs
 
 
@@ -24,17 +27,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def expect_ctrl_c() -> None:
-    """Let the next Ctrl-C raise KeyboardInterrupt, and further ones do nothing.
+    """Let the next Ctrl-C raise KeyboardInterrupt, and others soon after it do nothing.
 
-    So none comes between the first one and what is done about it.
+    So none comes between the first one and what is done about it. A later one raises
+    again, because code of Python or a library may have caught the first.
     """
+    global _raised
+    _raised = -math.inf
     if not _IGNORED:
         signal.signal(signal.SIGINT, _interrupt)
 
 
-def _interrupt(number: int, _: Any) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def _interrupt(*_: Any) -> None:
+    global _raised
+    now = time.monotonic()
+    if now - _raised > _SOON:
+        _raised = now
+        raise KeyboardInterrupt
 
 
 def in_one_line(error: Exception) -> str:
@@ -58,7 +67,7 @@ def positive_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not (value > 0 and isfinite(value)):
+    if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 

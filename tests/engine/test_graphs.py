@@ -278,3 +278,63 @@ def test_other_types_stay_as_they_are():
     for a, b in zip(found, expected):
         assert numpy.array_equal(a, b)
     assert "_npi_not_equal_scalar" in operations(graph)
+
+
+class Written(nn.HybridBlock):
+    """A function of x and three parameters, (1, WIDTH), (1, 3) and (ROWS,)."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        for name, shape in (("w", (1, WIDTH)), ("v", (1, 3)), ("u", (ROWS,))):
+            parameter = self.params.get(name, shape=shape, init=mx.init.Normal(1))
+            setattr(self, name, parameter)
+
+    def hybrid_forward(self, F, x, w, v, u):
+        return self.function(F, x, w, v, u)
+
+
+def outputs(F, net, loss, *inputs):
+    return net(*inputs)
+
+
+OTHER = {
+    "a mean of another type": lambda F, x, w, *_: F.np.mean(
+        x * w, axis=1, dtype="float64"
+    ),
+    "a whole mean": lambda F, x, w, *_: (
+        F.np.mean(x, axis=1, dtype="int32").astype("float32") * F.np.mean(w)
+    ),
+    "a half mean": lambda F, x, w, *_: F.np.mean(x * w, axis=1, dtype="float16"),
+    "no columns": lambda F, x, w, *_: F.np.mean(x[:, :0], axis=1) + F.np.sum(w),
+    "only the shape of ones": lambda F, x, w, v, _: F.np.sum(
+        F.np.dot(x * w, F.np.ones((WIDTH, 3))) * F.np.ones_like(v), axis=1
+    ),
+    "only the shape of others": lambda F, x, w, v, u: F.npx.reshape_like(
+        F.np.sum(x * w, axis=1), u
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_program_gives_what_gluon_gives(name):
+    found, x = [], numpy.random.default_rng(0).random((ROWS, WIDTH)).astype("float32")
+    for hybridized in (False, True):
+        mx.random.seed(0)
+        net = Written(OTHER[name])
+        net.initialize()
+        if hybridized:
+            net.hybridize()
+        for parameter in net.collect_params().values():
+            parameter.grad()[:] = 7  # left by something else
+        losses, _ = Step(net, gluon.loss.L2Loss(), None, outputs)([x])
+        gradients = [p.grad().asnumpy() for p in net.collect_params().values()]
+        fresh = [p.data()._fresh_grad for p in net.collect_params().values()]
+        found.append((losses[0], gradients, fresh))
+    (losses, gradients, fresh), program = found
+    assert program[0].dtype == losses.dtype
+    assert program[0] == pytest.approx(losses, rel=1e-4, nan_ok=True)
+    for used, expected, gradient, now in zip(fresh, gradients, *program[1:]):
+        assert used == now
+        if used:
+            assert gradient == pytest.approx(expected, rel=1e-4, nan_ok=True)

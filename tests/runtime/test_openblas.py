@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from d2l_recsys.runtime import openblas
 from d2l_recsys.runtime.openblas import _flags, kernels_for
 
 MODERN = {"sse4_2", "avx2", "fma"}
@@ -41,12 +42,29 @@ def test_kernels_need_their_flags(flags, name):
     assert kernels_for(flags) == name
 
 
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        (b"model name\t: Intel\xae Xeon\nflags\t\t: fpu avx2 \xff\n", {"fpu", "avx2"}),
+        (b"Features\t: fp asimd\n", set()),  # ARM
+        (None, set()),
+    ],
+)
+def test_flags_are_found_in_any_file(text, flags, tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    if text:
+        path.write_bytes(text)
+    monkeypatch.setattr(openblas, "_CPUINFO", path)
+    assert _flags() - {"flags", ":", "\ufffd"} == flags
+
+
+@pytest.mark.parametrize("chosen", [{}, {"OPENBLAS_CORETYPE": ""}])
 @pytest.mark.skipif(
     not kernels_for(_flags()), reason="this processor is not known by its flags"
 )
-def test_mxnet_and_numpy_use_kernels_for_this_processor():
-    found = cores("from d2l_recsys.runtime.backend import mx")
-    assert found  # NumPy's may have no message
+def test_mxnet_and_numpy_use_kernels_for_this_processor(chosen):
+    found = cores("from d2l_recsys.runtime.backend import mx", **chosen)
+    assert found
     assert {*found} <= {"Haswell", "SkylakeX"}
 
 
