@@ -86,7 +86,7 @@ class Checkpoint:
     def files(self) -> List[Path]:
         """Return the checkpoints in the folder, oldest first."""
         numbers = {}
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("epoch-*.npz"):
             found = re.fullmatch(r"epoch-([0-9]+)\.npz", path.name)
             if found:
                 numbers[path] = int(found[1])
