@@ -11,6 +11,7 @@ import io
 import json
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -69,7 +70,8 @@ def save(
     """Write `net` and what it was trained on to `folder`, which is created.
 
     `net` is one of this package's models. `settings` are written to ``model.json`` for
-    information. Each file is replaced atomically, ``model.json`` last.
+    information. Only when all files are written do they replace those of an earlier
+    model, ``model.json`` last.
 
     Raises ModelError, a ValueError, for another net, and an OSError that names the file
     if it cannot be written.
@@ -100,9 +102,11 @@ def save(
     record["sha256"] = {k: _sha256(content) for k, content in files.items()}
     files["model.json"] = _as_json(record)
     folder.mkdir(parents=True, exist_ok=True)
-    for file_name, content in files.items():
-        with replacing(folder / file_name) as file:
+    with ExitStack() as written:  # which replaces the last one first
+        for file_name, content in reversed(files.items()):
+            file = written.enter_context(replacing(folder / file_name))
             file.write(content)
+            file.flush()
 
 
 def load(

@@ -194,6 +194,23 @@ def test_faults_name_the_file_and_a_way_out(fault, folder):
         load(folder)
 
 
+def test_a_full_disk_leaves_the_earlier_model(folder):
+    resource = pytest.importorskip("resource")  # not on Windows
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    net, _, data = trained("MF")
+    old, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    smaller = len(before["model.npz"]) - 1
+    assert len(before["model.params"]) < smaller
+    resource.setrlimit(resource.RLIMIT_FSIZE, (smaller, most))
+    try:
+        with pytest.raises(OSError, match=r"model\.npz"):
+            save(folder, net, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (old, most))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert load(folder)
+
+
 def test_the_book_can_save_and_load_the_parameters(folder):
     net = MF(2, 3, 4, biases=False)
     net.load_parameters(str(folder / "model.params"))
