@@ -24,7 +24,7 @@ def replacing(path: "Union[str, os.PathLike[str]]") -> Iterator[IO[bytes]]:
             yield file
         os.replace(work, path)
     except OSError as error:
-        if error.filename is not None and str(error.filename) != str(work):  # about another file
+        if error.filename not in (None, str(work)):  # about another file
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
