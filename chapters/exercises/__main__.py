@@ -1,6 +1,7 @@
 """List and run the exercises: ``python -m chapters.exercises [NAME ...]``."""
 
 import sys
+from contextlib import suppress
 
 from chapters.runner.exercise_pages import (
     SECTIONS,
@@ -45,7 +46,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        with suppress(OSError):  # Ctrl-C also ends a `tee` that reads the output
+            print("\ninterrupted: the same command goes on from here", file=sys.stderr)
         return 130
     return 0
 
