@@ -1,5 +1,6 @@
 """Report a failure of a script in one line, without a traceback."""
 
+import atexit
 import errno
 import io
 import os
@@ -26,6 +27,15 @@ def install() -> None:
         sys.stderr = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):  # not if stdout is closed
         sys.stdout = Stdout(sys.stdout)
+    atexit.register(_empty_stderr)
+
+
+def _empty_stderr() -> None:
+    """Discard what a full disk did not take, which would make Python exit with 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class Stdout(io.TextIOWrapper):
