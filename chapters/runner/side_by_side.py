@@ -81,6 +81,7 @@ class Sections:
         except KeyboardInterrupt:
             pass
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # while Python exits, too
             sys.exit(130)
 
     def _submit(self, *slugs: str) -> None:
