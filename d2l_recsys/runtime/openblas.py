@@ -22,9 +22,10 @@ def choose_kernels() -> None:
 
     Only on Linux, and on x86, where OpenBLAS's choice depends on the model.
     """
-    name = kernels_for(_flags())
-    if name and not os.environ.get("OPENBLAS_CORETYPE"):
-        os.environ["OPENBLAS_CORETYPE"] = name
+    if not os.environ.get("OPENBLAS_CORETYPE"):
+        name = kernels_for(_flags())
+        if name:
+            os.environ["OPENBLAS_CORETYPE"] = name
 
 
 def kernels_for(flags: Set[str]) -> str:
