@@ -5,16 +5,14 @@ from typing import Iterable, Sequence
 
 from d2l_recsys.engine.adam import trained_by
 from d2l_recsys.runtime.backend import gluon, mx
-from d2l_recsys.runtime.devices import devices_of
+from d2l_recsys.runtime.devices import devices_of, elsewhere
 
 
 def check_gradients(net: gluon.Block, devices: Sequence[mx.Context]) -> None:
     """Raise ValueError if a step would use gradients of other batches."""
-    if {*devices} != {*devices_of(net)}:
-        raise ValueError(
-            f"the net is on {devices_of(net)}, not on {devices}: "
-            "net.collect_params().reset_ctx(devices)"
-        )
+    own = devices_of(net)
+    if {*devices} != {*own}:
+        raise elsewhere(own, devices)
     for name, parameter in net.collect_params().items():
         if parameter.grad_req == "add":
             raise ValueError(f"{name} adds its gradients up: set grad_req to 'write'")

@@ -95,11 +95,14 @@ def devices_of(
         if not isinstance(device, mx.Context):
             raise ValueError(f"{advice}, but it has {device!r}")
         if own and device not in own:
-            raise ValueError(
-                f"the net is on {own}, not on {device}: "
-                "net.collect_params().reset_ctx(devices)"
-            )
+            raise elsewhere(own, device)
     return devices
+
+
+def elsewhere(own: Any, wanted: Any) -> ValueError:
+    """Return the error that a net is on the devices `own`, not on the wanted ones."""
+    way_out = "net.collect_params().reset_ctx(devices)"
+    return ValueError(f"the net is on {own}, not on {wanted}: {way_out}")
 
 
 def _devices_with(net: gluon.Block) -> List[mx.Context]:
