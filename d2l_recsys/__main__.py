@@ -3,10 +3,9 @@
 import io
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
 
-from d2l_recsys.tools.command_line import expect_ctrl_c
+from d2l_recsys.tools.command_line import expect_ctrl_c, tell
 
 COMMANDS = {  # each is a module of d2l_recsys.tools
     "doctor": "check what works on this machine",
@@ -51,8 +50,7 @@ def main_for_a_pipe() -> int:
             if sys.stdout is not None:  # it is None if it was closed
                 sys.stdout.flush()
     except KeyboardInterrupt:
-        with suppress(OSError):  # Ctrl-C also ends a `tee` that reads the output
-            print("\ninterrupted", file=sys.stderr, flush=True)
+        tell("\ninterrupted")
         os._exit(130)  # immediately, because MXNet may still be busy
     except OSError as error:
         # Discard what is left in the buffer, which would fail again at the exit.

@@ -1,7 +1,6 @@
 """List and run the exercises: ``python -m chapters.exercises [NAME ...]``."""
 
 import sys
-from contextlib import suppress
 
 from chapters.runner.exercise_pages import (
     SECTIONS,
@@ -12,6 +11,7 @@ from chapters.runner.exercise_pages import (
 )
 from chapters.runner.exercises import parser
 from chapters.runner.experiments import ExperimentFailed
+from d2l_recsys.tools.command_line import tell
 
 
 def main() -> int:
@@ -46,8 +46,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        with suppress(OSError):  # Ctrl-C also ends a `tee` that reads the output
-            print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        tell("\ninterrupted: the same command goes on from here")
         return 130
     return 0
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Optional, Type
 
 import d2l_recsys
-from d2l_recsys.tools.command_line import expect_ctrl_c
+from d2l_recsys.tools.command_line import expect_ctrl_c, tell
 
 interrupted_run: Any = None  # the Run that a Ctrl-C would interrupt
 _OURS = [Path(__file__).parents[1], Path(d2l_recsys.__file__).parent]
@@ -111,7 +111,7 @@ def tell_interrupted(error: BaseException) -> None:
     """Print that a training was interrupted, and its metrics so far."""
     with suppress(OSError):  # Ctrl-C also ends a `tee` that reads the output
         sys.stdout.flush()
-        print(f"\ninterrupted{_so_far(error)}", file=sys.stderr, flush=True)
+    tell(f"\ninterrupted{_so_far(error)}")
 
 
 def save_interrupted(error: BaseException) -> None:

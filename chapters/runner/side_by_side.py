@@ -14,7 +14,7 @@ from typing import Any, Callable, DefaultDict, Dict, List, Tuple
 
 from chapters.runner import data, failures
 from chapters.runner.processes import CORES, end_processes, start_pool
-from d2l_recsys.tools.command_line import expect_ctrl_c
+from d2l_recsys.tools.command_line import expect_ctrl_c, tell
 
 _FINDERS = ("movielens", "ctr")  # They find the data; the others start after them.
 _section = ""  # the section that this process of a pool is running
@@ -102,9 +102,8 @@ class Sections:
             for stream, text in self.printed.pop(self.shown, ()):
                 if stream == "stdout":
                     print(text, end="", flush=True)
-                    continue
-                with suppress(OSError):  # a log file on a full disk
-                    print(text, end="", file=sys.stderr, flush=True)
+                else:
+                    tell(text, end="")
 
 
 def _exit(number: int, _: Any) -> None:

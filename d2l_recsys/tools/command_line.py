@@ -3,7 +3,9 @@
 import argparse
 import math
 import signal
+import sys
 import time
+from contextlib import suppress
 from typing import Any, List, NoReturn, Tuple
 
 _IGNORED = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # since the process began
@@ -44,6 +46,15 @@ def _interrupt(*_: Any) -> None:
     if now - _raised > _SOON:
         _raised = now
         raise KeyboardInterrupt
+
+
+def tell(text: str, end: str = "\n") -> None:
+    """Print text on stderr, if it can be written.
+
+    A disk may be full, and Ctrl-C also ends a ``tee`` that reads the output.
+    """
+    with suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def in_one_line(error: Exception) -> str:
