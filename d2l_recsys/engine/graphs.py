@@ -26,7 +26,7 @@ Factor = Union[Mask, numpy.ndarray]
 def simplified(
     graph: mx.sym.Symbol, arrays: Dict[str, Any]
 ) -> Tuple[mx.sym.Symbol, Dict[str, Factor]]:
-    """Return a graph with faster operations for the same, and its new inputs by name.
+    """Return an equivalent graph with faster operations, and its new inputs by name.
 
     `arrays` are the graph's inputs and parameters. Dropout becomes a product with a
     mask. The mean over each row, which ends Gluon's losses, becomes a product with

@@ -70,8 +70,8 @@ def save(
     """Write `net` and what it was trained on to `folder`, which is created.
 
     `net` is one of this package's models. `settings` are written to ``model.json`` for
-    information. Only when all files are written do they replace those of an earlier
-    model, ``model.json`` last.
+    information. The files of an earlier model are replaced when all new ones have been
+    written, ``model.json`` last.
 
     Raises ModelError, a ValueError, for another net, and an OSError that names the file
     if it cannot be written.

@@ -1,8 +1,9 @@
 """Fast matrix products on processors that are newer than OpenBLAS.
 
-MXNet 1.9.1 brings OpenBLAS 0.3.13, and NumPy 1.23 brings 0.3.20. They know processors
-by their models. For later ones they choose the kernels of the oldest, which take two to
-four times as long. Which kernels a processor can run, its flags tell.
+MXNet 1.9.1 brings OpenBLAS 0.3.13, and NumPy 1.23 brings 0.3.20. Both recognize
+processors by their models. For models that they do not know, they use kernels for very
+old processors, which take two to four times as long. The processor's flags tell which
+kernels it can run.
 """
 
 import os

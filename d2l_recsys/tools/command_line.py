@@ -31,8 +31,8 @@ class Parser(argparse.ArgumentParser):
 def expect_ctrl_c() -> None:
     """Let the next Ctrl-C raise KeyboardInterrupt, and others soon after it do nothing.
 
-    So none comes between the first one and what is done about it. A later one raises
-    again, because code of Python or a library may have caught the first.
+    So they cannot disturb the code that handles the first one. From 1 s on, Ctrl-C
+    raises again, because a library may have caught the first.
     """
     global _raised
     _raised = -math.inf
