@@ -32,16 +32,17 @@ const missing = [...document.images].filter(i => !(i.complete && i.naturalWidth)
 const wrong = document.querySelectorAll('mjx-merror, mjx-container [data-mjx-error]')
 const blocks = [...document.querySelectorAll('article p, article pre, article img,' +
   'article h1, article h2, article h3, article td, article li > p')]
-  .filter(e => e.getClientRects().length)
+  .map(e => [e, e.getBoundingClientRect()]).filter(([e, p]) => p.width || p.height)
+  .sort(([, p], [, q]) => p.top - q.top)
 const over = []
-for (let i = 0; i < blocks.length; i++) for (let j = i + 1; j < blocks.length; j++) {
-  const [a, b] = [blocks[i], blocks[j]]
-  if (a.contains(b) || b.contains(a)) continue
-  const [p, q] = [a.getBoundingClientRect(), b.getBoundingClientRect()]
-  const x = Math.min(p.right, q.right) - Math.max(p.left, q.left)
-  const y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top)
-  if (x > 2 && y > 2) over.push([a, b].map(e => e.textContent.slice(0, 40)))
-}
+blocks.forEach(([a, p], i) => {
+  for (const [b, q] of blocks.slice(i + 1)) {
+    if (q.top >= p.bottom - 2) break
+    if (a.contains(b) || b.contains(a) || q.bottom - q.top <= 2) continue
+    const x = Math.min(p.right, q.right) - Math.max(p.left, q.left)
+    if (x > 2) over.push([a, b].map(e => e.textContent.slice(0, 40)))
+  }
+})
 const boxes = '.content, .math-wrapper, mjx-container, .table-wrapper'
 const scrolling = [...document.querySelectorAll(boxes)]
   .filter(e => e.scrollWidth > e.clientWidth + 1)
