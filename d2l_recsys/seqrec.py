@@ -11,7 +11,7 @@ from d2l_recsys.engine.all_items import AllItems, table, with_ones
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.layers import (
     ColumnDense,
-    HorizontalConv,
+    HorizontalConvs,
     PaddedEmbedding,
     RankingModel,
     VerticalConv,
@@ -60,9 +60,7 @@ class Caser(RankingModel):
         if d_prime:
             self.conv_v = VerticalConv(d_prime, L, num_factors)
         if d:
-            self.conv_h = nn.HybridSequential()
-            for h in range(1, L + 1):
-                self.conv_h.add(HorizontalConv(d, h, num_factors, L))
+            self.conv_h = HorizontalConvs(d, num_factors, L)
         if branches:
             self.fc = ColumnDense(num_factors, branches)
         self.Q_prime = nn.Embedding(num_items, num_factors * (2 if branches else 1))
@@ -102,7 +100,7 @@ class Caser(RankingModel):
         if self.d_prime:
             out.append(self.conv_v(images))  # (d' * k, B)
         if self.d:
-            out += [conv(images) for conv in self.conv_h]  # (d, B) each
+            out.append(self.conv_h(images))  # (d * L, B)
         if not out:  # add zeros, because MXNet warns about an input without any effect
             return user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
         z = self.fc(self.dropout(F.np.concatenate(out, axis=0)))  # (k, B)

@@ -14,7 +14,7 @@ import numpy
 
 from d2l_recsys.data.sizes import MAX_NUMBERS, check_positive
 from d2l_recsys.engine.batching import side_by_side
-from d2l_recsys.runtime.backend import nn, np
+from d2l_recsys.runtime.backend import mx, nn, np
 
 
 class Model(nn.HybridBlock):
@@ -166,26 +166,47 @@ class VerticalConv(nn.Conv2D):
         return F.npx.reshape(out, (self._channels * self._k, -1))
 
 
-class HorizontalConv(nn.Conv2D):
-    """Apply ``nn.Conv2D(channels, (h, k), in_channels=1)``, ReLU and max over time.
+class HorizontalConvs(nn.HybridSequential):
+    """Apply ``nn.Conv2D(channels, (h, k))`` for h from 1 to L, ReLU and max over time.
 
-    An image of size (L, k) is a column, in which a window of h rows is a slice. Bias
-    and ReLU come after the maximum, which gives the same result with less work.
+    An image of size (L, k) is a column of length L * k, on which all filters at all
+    places are one matrix. Bias and ReLU come after the maximum, which gives the same
+    result with less work.
     """
 
-    def __init__(self, channels: int, h: int, k: int, L: int, **kwargs: Any) -> None:
-        super().__init__(channels, (h, k), in_channels=1, **kwargs)
-        self._h, self._k, self._windows = h, k, L - h + 1
+    def __init__(self, channels: int, k: int, L: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for h in range(1, L + 1):
+            self.add(nn.Conv2D(channels, (h, k), in_channels=1))
 
-    def hybrid_forward(self, F, columns, weight, bias):
-        """Return (channels, B) from `columns` (L * k, B)."""
-        filters = F.npx.reshape(weight, (self._channels, -1))
+    def hybrid_forward(self, F, columns):
+        """Return (L * channels, B) from `columns` (L * k, B)."""
+        L, rows, biases = len(self), [], []
+        for h, conv in enumerate(self, 1):
+            weight, bias = (_values(F, p, columns) for p in (conv.weight, conv.bias))
+            k, filters = conv.weight.shape[-1], F.npx.batch_flatten(weight)
+            for t in range(L - h + 1):
+                rows.append(F.np.pad(filters, ((0, 0), (t * k, (L - h - t) * k))))
+            biases.append(bias)
+        at_places = F.np.dot(F.np.concatenate(rows, axis=0), columns)
+        at_places = _split(F, at_places, len(rows))  # (channels, B) each
         over_time = []
-        for t in range(self._windows):
-            begin, end = t * self._k, (t + self._h) * self._k
-            window = F.npx.slice(columns, (begin, None), (end, None))
-            over_time.append(F.np.dot(filters, window))
-        return F.npx.relu(_plus(F, reduce(F.np.maximum, over_time), bias))
+        for h in range(1, L + 1):
+            places, at_places = at_places[: L - h + 1], at_places[L - h + 1 :]
+            over_time.append(reduce(F.np.maximum, places))
+        out, bias = (F.np.concatenate(x, axis=0) for x in (over_time, biases))
+        return F.npx.activation(_plus(F, out, bias), act_type="relu")
+
+
+def _values(F, parameter, x):
+    """Return the values of a parameter, as a block gets them that is called with x."""
+    return parameter.var() if F is mx.sym else parameter.data(x.ctx)
+
+
+def _split(F, x, n):
+    """Return `n` equal parts of the rows of `x`, without MXNet's slow ``np.split``."""
+    parts = F.SliceChannel(x.as_nd_ndarray(), num_outputs=n, axis=0)
+    return [part.as_np_ndarray() for part in (parts if n > 1 else [parts])]
 
 
 class ColumnDense(nn.Dense):

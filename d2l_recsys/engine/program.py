@@ -5,8 +5,9 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy
 
-from d2l_recsys.engine.graphs import Mask, Masks, simplified
+from d2l_recsys.engine.dropout import Mask, Masks
 from d2l_recsys.engine.id_check import input_symbols
+from d2l_recsys.engine.simplify import simplified
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish, in_memory
 

@@ -6,8 +6,9 @@ import numpy
 import pytest
 
 from d2l_recsys.engine.batching import BatchLoader
-from d2l_recsys.engine.graphs import Masks, simplified
+from d2l_recsys.engine.dropout import Masks
 from d2l_recsys.engine.loop import Step, fit
+from d2l_recsys.engine.simplify import simplified
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 ROWS, WIDTH = 64, 100

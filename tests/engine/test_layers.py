@@ -5,7 +5,7 @@ import pytest
 
 from d2l_recsys.engine.layers import (
     ColumnDense,
-    HorizontalConv,
+    HorizontalConvs,
     JoinedDense,
     PaddedEmbedding,
     VerticalConv,
@@ -38,13 +38,13 @@ class Literal(Fast):
     """The layer that the fast one stands in for, and what follows it in the book."""
 
     def hybrid_forward(self, F, *inputs):
-        if not isinstance(self.layer, nn.Conv2D):
+        if isinstance(self.layer, nn.Dense):
             return self.layer(F.np.concatenate(inputs, axis=-1))
-        (image,) = inputs
-        out = self.layer(F.np.expand_dims(image, 1))  # (B, channels, T, width)
-        if self.layer._kwargs["kernel"][1] == 1:
-            return F.npx.batch_flatten(out)
-        return F.npx.relu(out).max(axis=(2, 3))
+        image = F.np.expand_dims(inputs[0], 1)
+        if isinstance(self.layer, nn.Conv2D):
+            return F.npx.batch_flatten(self.layer(image))
+        out = [F.npx.relu(conv(image)).max(axis=(2, 3)) for conv in self.layer]
+        return F.np.concatenate(out, axis=1)
 
 
 def joined(activation=None, use_bias=True):
@@ -55,12 +55,11 @@ def joined(activation=None, use_bias=True):
     )
 
 
-def horizontal(h):
-    return (
-        HorizontalConv(3, h, K, L),
-        nn.Conv2D(3, (h, K), in_channels=1),
-        [(ROWS, L, K)],
-    )
+def horizontal(length):
+    literal = nn.HybridSequential()
+    for h in range(1, length + 1):
+        literal.add(nn.Conv2D(3, (h, K), in_channels=1))
+    return HorizontalConvs(3, K, length), literal, [(ROWS, length, K)]
 
 
 CASES = {
@@ -77,7 +76,7 @@ CASES = {
         nn.Conv2D(3, (L, 1), in_channels=1),
         [(ROWS, L, K)],
     ),
-    **{f"horizontal {h}": lambda h=h: horizontal(h) for h in (1, 2, L)},
+    **{f"horizontal {n}": lambda n=n: horizontal(n) for n in (1, 2, L)},
 }
 
 

@@ -1,0 +1,212 @@
+"""Replace what MXNet computes slowly in a graph, and leave out what changes nothing."""
+
+import math
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+
+import numpy
+
+from d2l_recsys.engine.dropout import Mask
+from d2l_recsys.engine.graphs import Node, Output, Shape, ordered, read, write
+from d2l_recsys.runtime.backend import mx
+
+_RESHAPING = ("_npx_reshape", "Flatten", "expand_dims")
+_BROADCASTING = {
+    "_npi_add": "elemwise_add",
+    "_npi_subtract": "elemwise_sub",
+    "_npi_multiply": "elemwise_mul",
+    "broadcast_maximum": "_maximum",
+}
+_NARROW = 16  # numbers per vector
+
+
+def simplified(
+    graph: mx.sym.Symbol, arrays: Dict[str, Any]
+) -> Tuple[mx.sym.Symbol, Dict[str, Union[Mask, numpy.ndarray]]]:
+    """Return an equivalent graph with faster operations, and its new inputs by name.
+
+    `arrays` are the graph's inputs and parameters. Operations that change nothing, such
+    as a product with the weight 1 of a loss, are left out, and each of the functions
+    below replaces an operation by one that gives the same numbers, except for rounding.
+    """
+    outputs, settings = read(graph, arrays)
+    new: Dict[Node, Output] = {}  # instead of the former nodes
+    taken = set()
+    for node in ordered(outputs):
+        node.inputs = [new.get(x.node, x) for x in node.inputs]
+        found = _same_before(node) or _replacement(node)
+        if node in (x.node for x in outputs):
+            # A node cannot be two outputs of a graph, nor can an input be one.
+            if found and (found in taken or found.node.op == "null"):
+                found = None
+            taken.add(found or Output(node))
+        if found:
+            new[node] = found
+    return write([new.get(x.node, x) for x in outputs], settings)
+
+
+def _replacement(node: Node) -> Optional[Output]:
+    found = (rule(node) for rule in _RULES if node.shape)
+    return next((Output(x) for x in found if x), None)
+
+
+def _same_before(node: Node) -> Optional[Output]:
+    """Return an earlier output with the same numbers in the same shape, or None."""
+    shape = node.shape
+    while node.shape and _keeps_numbers(node):
+        before = node.inputs[0]
+        if before.shape == shape:
+            return before
+        node = before.node
+    return None
+
+
+def _keeps_numbers(node: Node) -> bool:
+    """Whether a node gives the numbers of its first input, perhaps in another shape."""
+    if not node.inputs or not node.inputs[0].shape or not _size(node.inputs[0].shape):
+        return False
+    if node.op == "_npi_multiply_scalar":
+        return float(node.attrs["scalar"]) == 1
+    if node.op == "_npi_mean":
+        return _size(node.inputs[0].shape) == _size(node.shape)
+    return node.op in (*_RESHAPING, "reshape_like", "_np_copy")
+
+
+def _size(shape: Shape) -> int:
+    return math.prod(shape or ())
+
+
+def _full(shape: Tuple[int, ...], number: float) -> Node:
+    numbers = numpy.full(shape, number, dtype="float32")
+    return Node("null", shapes=[shape], factor=numbers)
+
+
+def _number(x: Output) -> Optional[float]:
+    """Return the number that a factor consists of, or None."""
+    numbers = x.node.factor
+    if not isinstance(numbers, numpy.ndarray) or not numbers.size:
+        return None
+    first = numbers.flat[0]
+    return float(first) if (numbers == first).all() else None
+
+
+def _is_column_of_ones(x: Output) -> bool:
+    return _number(x) == 1 and (x.shape or ())[-1:] == (1,)
+
+
+def _constant(node: Node) -> Optional[Node]:
+    number = None
+    if node.op == "_npi_full_like":
+        number = float(node.attrs["fill_value"])
+    elif node.op in (*_RESHAPING, "_np_transpose"):
+        number = _number(node.inputs[0])
+    return None if number is None else _full(node.shape or (), number)
+
+
+def _comparison(node: Node) -> Optional[Node]:
+    """``x != number`` gives float32 without a conversion."""
+    compared = _before(node, "Cast", "_npi_not_equal_scalar")
+    if not compared or not compared.inputs[0].shape:
+        return None
+    scalar = {"scalar": compared.attrs["scalar"]}
+    return Node("_not_equal_scalar", compared.inputs, node.shapes, attrs=scalar)
+
+
+def _dropout(node: Node) -> Optional[Node]:
+    """Dropout is a product with a mask."""
+    usual = node.attrs.get("mode", "training") == "training"
+    usual = usual and node.attrs.get("axes", "()") == "()"
+    if node.op != "Dropout" or not usual:
+        return None
+    mask = Mask(node.shape or (), float(node.attrs.get("p", 0.5)))
+    factor = Node("null", shapes=node.shapes, factor=mask)
+    return Node("elemwise_mul", [*node.inputs, factor], node.shapes)
+
+
+def _mean_of_rows(node: Node) -> Optional[Node]:
+    """The mean over rows, which ends Gluon's losses, is a product with 1 / n.
+
+    MXNet takes 10 times as long for a mean.
+    """
+    shape = node.inputs[0].shape if node.op == "_npi_mean" else None
+    over_rows = node.attrs.get("axis") in ("1", "(1,)")
+    over_rows = over_rows and node.attrs.get("keepdims") == "False"
+    if not over_rows or not shape or len(shape) != 2 or not shape[1]:
+        return None
+    return Node("_np_dot", [*node.inputs, _full(shape[1:], 1 / shape[1])], node.shapes)
+
+
+def _sum_of_squares(node: Node) -> Optional[Node]:
+    """Square the vectors of a table, if more vectors are looked up in it."""
+    lookup = _before(node, "_np_dot", "Flatten", "_npi_square", "Embedding")
+    if not lookup or not _is_column_of_ones(node.inputs[1]):
+        return None
+    ids, table = lookup.inputs
+    dense = lookup.attrs.get("sparse_grad", "False") == "False"
+    if not dense or not 0 < _size(table.shape) < _size(lookup.shape):
+        return None
+    _, *fields, k = lookup.shape or ()
+    squares = Node("_npi_square", [table])
+    sums = Node("_np_dot", [squares, _full((k, 1), 1)])
+    found = Node("Embedding", [ids, sums], attrs={**lookup.attrs, "output_dim": 1})
+    factors = Node("Flatten", [found]), _full((math.prod(fields), 1), 1)
+    return Node("_np_dot", factors, node.shapes)
+
+
+def _before(node: Node, *operators: str) -> Optional[Node]:
+    """Return the first node of a series with these operators that ends with `node`."""
+    for operator in operators[:-1]:
+        if node.op != operator:
+            return None
+        node = node.inputs[0].node
+    return node if node.op == operators[-1] else None
+
+
+def _sum_over_fields(node: Node) -> Optional[Node]:
+    """Sum short vectors with one large product instead of many small ones."""
+    transposed = [node.attrs.get(f"transpose_{x}", "False") for x in "ab"]
+    if node.op != "batch_dot" or transposed != ["True", "False"]:
+        return None
+    ones, vectors = node.inputs
+    _, n, k = vectors.shape or (0, 0, 0)
+    if not _is_column_of_ones(ones) or not 0 < k <= _NARROW:
+        return None
+    units = numpy.tile(numpy.eye(k, dtype="float32"), n)
+    inputs = Node("Flatten", [vectors]), Node("null", factor=units)
+    settings = {"no_bias": True, "num_hidden": k}
+    sums = Node("FullyConnected", inputs, attrs=settings)
+    return Node("expand_dims", [sums], node.shapes, attrs={"axis": 1})
+
+
+def _product(node: Node) -> Optional[Node]:
+    """Multiply by a transposed matrix with oneDNN, which is faster than OpenBLAS."""
+    if node.op != "_np_dot" or node.inputs[1].node.op != "_np_transpose":
+        return None
+    a, transposed = node.inputs
+    b = transposed.node.inputs[0]
+    if not all(len(x.shape or ()) == 2 and _size(x.shape) for x in (a, b)):
+        return None
+    if transposed.node.attrs.get("axes", "None") not in ("None", "()", "(1, 0)"):
+        return None
+    _, n = node.shape or ()
+    settings = {"no_bias": True, "flatten": False, "num_hidden": n}
+    return Node("FullyConnected", [a, b], node.shapes, attrs=settings)
+
+
+def _elementwise(node: Node) -> Optional[Node]:
+    """Arrays of the same shape need no broadcasting."""
+    operator, shapes = _BROADCASTING.get(node.op), [x.shape for x in node.inputs]
+    if not operator or shapes != [node.shape] * 2 or not _size(node.shape):
+        return None
+    return Node(operator, node.inputs, node.shapes)
+
+
+_RULES: List[Callable[[Node], Optional[Node]]] = [
+    _constant,
+    _comparison,
+    _dropout,
+    _mean_of_rows,
+    _sum_of_squares,
+    _sum_over_fields,
+    _product,
+    _elementwise,
+]

@@ -1,0 +1,160 @@
+"""Check which operations of a training's graph are replaced, with the same results."""
+
+import numpy
+import pytest
+from test_left_out import ones_like, operations, program_and_gluon
+
+from d2l_recsys.engine.layers import sum_of_rows, sum_over_fields
+from d2l_recsys.engine.simplify import simplified
+from d2l_recsys.runtime.backend import mx, np
+
+
+def look_up(F, ids, table, size=(5, 3), **settings):
+    rows, k = size
+    return F.npx.embedding(ids, table, input_dim=rows, output_dim=k, **settings)
+
+
+def squares(F, ids, table, size=(5, 3), **settings):
+    found = F.np.square(look_up(F, ids, table, size, **settings))
+    return sum_of_rows(F, found)
+
+
+IDS = numpy.random.default_rng(0).integers(0, 5, (6, 4), "int32")
+OF_TABLE = ["_npi_square", "_np_dot", "Embedding", "Flatten", "_np_dot"]
+OF_LOOKED_UP = ["Embedding", "_npi_square", "Flatten", "_np_dot"]
+UNITS = ["Flatten", "FullyConnected", "expand_dims"]
+
+
+def some(*shape):
+    return numpy.random.default_rng(0).random(shape).astype("float32")
+
+
+FASTER = {
+    "squares of a small table": (
+        lambda F, ids, table: [squares(F, ids, table)],
+        [IDS, some(5, 3)],
+        OF_TABLE,
+    ),
+    "squares of a large table": (
+        lambda F, ids, table: [squares(F, ids, table, (24, 3))],
+        [IDS, some(24, 3)],
+        OF_LOOKED_UP,
+    ),
+    "squares of a product": (
+        lambda F, ids, table: [squares(F, ids, table * 2)],
+        [IDS, some(5, 3)],
+        ["_npi_multiply_scalar", *OF_TABLE],
+    ),
+    "squares that are needed themselves": (
+        lambda F, ids, table: (lambda x: [sum_of_rows(F, x), F.np.exp(x)])(
+            F.np.square(look_up(F, ids, table))
+        ),
+        [IDS, some(5, 3)],
+        [*OF_TABLE, "Embedding", "_npi_square", "_npi_exp"],
+    ),
+    "squares times other numbers": (
+        lambda F, ids, table, x: [
+            F.np.dot(F.npx.batch_flatten(F.np.square(look_up(F, ids, table))), x)
+        ],
+        [IDS, some(5, 3), some(12, 1)],
+        OF_LOOKED_UP,
+    ),
+    "several sums of squares": (
+        lambda F, ids, table, y: [
+            F.np.dot(
+                F.npx.batch_flatten(F.np.square(look_up(F, ids, table))),
+                F.np.transpose(ones_like(F, y)),
+            )
+        ],
+        [IDS, some(5, 3), some(2, 12)],
+        OF_LOOKED_UP,
+    ),
+    "a sum of short vectors": (
+        lambda F, x: [sum_over_fields(F, x)],
+        [some(6, 4, 16)],
+        UNITS,
+    ),
+    "a sum of long vectors": (
+        lambda F, x: [sum_over_fields(F, x)],
+        [some(6, 4, 17)],
+        ["batch_dot"],
+    ),
+    "several sums": (
+        lambda F, x, y: [F.npx.batch_dot(ones_like(F, y), x, transpose_a=True)],
+        [some(6, 4, 3), some(6, 4, 2)],
+        ["batch_dot"],
+    ),
+    "sums over the other axis": (
+        lambda F, x: [F.npx.batch_dot(ones_like(F, x), x, transpose_b=True)],
+        [some(6, 4, 3)],
+        ["batch_dot"],
+    ),
+    "a product with columns": (
+        lambda F, x, y: [F.np.dot(x, F.np.transpose(y, (1, 0)))],
+        [some(6, 4), some(7, 4)],
+        ["FullyConnected"],
+    ),
+    "a product with square columns": (
+        lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
+        [some(6, 4), some(4, 4)],
+        ["FullyConnected"],
+    ),
+    "a product with what is not moved": (
+        lambda F, x, y: [F.np.dot(x, F.np.transpose(y, (0, 1)))],
+        [some(6, 4), some(4, 4)],
+        ["_np_transpose", "_np_dot"],
+    ),
+    "a product with a vector": (
+        lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
+        [some(6, 4), some(4)],
+        ["_np_transpose", "_np_dot"],
+    ),
+    "a product of cubes": (
+        lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
+        [some(2, 3, 4), some(5, 4, 3)],
+        ["_np_transpose", "_np_dot"],
+    ),
+    "equal shapes": (
+        lambda F, x, y: [F.np.maximum(x + y, x - y) * y],
+        [some(6, 4), 1 - some(6, 4)],
+        ["elemwise_add", "elemwise_sub", "_maximum", "elemwise_mul"],
+    ),
+    "other shapes": (
+        lambda F, x, y: [F.np.maximum(x + y, x - y) * y],
+        [some(6, 4), 1 - some(1, 4)],
+        ["_npi_add", "_npi_subtract", "_maximum", "_npi_multiply"],
+    ),
+    "the same twice": (
+        lambda F, x: [x * x + x],
+        [some(6, 4)],
+        ["elemwise_mul", "elemwise_add"],
+    ),
+    "parts": (
+        lambda F, x: [
+            (lambda a, b: F.np.maximum(a.as_np_ndarray(), b.as_np_ndarray()))(
+                *F.SliceChannel(x.as_nd_ndarray(), num_outputs=2, axis=0)
+            )
+        ],
+        [some(6, 4)],
+        ["SliceChannel", "_maximum"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FASTER)
+def test_what_is_slow_is_replaced(name):
+    function, inputs, used = FASTER[name]
+    (found, expected), graph = program_and_gluon(function, inputs)
+    for a, b in zip(found, expected):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert a == pytest.approx(b, rel=1e-5)
+    assert operations(graph) == used
+
+
+def test_a_table_whose_gradient_is_sparse_stays_as_it_is():
+    symbols = [mx.sym.var(name).as_np_ndarray() for name in ("x0", "x1")]
+    arrays = dict(zip(("x0", "x1"), map(np.array, (IDS, some(5, 3)))))
+    graph = squares(mx.sym, *symbols, sparse_grad=True)
+    graph, _ = simplified(graph.as_nd_ndarray(), arrays)
+    assert operations(graph) == OF_LOOKED_UP
