@@ -9,13 +9,13 @@ from d2l_recsys.data.sampling import Candidates, NegativeSampler, item_weights
 from d2l_recsys.data.sizes import check_positive, check_rate, check_size
 from d2l_recsys.engine.all_items import AllItems, table, with_ones
 from d2l_recsys.engine.batching import WithNegatives
-from d2l_recsys.engine.layers import (
+from d2l_recsys.engine.columns import (
     ColumnDense,
+    HorizontalConv,
     HorizontalConvs,
-    PaddedEmbedding,
-    RankingModel,
     VerticalConv,
 )
+from d2l_recsys.engine.layers import PaddedEmbedding, RankingModel
 from d2l_recsys.runtime.backend import mx, nn, np
 
 
@@ -60,7 +60,9 @@ class Caser(RankingModel):
         if d_prime:
             self.conv_v = VerticalConv(d_prime, L, num_factors)
         if d:
-            self.conv_h = HorizontalConvs(d, num_factors, L)
+            self.conv_h = HorizontalConvs()
+            for h in range(1, L + 1):
+                self.conv_h.add(HorizontalConv(d, h, num_factors, L))
         if branches:
             self.fc = ColumnDense(num_factors, branches)
         self.Q_prime = nn.Embedding(num_items, num_factors * (2 if branches else 1))

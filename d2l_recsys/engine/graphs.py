@@ -20,6 +20,10 @@ from d2l_recsys.runtime.backend import mx
 Shape = Optional[Tuple[int, ...]]  # None unless known, and of float32
 
 
+class NoProgram(Exception):
+    """MXNet cannot compute a net as one program."""
+
+
 class Node:
     """An operation on outputs of other nodes, or an input, whose `op` is "null".
 
@@ -32,7 +36,7 @@ class Node:
         op: str,
         inputs: Iterable[Union["Output", "Node"]] = (),
         shapes: Sequence[Shape] = (None,),
-        name: str = "",
+        name: Optional[str] = None,
         factor: Any = None,
         attrs: Optional[Dict[str, Any]] = None,
     ) -> None:
@@ -61,33 +65,44 @@ class Output(NamedTuple):
         return self.node.shapes[self.number] if known else None
 
 
-def read(graph: mx.sym.Symbol, arrays: Dict[str, Any]) -> Tuple[List[Output], dict]:
-    """Return the outputs of a graph whose inputs are `arrays`, and its settings."""
+def read(
+    graph: mx.sym.Symbol, arrays: Dict[str, Any]
+) -> Optional[Tuple[List[Output], dict]]:
+    """Return the outputs of a graph whose inputs are `arrays`, and its settings.
+
+    None if it contains other graphs. Raises NoProgram if shapes depend on numbers.
+    """
     saved = json.loads(graph.tojson())
+    names = [node["name"] for node in saved["nodes"]]
+    if any("subgraphs" in node for node in saved["nodes"]):
+        return None
     for k, node in enumerate(saved["nodes"]):
-        if node["op"] != "null":
-            node["name"] = f"node {k}"  # a block that is called twice repeats its name
-    shapes = _shapes(mx.sym.load_json(json.dumps(saved)), arrays)
+        node["name"] = f"node {k}"  # a block that is called twice repeats its name
+    inputs = {f"node {k}": arrays.get(name) for k, name in enumerate(names)}
+    shapes = _shapes(mx.sym.load_json(json.dumps(saved, ensure_ascii=False)), inputs)
     nodes: List[Node] = []
-    for node in saved["nodes"]:
-        inputs = (Output(nodes[k], *rest) for k, *rest in node["inputs"])
-        name = node["name"] if node["op"] == "null" else ""
+    for name, node in zip(names, saved["nodes"]):
+        before = (Output(nodes[k], *rest) for k, *rest in node["inputs"])
+        known = name if node["op"] == "null" else None
         attrs = node.get("attrs")
-        nodes.append(Node(node["op"], inputs, shapes[node["name"]], name, attrs=attrs))
+        nodes.append(Node(node["op"], before, shapes[node["name"]], known, attrs=attrs))
     return [Output(nodes[k], *rest) for k, *rest in saved["heads"]], saved["attrs"]
 
 
 def _shapes(graph: mx.sym.Symbol, arrays: Dict[str, Any]) -> Dict[str, List[Shape]]:
     """Return the shapes of the outputs of each node."""
     inside, known = graph.get_internals(), graph.list_arguments()
-    _, shapes, _ = inside.infer_shape(**{name: arrays[name].shape for name in known})
+    given = {name: arrays[name].shape for name in known}
+    _, shapes, _ = inside.infer_shape_partial(**given)
     _, types, _ = inside.infer_type(**{name: arrays[name].dtype for name in known})
+    if any(shape is None or -1 in shape for shape in shapes):
+        raise NoProgram
     found: Dict[str, List[Shape]] = {}
     for name, shape, dtype in zip(inside.list_outputs(), shapes, types):
         # An output of "node 1" is called "node 1_output", "node 1_output0" or similar.
-        owner = name.partition("_")[0] if name.startswith("node ") else name
         of_float32 = dtype is numpy.float32
-        found.setdefault(owner, []).append(shape if of_float32 else None)
+        outputs = found.setdefault(name.partition("_")[0], [])
+        outputs.append(shape if of_float32 else None)
     return found
 
 
@@ -110,9 +125,11 @@ def write(
     """Return the graph with these outputs, and its factors by their names."""
     nodes = ordered(outputs)
     places = {node: k for k, node in enumerate(nodes)}
+    prefix = max((node.name for node in nodes if node.name), key=len, default="")
     factors, saved = {}, []
     for k, node in enumerate(nodes):
-        name = node.name or f"node {k}"
+        # Longer than the names of inputs, and so none of them.
+        name = f"{prefix} {k}" if node.name is None else node.name
         if node.factor is not None:
             factors[name] = node.factor
         inputs = [[places[x.node], x.number, x.version] for x in node.inputs]
@@ -125,4 +142,4 @@ def write(
         "heads": [[places[x.node], x.number, x.version] for x in outputs],
         "attrs": settings,
     }
-    return mx.sym.load_json(json.dumps(graph)), factors
+    return mx.sym.load_json(json.dumps(graph, ensure_ascii=False)), factors

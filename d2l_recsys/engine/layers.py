@@ -14,7 +14,7 @@ import numpy
 
 from d2l_recsys.data.sizes import MAX_NUMBERS, check_positive
 from d2l_recsys.engine.batching import side_by_side
-from d2l_recsys.runtime.backend import mx, nn, np
+from d2l_recsys.runtime.backend import nn, np
 
 
 class Model(nn.HybridBlock):
@@ -148,92 +148,6 @@ class JoinedDense(nn.Dense):
         return out if self.act is None else self.act(out)
 
 
-class VerticalConv(nn.Conv2D):
-    """Apply ``nn.Conv2D(channels, (L, 1), in_channels=1)`` to images of size (L, k).
-
-    Each image is a column of length L * k. Operations on columns are faster than on
-    rows.
-    """
-
-    def __init__(self, channels: int, L: int, k: int, **kwargs: Any) -> None:
-        super().__init__(channels, (L, 1), in_channels=1, **kwargs)
-        self._L, self._k = L, k
-
-    def hybrid_forward(self, F, columns, weight, bias):
-        """Return (channels * k, B) from `columns` (L * k, B)."""
-        filters = F.npx.reshape(weight, (self._channels, -1))
-        out = _affine(F, filters, F.npx.reshape(columns, (self._L, -1)), bias)
-        return F.npx.reshape(out, (self._channels * self._k, -1))
-
-
-class HorizontalConvs(nn.HybridSequential):
-    """Apply ``nn.Conv2D(channels, (h, k))`` for h from 1 to L, ReLU and max over time.
-
-    An image of size (L, k) is a column of length L * k, on which all filters at all
-    places are one matrix. Bias and ReLU come after the maximum, which gives the same
-    result with less work.
-    """
-
-    def __init__(self, channels: int, k: int, L: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for h in range(1, L + 1):
-            self.add(nn.Conv2D(channels, (h, k), in_channels=1))
-
-    def hybrid_forward(self, F, columns):
-        """Return (L * channels, B) from `columns` (L * k, B)."""
-        L, rows, biases = len(self), [], []
-        for h, conv in enumerate(self, 1):
-            weight, bias = (_values(F, p, columns) for p in (conv.weight, conv.bias))
-            k, filters = conv.weight.shape[-1], F.npx.batch_flatten(weight)
-            for t in range(L - h + 1):
-                rows.append(F.np.pad(filters, ((0, 0), (t * k, (L - h - t) * k))))
-            biases.append(bias)
-        at_places = F.np.dot(F.np.concatenate(rows, axis=0), columns)
-        at_places = _split(F, at_places, len(rows))  # (channels, B) each
-        over_time = []
-        for h in range(1, L + 1):
-            places, at_places = at_places[: L - h + 1], at_places[L - h + 1 :]
-            over_time.append(reduce(F.np.maximum, places))
-        out, bias = (F.np.concatenate(x, axis=0) for x in (over_time, biases))
-        return F.npx.activation(_plus(F, out, bias), act_type="relu")
-
-
-def _values(F, parameter, x):
-    """Return the values of a parameter, as a block gets them that is called with x."""
-    return parameter.var() if F is mx.sym else parameter.data(x.ctx)
-
-
-def _split(F, x, n):
-    """Return `n` equal parts of the rows of `x`, without MXNet's slow ``np.split``."""
-    parts = F.SliceChannel(x.as_nd_ndarray(), num_outputs=n, axis=0)
-    return [part.as_np_ndarray() for part in (parts if n > 1 else [parts])]
-
-
-class ColumnDense(nn.Dense):
-    """Apply ``nn.Dense(units, "relu", in_units=size)`` to columns (size, B)."""
-
-    def __init__(self, units: int, size: int, **kwargs: Any) -> None:
-        super().__init__(units, "relu", in_units=size, **kwargs)
-
-    def hybrid_forward(self, F, columns, weight, bias):
-        """Return (units, B)."""
-        return self.act(_affine(F, weight, columns, bias))
-
-
-def _affine(F, weight, columns, bias):
-    return _plus(F, F.np.dot(weight, columns), bias)
-
-
-def _plus(F, columns, bias):
-    """Add `bias` (n,) to each column of an array (n, B).
-
-    The bias is multiplied by ones, so its gradient is a product, too. MXNet takes 20
-    times as long for a sum over columns.
-    """
-    ones = _ones(F, columns, (0, None), (1, None))
-    return columns + F.np.dot(F.np.expand_dims(bias, 1), ones)
-
-
 class PaddedEmbedding(nn.Embedding):
     """Apply ``nn.Embedding``, with the additional id `input_dim` for padding.
 
@@ -255,29 +169,29 @@ class PaddedEmbedding(nn.Embedding):
 
 def sum_over_fields(F, vectors):
     """Return the sum (B, 1, k) of `vectors` (B, n, k) over n."""
-    ones = _ones(F, vectors, (None, None, 0), (None, None, 1))  # (B, n, 1)
-    return F.npx.batch_dot(ones, vectors, transpose_a=True)
+    column = ones(F, vectors, (None, None, 0), (None, None, 1))  # (B, n, 1)
+    return F.npx.batch_dot(column, vectors, transpose_a=True)
 
 
 def sum_over_factors(F, vectors):
     """Return the sum (B, n, 1) of `vectors` (B, n, k) over k."""
-    ones = _ones(F, vectors, (0, 0, None), (1, 1, None))  # (1, 1, k)
-    return F.np.dot(vectors, F.npx.reshape(ones, (-1, 1)))
+    row = ones(F, vectors, (0, 0, None), (1, 1, None))  # (1, 1, k)
+    return F.np.dot(vectors, F.npx.reshape(row, (-1, 1)))
 
 
 def sum_of_rows(F, x):
     """Return the sums (B, 1) of the rows of `x`, of shape (B, ...)."""
     rows = F.npx.batch_flatten(x)
-    return F.np.dot(rows, F.np.transpose(_ones(F, rows, (0, None), (1, None))))
+    return F.np.dot(rows, F.np.transpose(ones(F, rows, (0, None), (1, None))))
 
 
 def mean_of_rows(F, x):
     """Return the means (B, 1) of the rows of `x`, of shape (B, n)."""
-    ones = F.np.transpose(_ones(F, x, (0, None), (1, None)))  # (n, 1)
-    return F.np.dot(x, ones) / F.np.dot(F.np.transpose(ones), ones)
+    column = F.np.transpose(ones(F, x, (0, None), (1, None)))  # (n, 1)
+    return F.np.dot(x, column) / F.np.dot(F.np.transpose(column), column)
 
 
-def _ones(F, x, begin, end):
+def ones(F, x, begin, end):
     """Return ones in the shape of a slice of `x`, without a gradient."""
     constant = F.BlockGrad(x.as_nd_ndarray()).as_np_ndarray()
     return F.np.ones_like(F.npx.slice(constant, begin, end))

@@ -6,16 +6,13 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import numpy
 
 from d2l_recsys.engine.dropout import Mask, Masks
+from d2l_recsys.engine.graphs import NoProgram
 from d2l_recsys.engine.id_check import input_symbols
 from d2l_recsys.engine.simplify import simplified
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish, in_memory
 
 _MOST_SHAPES = 8  # kept ready, of batches on all devices together
-
-
-class NoProgram(Exception):
-    """The code of a net or a loss accepts arrays only, not symbols."""
 
 
 class Program:

@@ -26,9 +26,13 @@ def simplified(
 
     `arrays` are the graph's inputs and parameters. Operations that change nothing, such
     as a product with the weight 1 of a loss, are left out, and each of the functions
-    below replaces an operation by one that gives the same numbers, except for rounding.
+    below replaces an operation by one that gives the same numbers, except for rounding,
+    if all are finite.
     """
-    outputs, settings = read(graph, arrays)
+    known = read(graph, arrays)
+    if known is None:
+        return graph, {}
+    outputs, settings = known
     new: Dict[Node, Output] = {}  # instead of the former nodes
     taken = set()
     for node in ordered(outputs):
@@ -145,6 +149,8 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
     if not dense or not 0 < _size(table.shape) < _size(lookup.shape):
         return None
     _, *fields, k = lookup.shape or ()
+    if math.prod(fields) == 1:
+        return None  # pairwise terms of a single field cancel, and must do so exactly
     squares = Node("_npi_square", [table])
     sums = Node("_np_dot", [squares, _full((k, 1), 1)])
     found = Node("Embedding", [ids, sums], attrs={**lookup.attrs, "output_dim": 1})

@@ -12,7 +12,7 @@ import os
 import sys
 import types
 
-from d2l_recsys.runtime import compat, cuda
+from d2l_recsys.runtime import compat, cuda, mxnet_engine
 
 
 class _Later(types.ModuleType):
@@ -52,6 +52,7 @@ finally:
         if name in sys.modules and sys.modules[name] is stand_in:
             del sys.modules[name]
 
+mxnet_engine.compute_at_once(mx)
 npx.set_np()
 # Otherwise MXNet prints a line for each graph that is bound to arrays.
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")

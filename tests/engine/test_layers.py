@@ -3,12 +3,15 @@
 import numpy
 import pytest
 
-from d2l_recsys.engine.layers import (
+from d2l_recsys.engine.columns import (
     ColumnDense,
+    HorizontalConv,
     HorizontalConvs,
+    VerticalConv,
+)
+from d2l_recsys.engine.layers import (
     JoinedDense,
     PaddedEmbedding,
-    VerticalConv,
     mean_of_rows,
     sum_of_rows,
     sum_over_factors,
@@ -55,11 +58,12 @@ def joined(activation=None, use_bias=True):
     )
 
 
-def horizontal(length):
-    literal = nn.HybridSequential()
+def horizontal(length, k=K):
+    fast, literal = HorizontalConvs(), nn.HybridSequential()
     for h in range(1, length + 1):
-        literal.add(nn.Conv2D(3, (h, K), in_channels=1))
-    return HorizontalConvs(3, K, length), literal, [(ROWS, length, K)]
+        fast.add(HorizontalConv(3, h, k, length))
+        literal.add(nn.Conv2D(3, (h, k), in_channels=1))
+    return fast, literal, [(ROWS, length, k)]
 
 
 CASES = {
@@ -77,6 +81,7 @@ CASES = {
         [(ROWS, L, K)],
     ),
     **{f"horizontal {n}": lambda n=n: horizontal(n) for n in (1, 2, L)},
+    "horizontal, large": lambda: horizontal(L, 60),
 }
 
 
@@ -156,3 +161,15 @@ def test_sums_and_their_gradients(function, shape, expected):
     assert found.asnumpy() == pytest.approx(expected(x.asnumpy()), abs=1e-5)
     each = 1 / K if function is mean_of_rows else 1  # a term's share of its sum
     assert x.grad.asnumpy() == pytest.approx(numpy.full(shape, each), abs=1e-6)
+
+
+def test_some_of_the_horizontal_layers_and_their_summary(capsys):
+    layers, *_ = horizontal(L)
+    layers.initialize(mx.init.Normal(1))
+    columns = np.random.normal(size=(L * K, ROWS))
+    whole, some = layers(columns), layers[1:3](columns)
+    assert (some.asnumpy() == whole.asnumpy()[3:9]).all()
+    assert (layers[1](columns).asnumpy() == whole.asnumpy()[3:6]).all()
+    layers.summary(columns)
+    numbers = sum(p.data().size for p in layers.collect_params().values())
+    assert f"Total params: {numbers}" in capsys.readouterr().out

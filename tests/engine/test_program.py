@@ -169,3 +169,65 @@ def test_code_for_arrays_is_recorded_by_gluon(devices):
         net.hybridize()
         found.append(gradients(net, Step(net, loss, None, losses), inputs))
     same(found[1], found[0])
+
+
+class Named(nn.HybridBlock):
+    """A product with a parameter of any name."""
+
+    def __init__(self, name):
+        super().__init__(prefix="")
+        self.weight = self.params.get(name, shape=(1, 4))
+
+    def hybrid_forward(self, F, x, weight):
+        return F.np.square(x * weight) * 2
+
+
+class Looping(nn.HybridBlock):
+    """A net whose graph contains another graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Dense(3, in_units=4)
+
+    def hybrid_forward(self, F, x):
+        x, state = x.as_nd_ndarray(), (x * 2).as_nd_ndarray()
+        found, _ = F.contrib.foreach(lambda row, s: (row * 2, s), x, [state])
+        return self.dense(found.as_np_ndarray())
+
+
+class Selecting(Looping):
+    """A net whose shapes depend on numbers."""
+
+    def hybrid_forward(self, F, x):
+        selected = F.npx.reshape(F.npx.slice(x, (None, 0), (None, 1)) > 1, (-1,))
+        rows = x.as_nd_ndarray(), selected.as_nd_ndarray()
+        return self.dense(F.contrib.boolean_mask(*rows).as_np_ndarray())
+
+
+NAMES = ("", "x", "node 0", "node 1", "node 3_weight", " 2", "input 0 1", "\u03b1")
+UNUSUAL = {
+    **{f"parameter {name!r}": lambda name=name: Named(name) for name in NAMES},
+    "loop": Looping,
+    "selection": Selecting,
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_nets(name):
+    found, x = [], real(4)
+    for hybridized in (False, True):
+        net = made(UNUSUAL[name])
+        if hybridized:
+            net.hybridize()
+        step = Step(net, L2, None, lambda F, net, loss, x: [net(x).sum(axis=1)])
+        found.append(gradients(net, step, [x]))
+    same(*reversed(found))
+
+
+def test_the_pairwise_gradients_of_a_single_field_are_exactly_0():
+    net = made(lambda: FM([4], 3))
+    net.hybridize()
+    for rows in (ROWS, 300):
+        indices = rng.integers(0, 4, (rows, 1), "int32")
+        Step(net, L2, None, _losses)([indices, rng.random((rows, 1), "float32")])
+        assert not net.embedding.weight.grad().asnumpy().any()

@@ -1,0 +1,112 @@
+"""The layers of Caser, for images (L, k) that are columns of length L * k.
+
+Operations on columns are faster than on rows. Each layer has the parameters of the one
+named in its docstring, with the same names and shapes, and gives the same results.
+"""
+
+from functools import reduce
+from typing import Any
+
+from d2l_recsys.engine.layers import ones
+from d2l_recsys.runtime.backend import mx, nn
+
+_SMALL = 256  # numbers per image
+
+
+class VerticalConv(nn.Conv2D):
+    """Apply ``nn.Conv2D(channels, (L, 1), in_channels=1)`` to images of size (L, k)."""
+
+    def __init__(self, channels: int, L: int, k: int, **kwargs: Any) -> None:
+        super().__init__(channels, (L, 1), in_channels=1, **kwargs)
+        self._L, self._k = L, k
+
+    def hybrid_forward(self, F, columns, weight, bias):
+        """Return (channels * k, B) from `columns` (L * k, B)."""
+        filters = F.npx.reshape(weight, (self._channels, -1))
+        out = _affine(F, filters, F.npx.reshape(columns, (self._L, -1)), bias)
+        return F.npx.reshape(out, (self._channels * self._k, -1))
+
+
+class HorizontalConv(nn.Conv2D):
+    """Apply ``nn.Conv2D(channels, (h, k), in_channels=1)``, ReLU and max over time.
+
+    A window of h rows of an image is a slice of its column.
+    """
+
+    def __init__(self, channels: int, h: int, k: int, L: int, **kwargs: Any) -> None:
+        super().__init__(channels, (h, k), in_channels=1, **kwargs)
+        self.h, self.k, self.windows, self.size = h, k, L - h + 1, L * k
+
+    def hybrid_forward(self, F, columns, weight, bias):
+        """Return (channels, B) from `columns` (L * k, B)."""
+        filters = F.npx.batch_flatten(weight)
+        over_time = []
+        for t in range(self.windows):
+            begin, end = t * self.k, (t + self.h) * self.k
+            window = F.npx.slice(columns, (begin, None), (end, None))
+            over_time.append(F.np.dot(filters, window))
+        return _max_over_time(F, [over_time], bias)
+
+    def matrices(self, F, weight):
+        """Return a matrix (channels, L * k) for each window, to multiply columns by."""
+        filters = F.npx.batch_flatten(weight)
+        last = self.size - self.h * self.k
+        begins = range(0, last + 1, self.k)
+        return [F.np.pad(filters, ((0, 0), (t, last - t))) for t in begins]
+
+
+class HorizontalConvs(nn.HybridSequential):
+    """Concatenate what layers of type :class:`HorizontalConv` give for the same images.
+
+    They have the same number of channels. A graph computes one large product instead of
+    many small ones, if images are small.
+    """
+
+    def hybrid_forward(self, F, columns):
+        """Return (all channels, B) from `columns` (L * k, B)."""
+        if F is not mx.sym or self[0].size > _SMALL:
+            return F.np.concatenate([conv(columns) for conv in self], axis=0)
+        matrices = [m for conv in self for m in conv.matrices(F, conv.weight.var())]
+        out = F.np.dot(F.np.concatenate(matrices, axis=0), columns)
+        # np.split takes 40 times as long as SliceChannel.
+        parts = F.SliceChannel(out.as_nd_ndarray(), num_outputs=len(matrices), axis=0)
+        windows = iter([part.as_np_ndarray() for part in parts])
+        over_time = [[next(windows) for _ in range(conv.windows)] for conv in self]
+        bias = F.np.concatenate([conv.bias.var() for conv in self], axis=0)
+        return _max_over_time(F, over_time, bias)
+
+
+def _max_over_time(F, windows, bias):
+    """Return the largest output of each filter after bias and ReLU.
+
+    `windows` holds a list of outputs (channels, B) per layer. Bias and ReLU come after
+    the maximum, which gives the same result with less work.
+    """
+    largest = [reduce(F.np.maximum, outputs) for outputs in windows]
+    out = F.np.concatenate(largest, axis=0) if len(largest) > 1 else largest[0]
+    return F.npx.activation(_plus(F, out, bias), act_type="relu")
+
+
+class ColumnDense(nn.Dense):
+    """Apply ``nn.Dense(units, "relu", in_units=size)`` to columns (size, B)."""
+
+    def __init__(self, units: int, size: int, **kwargs: Any) -> None:
+        super().__init__(units, "relu", in_units=size, **kwargs)
+
+    def hybrid_forward(self, F, columns, weight, bias):
+        """Return (units, B)."""
+        return self.act(_affine(F, weight, columns, bias))
+
+
+def _affine(F, weight, columns, bias):
+    return _plus(F, F.np.dot(weight, columns), bias)
+
+
+def _plus(F, columns, bias):
+    """Add `bias` (n,) to each column of an array (n, B).
+
+    The bias is multiplied by ones, so its gradient is a product, too. MXNet takes 20
+    times as long for a sum over columns.
+    """
+    row = ones(F, columns, (0, None), (1, None))
+    return columns + F.np.dot(F.np.expand_dims(bias, 1), row)
