@@ -1,6 +1,6 @@
-"""The layers of Caser, for images (L, k) that are columns of length L * k.
+"""Caser's layers, for images (L, k) stored as columns of length L * k.
 
-Operations on columns are faster than on rows. Each layer has the parameters of the one
+Operations on columns are faster than on rows. A layer has the parameters of the one
 named in its docstring, with the same names and shapes, and gives the same results.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 from d2l_recsys.engine.layers import ones
 from d2l_recsys.runtime.backend import mx, nn
 
-_SMALL = 256  # numbers per image
+_SMALL = 256  # numbers per image, up to which one large product is faster
 
 
 class VerticalConv(nn.Conv2D):
@@ -35,31 +35,32 @@ class HorizontalConv(nn.Conv2D):
 
     def __init__(self, channels: int, h: int, k: int, L: int, **kwargs: Any) -> None:
         super().__init__(channels, (h, k), in_channels=1, **kwargs)
-        self.h, self.k, self.windows, self.size = h, k, L - h + 1, L * k
+        self._h, self._k = h, k
+        self.num_windows, self.size = L - h + 1, L * k
 
     def hybrid_forward(self, F, columns, weight, bias):
         """Return (channels, B) from `columns` (L * k, B)."""
         filters = F.npx.batch_flatten(weight)
         over_time = []
-        for t in range(self.windows):
-            begin, end = t * self.k, (t + self.h) * self.k
+        for t in range(self.num_windows):
+            begin, end = t * self._k, (t + self._h) * self._k
             window = F.npx.slice(columns, (begin, None), (end, None))
             over_time.append(F.np.dot(filters, window))
         return _max_over_time(F, [over_time], bias)
 
     def matrices(self, F, weight):
-        """Return a matrix (channels, L * k) for each window, to multiply columns by."""
+        """Return a matrix (channels, L * k) for each window, with zeros outside it."""
         filters = F.npx.batch_flatten(weight)
-        last = self.size - self.h * self.k
-        begins = range(0, last + 1, self.k)
+        last = self.size - self._h * self._k
+        begins = range(0, last + 1, self._k)
         return [F.np.pad(filters, ((0, 0), (t, last - t))) for t in begins]
 
 
 class HorizontalConvs(nn.HybridSequential):
-    """Concatenate what layers of type :class:`HorizontalConv` give for the same images.
+    """Concatenate the outputs of several :class:`HorizontalConv` for the same images.
 
-    They have the same number of channels. A graph computes one large product instead of
-    many small ones, if images are small.
+    All have the same number of channels. If hybridized, one large product replaces many
+    small ones for small images, although most of its factors are zeros.
     """
 
     def hybrid_forward(self, F, columns):
@@ -71,18 +72,18 @@ class HorizontalConvs(nn.HybridSequential):
         # np.split takes 40 times as long as SliceChannel.
         parts = F.SliceChannel(out.as_nd_ndarray(), num_outputs=len(matrices), axis=0)
         windows = iter([part.as_np_ndarray() for part in parts])
-        over_time = [[next(windows) for _ in range(conv.windows)] for conv in self]
+        over_time = [[next(windows) for _ in range(conv.num_windows)] for conv in self]
         bias = F.np.concatenate([conv.bias.var() for conv in self], axis=0)
         return _max_over_time(F, over_time, bias)
 
 
-def _max_over_time(F, windows, bias):
+def _max_over_time(F, over_time, bias):
     """Return the largest output of each filter after bias and ReLU.
 
-    `windows` holds a list of outputs (channels, B) per layer. Bias and ReLU come after
-    the maximum, which gives the same result with less work.
+    `over_time` holds, for each layer, the outputs (channels, B) of its windows. Bias
+    and ReLU come after the maximum, which gives the same result with less work.
     """
-    largest = [reduce(F.np.maximum, outputs) for outputs in windows]
+    largest = [reduce(F.np.maximum, outputs) for outputs in over_time]
     out = F.np.concatenate(largest, axis=0) if len(largest) > 1 else largest[0]
     return F.npx.activation(_plus(F, out, bias), act_type="relu")
 

@@ -5,11 +5,11 @@ from typing import NamedTuple, Tuple
 
 import numpy
 
-_NUMBERS = 2**16  # of 16 bits
+_NUMBERS = 2**16  # that 16 bits can be
 
 
 class Mask(NamedTuple):
-    """An input that multiplies numbers by 0 or ``1 / (1 - rate)``."""
+    """An input of zeros and ``1 / (1 - rate)``, to multiply numbers by."""
 
     shape: Tuple[int, ...]
     rate: float
@@ -28,10 +28,11 @@ class Masks:
     def fill(self, mask: numpy.ndarray, rate: float) -> None:
         """Write 0 with probability `rate`, and otherwise ``1 / (1 - rate)``.
 
-        The rate is rounded to a multiple of 2**-16, to need only 16 random bits.
+        `mask` is float32, of any shape. The rate is rounded to a multiple of 2**-16
+        below 1, so that 16 random bits per number are enough.
         """
         dropped = min(round(rate * _NUMBERS), _NUMBERS - 1)
-        # 64 bits at a time take a fourth of the time.
+        # Drawing 64 bits at a time takes a quarter of the time.
         bits = self._rng.integers(0, 2**64, math.ceil(mask.size / 4), "uint64")
         kept = bits.view("uint16")[: mask.size].reshape(mask.shape) >= dropped
         scale = _NUMBERS / (_NUMBERS - dropped)

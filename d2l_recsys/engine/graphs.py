@@ -17,18 +17,18 @@ import numpy
 
 from d2l_recsys.runtime.backend import mx
 
-Shape = Optional[Tuple[int, ...]]  # None unless known, and of float32
+Shape = Optional[Tuple[int, ...]]  # None if unknown, or if the numbers are not float32
 
 
 class NoProgram(Exception):
-    """MXNet cannot compute a net as one program."""
+    """A net and its loss cannot run as one program of MXNet."""
 
 
 class Node:
     """An operation on outputs of other nodes, or an input, whose `op` is "null".
 
-    An input has a name, or `factor`, which tells its values. `shapes` are those of
-    the outputs.
+    An input of the original graph has a name, and a new one has a `factor`: its values,
+    or what determines them. `shapes` has an entry for each output.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Output(NamedTuple):
 
     node: Node
     number: int = 0
-    version: int = 0  # of an array that operations change, such as a running mean
+    version: int = 0  # of an array that is written to, such as a running mean
 
     @property
     def shape(self) -> Shape:
@@ -68,9 +68,10 @@ class Output(NamedTuple):
 def read(
     graph: mx.sym.Symbol, arrays: Dict[str, Any]
 ) -> Optional[Tuple[List[Output], dict]]:
-    """Return the outputs of a graph whose inputs are `arrays`, and its settings.
+    """Return the outputs of a graph whose inputs are `arrays`, and its attributes.
 
-    None if it contains other graphs. Raises NoProgram if shapes depend on numbers.
+    Return None if it contains other graphs, such as that of a loop. Raises NoProgram if
+    MXNet cannot tell a shape, for example because it depends on values.
     """
     saved = json.loads(graph.tojson())
     names = [node["name"] for node in saved["nodes"]]
@@ -128,7 +129,7 @@ def write(
     prefix = max((node.name for node in nodes if node.name), key=len, default="")
     factors, saved = {}, []
     for k, node in enumerate(nodes):
-        # Longer than the names of inputs, and so none of them.
+        # Longer than the name of each input, and so none of them.
         name = f"{prefix} {k}" if node.name is None else node.name
         if node.factor is not None:
             factors[name] = node.factor

@@ -192,6 +192,6 @@ def mean_of_rows(F, x):
 
 
 def ones(F, x, begin, end):
-    """Return ones in the shape of a slice of `x`, without a gradient."""
+    """Return ones in the shape of ``x[begin:end]``, without a gradient."""
     constant = F.BlockGrad(x.as_nd_ndarray()).as_np_ndarray()
     return F.np.ones_like(F.npx.slice(constant, begin, end))

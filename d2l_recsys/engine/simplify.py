@@ -10,7 +10,7 @@ from d2l_recsys.engine.graphs import Node, Output, Shape, ordered, read, write
 from d2l_recsys.runtime.backend import mx
 
 _RESHAPING = ("_npx_reshape", "Flatten", "expand_dims")
-_BROADCASTING = {
+_WITHOUT_BROADCASTING = {
     "_npi_add": "elemwise_add",
     "_npi_subtract": "elemwise_sub",
     "_npi_multiply": "elemwise_mul",
@@ -24,16 +24,19 @@ def simplified(
 ) -> Tuple[mx.sym.Symbol, Dict[str, Union[Mask, numpy.ndarray]]]:
     """Return an equivalent graph with faster operations, and its new inputs by name.
 
-    `arrays` are the graph's inputs and parameters. Operations that change nothing, such
-    as a product with the weight 1 of a loss, are left out, and each of the functions
-    below replaces an operation by one that gives the same numbers, except for rounding,
-    if all are finite.
+    `arrays` are the graph's inputs and parameters. Operations that change nothing are
+    left out, such as a product with a loss's weight of 1, and each rule replaces an
+    operation. The results are the same, except for rounding, if all numbers are finite;
+    but dropout draws other masks. A graph that contains other graphs is returned as it
+    is.
+
+    Raises NoProgram if MXNet cannot tell all shapes.
     """
     known = read(graph, arrays)
     if known is None:
         return graph, {}
     outputs, settings = known
-    new: Dict[Node, Output] = {}  # instead of the former nodes
+    new: Dict[Node, Output] = {}  # what replaces each old node
     taken = set()
     for node in ordered(outputs):
         node.inputs = [new.get(x.node, x) for x in node.inputs]
@@ -76,7 +79,7 @@ def _keeps_numbers(node: Node) -> bool:
 
 
 def _size(shape: Shape) -> int:
-    return math.prod(shape or ())
+    return 0 if shape is None else math.prod(shape)
 
 
 def _full(shape: Tuple[int, ...], number: float) -> Node:
@@ -85,7 +88,7 @@ def _full(shape: Tuple[int, ...], number: float) -> Node:
 
 
 def _number(x: Output) -> Optional[float]:
-    """Return the number that a factor consists of, or None."""
+    """Return the number that all entries of a factor equal, or None."""
     numbers = x.node.factor
     if not isinstance(numbers, numpy.ndarray) or not numbers.size:
         return None
@@ -98,6 +101,7 @@ def _is_column_of_ones(x: Output) -> bool:
 
 
 def _constant(node: Node) -> Optional[Node]:
+    """An array of equal numbers becomes an input."""
     number = None
     if node.op == "_npi_full_like":
         number = float(node.attrs["fill_value"])
@@ -107,7 +111,7 @@ def _constant(node: Node) -> Optional[Node]:
 
 
 def _comparison(node: Node) -> Optional[Node]:
-    """``x != number`` gives float32 without a conversion."""
+    """``x != number``, converted to float32, becomes one operation."""
     compared = _before(node, "Cast", "_npi_not_equal_scalar")
     if not compared or not compared.inputs[0].shape:
         return None
@@ -116,7 +120,7 @@ def _comparison(node: Node) -> Optional[Node]:
 
 
 def _dropout(node: Node) -> Optional[Node]:
-    """Dropout is a product with a mask."""
+    """Dropout becomes a product with a mask."""
     usual = node.attrs.get("mode", "training") == "training"
     usual = usual and node.attrs.get("axes", "()") == "()"
     if node.op != "Dropout" or not usual:
@@ -127,20 +131,20 @@ def _dropout(node: Node) -> Optional[Node]:
 
 
 def _mean_of_rows(node: Node) -> Optional[Node]:
-    """The mean over rows, which ends Gluon's losses, is a product with 1 / n.
+    """The mean of each row, which ends Gluon's losses, becomes a product with 1 / n.
 
-    MXNet takes 10 times as long for a mean.
+    MXNet's mean takes 10 times as long.
     """
     shape = node.inputs[0].shape if node.op == "_npi_mean" else None
-    over_rows = node.attrs.get("axis") in ("1", "(1,)")
-    over_rows = over_rows and node.attrs.get("keepdims") == "False"
-    if not over_rows or not shape or len(shape) != 2 or not shape[1]:
+    of_rows = node.attrs.get("axis") in ("1", "(1,)")
+    of_rows = of_rows and node.attrs.get("keepdims") == "False"
+    if not of_rows or not shape or len(shape) != 2 or not shape[1]:
         return None
     return Node("_np_dot", [*node.inputs, _full(shape[1:], 1 / shape[1])], node.shapes)
 
 
 def _sum_of_squares(node: Node) -> Optional[Node]:
-    """Square the vectors of a table, if more vectors are looked up in it."""
+    """Square and sum the vectors of a table, if there are fewer than are looked up."""
     lookup = _before(node, "_np_dot", "Flatten", "_npi_square", "Embedding")
     if not lookup or not _is_column_of_ones(node.inputs[1]):
         return None
@@ -150,7 +154,7 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
         return None
     _, *fields, k = lookup.shape or ()
     if math.prod(fields) == 1:
-        return None  # pairwise terms of a single field cancel, and must do so exactly
+        return None  # it may be subtracted from an equal square, and must cancel it
     squares = Node("_npi_square", [table])
     sums = Node("_np_dot", [squares, _full((k, 1), 1)])
     found = Node("Embedding", [ids, sums], attrs={**lookup.attrs, "output_dim": 1})
@@ -159,7 +163,10 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
 
 
 def _before(node: Node, *operators: str) -> Optional[Node]:
-    """Return the first node of a series with these operators that ends with `node`."""
+    """Go back along first inputs, from `node`, if the operators are these.
+
+    Return the node of the last operator, or None if an operator differs.
+    """
     for operator in operators[:-1]:
         if node.op != operator:
             return None
@@ -168,7 +175,7 @@ def _before(node: Node, *operators: str) -> Optional[Node]:
 
 
 def _sum_over_fields(node: Node) -> Optional[Node]:
-    """Sum short vectors with one large product instead of many small ones."""
+    """The sums of short vectors become one large product instead of many small ones."""
     transposed = [node.attrs.get(f"transpose_{x}", "False") for x in "ab"]
     if node.op != "batch_dot" or transposed != ["True", "False"]:
         return None
@@ -176,15 +183,18 @@ def _sum_over_fields(node: Node) -> Optional[Node]:
     _, n, k = vectors.shape or (0, 0, 0)
     if not _is_column_of_ones(ones) or not 0 < k <= _NARROW:
         return None
-    units = numpy.tile(numpy.eye(k, dtype="float32"), n)
-    inputs = Node("Flatten", [vectors]), Node("null", factor=units)
+    identities = numpy.tile(numpy.eye(k, dtype="float32"), n)
+    inputs = Node("Flatten", [vectors]), Node("null", factor=identities)
     settings = {"no_bias": True, "num_hidden": k}
     sums = Node("FullyConnected", inputs, attrs=settings)
     return Node("expand_dims", [sums], node.shapes, attrs={"axis": 1})
 
 
-def _product(node: Node) -> Optional[Node]:
-    """Multiply by a transposed matrix with oneDNN, which is faster than OpenBLAS."""
+def _product_with_transposed(node: Node) -> Optional[Node]:
+    """A product with a transposed matrix becomes a dense layer.
+
+    MXNet computes it with oneDNN, which is faster than OpenBLAS.
+    """
     if node.op != "_np_dot" or node.inputs[1].node.op != "_np_transpose":
         return None
     a, transposed = node.inputs
@@ -200,7 +210,10 @@ def _product(node: Node) -> Optional[Node]:
 
 def _elementwise(node: Node) -> Optional[Node]:
     """Arrays of the same shape need no broadcasting."""
-    operator, shapes = _BROADCASTING.get(node.op), [x.shape for x in node.inputs]
+    operator, shapes = (
+        _WITHOUT_BROADCASTING.get(node.op),
+        [x.shape for x in node.inputs],
+    )
     if not operator or shapes != [node.shape] * 2 or not _size(node.shape):
         return None
     return Node(operator, node.inputs, node.shapes)
@@ -213,6 +226,6 @@ _RULES: List[Callable[[Node], Optional[Node]]] = [
     _mean_of_rows,
     _sum_of_squares,
     _sum_over_fields,
-    _product,
+    _product_with_transposed,
     _elementwise,
 ]

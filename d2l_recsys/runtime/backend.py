@@ -1,7 +1,8 @@
 """The one place that imports MXNet: NumPy mode on, a plain word where that fails.
 
 CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed. What newer
-Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`.
+Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`, and the engine
+is chosen by :mod:`d2l_recsys.runtime.mxnet_engine`.
 
 Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
 names under which the book imports them.
@@ -52,7 +53,7 @@ finally:
         if name in sys.modules and sys.modules[name] is stand_in:
             del sys.modules[name]
 
-mxnet_engine.compute_at_once(mx)
+mxnet_engine.compute_in_caller(mx)
 npx.set_np()
 # Otherwise MXNet prints a line for each graph that is bound to arrays.
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")

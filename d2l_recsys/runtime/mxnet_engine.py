@@ -11,26 +11,27 @@ from typing import Any, Iterator
 _CHOICE = "MXNET_ENGINE_TYPE"
 
 
-def compute_at_once(mx: Any) -> None:
-    """Choose the engine that computes at once, if there is no other choice.
+def compute_in_caller(mx: Any) -> None:
+    """Make MXNet compute in the thread that calls it.
 
-    This has an effect only before the first operation. GPUs need the usual engine, to
-    compute while Python goes on.
+    Not if MXNET_ENGINE_TYPE is set, nor with a build for GPUs, which need the usual
+    engine, to compute while Python goes on. This has no effect once MXNet has computed
+    something.
     """
     if os.environ.get(_CHOICE) or mx.runtime.Features().is_enabled("CUDA"):
         return
     os.environ[_CHOICE] = "NaiveEngine"
     with _quiet():
         mx.nd.waitall()  # this creates the engine
-    del os.environ[_CHOICE]  # other programs may choose for themselves
+    del os.environ[_CHOICE]  # programs started from here choose for themselves
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what MXNet writes to stderr: that this is not its usual engine."""
+    """Hide the line on stderr that names an engine other than the usual one."""
     try:
         stderr = os.dup(2)
-    except OSError:  # there is none
+    except OSError:  # stderr is closed
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

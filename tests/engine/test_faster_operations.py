@@ -1,4 +1,4 @@
-"""Check which operations of a training's graph are replaced, with the same results."""
+"""Slow operations of a training's graph are replaced, and its results stay the same."""
 
 import numpy
 import pytest

@@ -13,9 +13,9 @@ ROWS, WIDTH = 64, 100
 
 
 def program_and_gluon(hybrid_forward, inputs):
-    """Return outputs and gradients of a function of arrays as a program, and plainly.
+    """Return what a program and Gluon give for a function of arrays, and a graph.
 
-    The third is the graph of the program.
+    These are outputs, and gradients of float32 inputs. The graph is the program's.
     """
     symbols = [mx.sym.var(f"x{k}").as_np_ndarray() for k in range(len(inputs))]
     arrays = {f"x{k}": np.array(x, x.dtype) for k, x in enumerate(inputs)}

@@ -35,8 +35,8 @@ from d2l_recsys.seqrec import Caser, SeqDataset
 # The first list is for a training step with the loop around it, the second for a batch
 # of the evaluation (for ranking models, a chunk of users). Each counts MXNet's
 # operations, calls of MXNet's library, and calls of Python functions: those of MXNet,
-# and those of this package. MXNet's profiler counts operations of a program twice, and
-# outside a program, operations that run as one series once.
+# and those of this package. With the engine that this package chooses, MXNet's profiler
+# counts an operation of a program twice. Outside a program, it counts a series as one.
 COUNTS = {
     "mf": [[47, 36, 33, 31], [7, 266, 275, 18]],
     "autorec": [[45, 36, 33, 30], [4, 102, 124, 10]],

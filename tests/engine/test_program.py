@@ -172,7 +172,7 @@ def test_code_for_arrays_is_recorded_by_gluon(devices):
 
 
 class Named(nn.HybridBlock):
-    """A product with a parameter of any name."""
+    """A net with a parameter of any name."""
 
     def __init__(self, name):
         super().__init__(prefix="")

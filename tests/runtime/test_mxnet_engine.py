@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[2]
 THREADS = """
 import os
 from d2l_recsys.runtime.backend import mx
-before = len(os.listdir("/proc/self/task"))
 (mx.np.ones(3) + 1).asnumpy()
-print(len(os.listdir("/proc/self/task")) - before, "MXNET_ENGINE_TYPE" in os.environ)
+threads = len(os.listdir("/proc/self/task"))
+print(threads, "MXNET_ENGINE_TYPE" in os.environ, flush=True)
 """
 
 
@@ -31,10 +31,10 @@ def run(code, **environment):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux does")
 @pytest.mark.parametrize("chosen", ["", "NaiveEngine", "ThreadedEnginePerDevice"])
-def test_an_operation_starts_threads_only_in_a_chosen_engine(chosen):
+def test_only_a_chosen_engine_has_threads(chosen):
     result = run(THREADS, **({"MXNET_ENGINE_TYPE": chosen} if chosen else {}))
     threads, in_environment = result.stdout.split()
-    assert (int(threads) > 0) == chosen.startswith("Threaded")
+    assert (int(threads) > 1) == chosen.startswith("Threaded")
     assert in_environment == str(bool(chosen))
     # MXNet says which engine was chosen, and nothing if none was.
     assert result.stderr.endswith(
@@ -45,11 +45,12 @@ def test_an_operation_starts_threads_only_in_a_chosen_engine(chosen):
 
 def test_mxnet_that_has_computed_before_keeps_its_engine():
     result = run("import mxnet\nmxnet.nd.ones(3).asnumpy()\n" + THREADS)
-    assert result.stdout == "0 False\n"
+    threads, in_environment = result.stdout.split()
+    assert int(threads) > 1
+    assert in_environment == "False"
     assert result.stderr == ""
 
 
 def test_a_closed_stderr():
-    result = run("import os\nos.close(2)\n" + THREADS + "os._exit(0)")
-    assert result.stdout.endswith(" False\n")
-    assert result.returncode == 0
+    result = run("import os\nos.close(2)\n" + THREADS)
+    assert result.stdout == "1 False\n"
