@@ -59,13 +59,13 @@ class HorizontalConv(nn.Conv2D):
 class HorizontalConvs(nn.HybridSequential):
     """Concatenate the outputs of several :class:`HorizontalConv` for the same images.
 
-    All have the same number of channels. If hybridized, one large product replaces many
-    small ones for small images, although most of its factors are zeros.
+    If hybridized, one large product replaces many small ones for small images, although
+    most of its factors are zeros. All layers then have the same number of channels.
     """
 
     def hybrid_forward(self, F, columns):
         """Return (all channels, B) from `columns` (L * k, B)."""
-        if F is not mx.sym or self[0].size > _SMALL:
+        if F is not mx.sym or not self._can_be_one_product():
             return F.np.concatenate([conv(columns) for conv in self], axis=0)
         matrices = [m for conv in self for m in conv.matrices(F, conv.weight.var())]
         out = F.np.dot(F.np.concatenate(matrices, axis=0), columns)
@@ -75,6 +75,11 @@ class HorizontalConvs(nn.HybridSequential):
         over_time = [[next(windows) for _ in range(conv.num_windows)] for conv in self]
         bias = F.np.concatenate([conv.bias.var() for conv in self], axis=0)
         return _max_over_time(F, over_time, bias)
+
+    def _can_be_one_product(self):
+        usual = all(type(conv) is HorizontalConv for conv in self)
+        same = len({conv.weight.shape[0] for conv in self}) == 1
+        return usual and same and self[0].size <= _SMALL
 
 
 def _max_over_time(F, over_time, bias):

@@ -37,6 +37,7 @@ stand_ins = {name: x for name, x in stand_ins.items() if name not in sys.modules
 sys.modules.update(stand_ins)
 try:
     missing_libraries = cuda.load()
+    mxnet_engine.choose()
     import mxnet as mx
     from mxnet import autograd, gluon, np, npx
     from mxnet.gluon import nn
@@ -53,7 +54,7 @@ finally:
         if name in sys.modules and sys.modules[name] is stand_in:
             del sys.modules[name]
 
-mxnet_engine.compute_in_caller(mx)
+mxnet_engine.start(mx)
 npx.set_np()
 # Otherwise MXNet prints a line for each graph that is bound to arrays.
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")

@@ -4,41 +4,60 @@ MXNet's usual engine hands each operation to another thread. On a CPU, waking up
 thread, and the caller afterwards, takes longer than many operations of this chapter.
 """
 
+import importlib.metadata
 import os
+import sys
 from contextlib import contextmanager
 from typing import Any, Iterator
 
+from d2l_recsys.runtime import cuda
+
 _CHOICE = "MXNET_ENGINE_TYPE"
+_IN_CALLER = "NaiveEngine"
 
 
-def compute_in_caller(mx: Any) -> None:
-    """Make MXNet compute in the thread that calls it.
+def choose() -> None:
+    """Set MXNET_ENGINE_TYPE, if it is empty, before MXNet is imported.
 
-    Not if MXNET_ENGINE_TYPE is set, nor with a build for GPUs, which need the usual
-    engine, to compute while Python goes on. This has no effect once MXNet has computed
-    something.
+    Only for the build for CPUs: GPUs need the usual engine, to compute while Python
+    goes on. The variable stays set, because MXNet reads it again after a fork.
     """
-    if os.environ.get(_CHOICE) or mx.runtime.Features().is_enabled("CUDA"):
-        return
-    os.environ[_CHOICE] = "NaiveEngine"
-    with _quiet():
-        mx.nd.waitall()  # this creates the engine
-    del os.environ[_CHOICE]  # programs started from here choose for themselves
+    imported = "mxnet" in sys.modules  # and has read the variable
+    if not imported and not os.environ.get(_CHOICE) and _is_build_for_cpus():
+        os.environ[_CHOICE] = _IN_CALLER
+
+
+def start(mx: Any) -> None:
+    """Create the engine without MXNet's line on stderr that names it."""
+    if os.environ.get(_CHOICE) == _IN_CALLER:
+        with _quiet():
+            mx.nd.waitall()  # the first call creates the engine
+
+
+def _is_build_for_cpus() -> bool:
+    return _is_installed("mxnet") and not _is_installed(cuda.WHEEL)
+
+
+def _is_installed(wheel: str) -> bool:
+    try:
+        importlib.metadata.version(wheel)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the line on stderr that names an engine other than the usual one."""
+    """Hide what is written to stderr, unless it is closed."""
     try:
-        stderr = os.dup(2)
-    except OSError:  # stderr is closed
+        stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
-    os.close(nowhere)
     try:
         yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+        os.close(nowhere)

@@ -163,6 +163,25 @@ def test_sums_and_their_gradients(function, shape, expected):
     assert x.grad.asnumpy() == pytest.approx(numpy.full(shape, each), abs=1e-6)
 
 
+def test_other_layers_among_the_horizontal_ones():
+    class Doubled(HorizontalConv):
+        def hybrid_forward(self, F, *inputs, **parameters):
+            return 2 * super().hybrid_forward(F, *inputs, **parameters)
+
+    layers = HorizontalConvs()
+    layers.add(HorizontalConv(3, 1, K, L), HorizontalConv(5, 2, K, L))
+    layers.add(Doubled(3, 3, K, L))
+    layers.initialize(mx.init.Normal(1))
+    columns = np.random.normal(size=(L * K, ROWS))
+    found = []
+    for part in (layers, layers[::2]):
+        for hybridize in (False, True):
+            part.hybridize(hybridize)
+            found.append(part(columns).asnumpy())
+    assert found[1] == pytest.approx(found[0], rel=1e-4, abs=1e-4)
+    assert found[3] == pytest.approx(found[2], rel=1e-4, abs=1e-4)
+
+
 def test_some_of_the_horizontal_layers_and_their_summary(capsys):
     layers, *_ = horizontal(L)
     layers.initialize(mx.init.Normal(1))
