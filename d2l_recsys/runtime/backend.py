@@ -1,8 +1,7 @@
 """The one place that imports MXNet: NumPy mode on, a plain word where that fails.
 
 CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed. What newer
-Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`, and the engine
-is chosen by :mod:`d2l_recsys.runtime.mxnet_engine`.
+Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`.
 
 Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
 names under which the book imports them.
@@ -13,7 +12,7 @@ import os
 import sys
 import types
 
-from d2l_recsys.runtime import compat, cuda, mxnet_engine
+from d2l_recsys.runtime import compat, cuda
 
 
 class _Later(types.ModuleType):
@@ -37,7 +36,6 @@ stand_ins = {name: x for name, x in stand_ins.items() if name not in sys.modules
 sys.modules.update(stand_ins)
 try:
     missing_libraries = cuda.load()
-    mxnet_engine.choose()
     import mxnet as mx
     from mxnet import autograd, gluon, np, npx
     from mxnet.gluon import nn
@@ -54,7 +52,6 @@ finally:
         if name in sys.modules and sys.modules[name] is stand_in:
             del sys.modules[name]
 
-mxnet_engine.start(mx)
 npx.set_np()
 # Otherwise MXNet prints a line for each graph that is bound to arrays.
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")

@@ -35,15 +35,15 @@ from d2l_recsys.seqrec import Caser, SeqDataset
 # The first list is for a training step with the loop around it, the second for a batch
 # of the evaluation (for ranking models, a chunk of users). Each counts MXNet's
 # operations, calls of MXNet's library, and calls of Python functions: those of MXNet,
-# and those of this package. With the engine that this package chooses, MXNet's profiler
-# counts an operation of a program twice. Outside a program, it counts a series as one.
+# and those of this package. Outside a program, operations that run as one series count
+# once.
 COUNTS = {
-    "mf": [[47, 36, 33, 31], [7, 266, 275, 18]],
-    "autorec": [[45, 36, 33, 30], [4, 102, 124, 10]],
-    "neumf": [[165, 64, 47, 31], [0, 0, 0, 2065]],
-    "seqrec": [[341, 92, 61, 34], [26, 275, 366, 19]],
-    "fm": [[115, 36, 33, 34], [7, 140, 144, 12]],
-    "deepfm": [[147, 60, 45, 36], [7, 140, 156, 12]],
+    "mf": [[24, 36, 33, 31], [5, 266, 275, 18]],
+    "autorec": [[23, 36, 33, 30], [3, 102, 124, 10]],
+    "neumf": [[83, 64, 47, 31], [0, 0, 0, 2065]],
+    "seqrec": [[171, 92, 61, 34], [20, 275, 366, 19]],
+    "fm": [[58, 36, 33, 34], [5, 140, 144, 12]],
+    "deepfm": [[74, 60, 45, 36], [5, 140, 156, 12]],
 }
 
 ITEMS = 2**13
