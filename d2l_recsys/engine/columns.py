@@ -1,4 +1,4 @@
-"""Caser's layers, for images (L, k) stored as columns of length L * k.
+"""Layers for images (L, k) that are stored as columns of length L * k.
 
 Operations on columns are faster than on rows. A layer has the parameters of the one
 named in its docstring, with the same names and shapes, and gives the same results.
@@ -35,15 +35,15 @@ class HorizontalConv(nn.Conv2D):
 
     def __init__(self, channels: int, h: int, k: int, L: int, **kwargs: Any) -> None:
         super().__init__(channels, (h, k), in_channels=1, **kwargs)
-        self._h, self._k = h, k
-        self.num_windows, self.size = L - h + 1, L * k
+        self.size, self._height = L * k, h * k  # of a column, and of a window of it
+        self.begins = range(0, self.size - self._height + 1, k)  # of the windows
 
     def hybrid_forward(self, F, columns, weight, bias):
         """Return (channels, B) from `columns` (L * k, B)."""
         filters = F.npx.batch_flatten(weight)
         over_time = []
-        for t in range(self.num_windows):
-            begin, end = t * self._k, (t + self._h) * self._k
+        for begin in self.begins:
+            end = begin + self._height
             window = F.npx.slice(columns, (begin, None), (end, None))
             over_time.append(F.np.dot(filters, window))
         return _max_over_time(F, [over_time], bias)
@@ -51,9 +51,8 @@ class HorizontalConv(nn.Conv2D):
     def matrices(self, F, weight):
         """Return a matrix (channels, L * k) for each window, with zeros outside it."""
         filters = F.npx.batch_flatten(weight)
-        last = self.size - self._h * self._k
-        begins = range(0, last + 1, self._k)
-        return [F.np.pad(filters, ((0, 0), (t, last - t))) for t in begins]
+        last = self.begins[-1]
+        return [F.np.pad(filters, ((0, 0), (t, last - t))) for t in self.begins]
 
 
 class HorizontalConvs(nn.HybridSequential):
@@ -72,7 +71,7 @@ class HorizontalConvs(nn.HybridSequential):
         # np.split takes 40 times as long as SliceChannel.
         parts = F.SliceChannel(out.as_nd_ndarray(), num_outputs=len(matrices), axis=0)
         windows = iter([part.as_np_ndarray() for part in parts])
-        over_time = [[next(windows) for _ in range(conv.num_windows)] for conv in self]
+        over_time = [[next(windows) for _ in conv.begins] for conv in self]
         bias = F.np.concatenate([conv.bias.var() for conv in self], axis=0)
         return _max_over_time(F, over_time, bias)
 

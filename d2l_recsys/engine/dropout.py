@@ -5,7 +5,7 @@ from typing import NamedTuple, Tuple
 
 import numpy
 
-_NUMBERS = 2**16  # that 16 bits can be
+_NUMBERS = 2**16  # how many numbers 16 bits can express
 
 
 class Mask(NamedTuple):

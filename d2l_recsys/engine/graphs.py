@@ -79,7 +79,7 @@ def read(
         return None
     for k, node in enumerate(saved["nodes"]):
         node["name"] = f"node {k}"  # a block that is called twice repeats its name
-    inputs = {f"node {k}": arrays.get(name) for k, name in enumerate(names)}
+    inputs = {f"node {k}": arrays[x] for k, x in enumerate(names) if x in arrays}
     shapes = _shapes(mx.sym.load_json(json.dumps(saved, ensure_ascii=False)), inputs)
     nodes: List[Node] = []
     for name, node in zip(names, saved["nodes"]):

@@ -37,11 +37,11 @@ def simplified(
         return graph, {}
     outputs, settings = known
     new: Dict[Node, Output] = {}  # what replaces each old node
-    taken = set()
+    ends, taken = {x.node for x in outputs}, set()
     for node in ordered(outputs):
         node.inputs = [new.get(x.node, x) for x in node.inputs]
         found = _same_before(node) or _replacement(node)
-        if node in (x.node for x in outputs):
+        if node in ends:
             # A node cannot be two outputs of a graph, nor can an input be one.
             if found and (found in taken or found.node.op == "null"):
                 found = None
@@ -210,10 +210,8 @@ def _product_with_transposed(node: Node) -> Optional[Node]:
 
 def _elementwise(node: Node) -> Optional[Node]:
     """Arrays of the same shape need no broadcasting."""
-    operator, shapes = (
-        _WITHOUT_BROADCASTING.get(node.op),
-        [x.shape for x in node.inputs],
-    )
+    operator = _WITHOUT_BROADCASTING.get(node.op)
+    shapes = [x.shape for x in node.inputs]
     if not operator or shapes != [node.shape] * 2 or not _size(node.shape):
         return None
     return Node(operator, node.inputs, node.shapes)
