@@ -3,6 +3,8 @@
 import sys
 
 from chapters.runner import failures
+from d2l_recsys.runtime import mxnet_engine
 
 if sys.argv[:1] == ["-m"]:  # a script is being run, not just imported
     failures.install()
+    mxnet_engine.choose()

@@ -1,7 +1,8 @@
 """The one place that imports MXNet: NumPy mode on, a plain word where that fails.
 
 CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed. What newer
-Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`.
+Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`, and scripts
+choose the engine with :mod:`d2l_recsys.runtime.mxnet_engine`.
 
 Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
 names under which the book imports them.
@@ -12,7 +13,7 @@ import os
 import sys
 import types
 
-from d2l_recsys.runtime import compat, cuda
+from d2l_recsys.runtime import compat, cuda, mxnet_engine
 
 
 class _Later(types.ModuleType):
@@ -52,6 +53,7 @@ finally:
         if name in sys.modules and sys.modules[name] is stand_in:
             del sys.modules[name]
 
+mxnet_engine.start(mx)
 npx.set_np()
 # Otherwise MXNet prints a line for each graph that is bound to arrays.
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
