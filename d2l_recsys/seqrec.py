@@ -54,7 +54,7 @@ class Caser(RankingModel):
         check_rate(drop_ratio, "drop_ratio")
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
-        branches = d_prime * num_factors + d * L  # number of outputs of the filters
+        branches = [n for n in (d_prime * num_factors, d * L) if n]  # their outputs
         if branches:
             self.Q = PaddedEmbedding(num_items, num_factors)
         if d_prime:
@@ -105,8 +105,9 @@ class Caser(RankingModel):
             out.append(self.conv_h(images))  # (d * L, B)
         if not out:  # add zeros, because MXNet warns about an input without any effect
             return user_emb + F.np.zeros_like(F.npx.slice(seq, (None, 0), (None, 1)))
-        z = self.fc(self.dropout(F.np.concatenate(out, axis=0)))  # (k, B)
-        return F.np.concatenate([F.np.transpose(z, (1, 0)), user_emb], axis=1)
+        z = self.fc([self.dropout(x) for x in out])  # (k, B)
+        both = F.np.concatenate([z, F.np.transpose(user_emb)], axis=0)
+        return F.np.transpose(both)
 
     def all_items(self) -> AllItems:
         """Return a function that scores all items for many users."""

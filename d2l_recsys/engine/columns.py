@@ -5,7 +5,9 @@ named in its docstring, with the same names and shapes, and gives the same resul
 """
 
 from functools import reduce
-from typing import Any
+from itertools import accumulate
+from operator import add
+from typing import Any, Sequence
 
 from d2l_recsys.engine.layers import ones
 from d2l_recsys.runtime.backend import mx, nn
@@ -23,7 +25,8 @@ class VerticalConv(nn.Conv2D):
     def hybrid_forward(self, F, columns, weight, bias):
         """Return (channels * k, B) from `columns` (L * k, B)."""
         filters = F.npx.reshape(weight, (self._channels, -1))
-        out = _affine(F, filters, F.npx.reshape(columns, (self._L, -1)), bias)
+        out = F.np.dot(filters, F.npx.reshape(columns, (self._L, -1)))
+        out = _plus(F, out, bias)
         return F.npx.reshape(out, (self._channels * self._k, -1))
 
 
@@ -93,18 +96,23 @@ def _max_over_time(F, over_time, bias):
 
 
 class ColumnDense(nn.Dense):
-    """Apply ``nn.Dense(units, "relu", in_units=size)`` to columns (size, B)."""
+    """Apply ``nn.Dense(units, "relu", in_units=sum(sizes))`` to several columns.
 
-    def __init__(self, units: int, size: int, **kwargs: Any) -> None:
-        super().__init__(units, "relu", in_units=size, **kwargs)
+    They count as one, but need not be copied into one. `sizes` are their lengths.
+    """
 
-    def hybrid_forward(self, F, columns, weight, bias):
-        """Return (units, B)."""
-        return self.act(_affine(F, weight, columns, bias))
+    def __init__(self, units: int, sizes: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(units, "relu", in_units=sum(sizes), **kwargs)
+        self._sizes = [*sizes]
 
-
-def _affine(F, weight, columns, bias):
-    return _plus(F, F.np.dot(weight, columns), bias)
+    def hybrid_forward(self, F, parts, weight, bias):
+        """Return (units, B) from `parts`, a list of arrays (size, B)."""
+        stops = accumulate(self._sizes)
+        terms = [
+            F.np.dot(F.npx.slice(weight, (None, stop - size), (None, stop)), part)
+            for size, stop, part in zip(self._sizes, stops, parts)
+        ]
+        return self.act(_plus(F, reduce(add, terms), bias))
 
 
 def _plus(F, columns, bias):

@@ -19,11 +19,11 @@ class Masks:
     """The source of the dropout masks of a training."""
 
     def __init__(self) -> None:
-        self._rng = numpy.random.default_rng()
+        self._rng = numpy.random.Generator(numpy.random.SFC64())
 
     def seed(self, seed: int) -> None:
         """Determine all masks from here on."""
-        self._rng = numpy.random.default_rng(seed)
+        self._rng = numpy.random.Generator(numpy.random.SFC64(seed))
 
     def fill(self, mask: numpy.ndarray, rate: float) -> None:
         """Write 0 with probability `rate`, and otherwise ``1 / (1 - rate)``.

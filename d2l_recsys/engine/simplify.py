@@ -16,6 +16,7 @@ _WITHOUT_BROADCASTING = {
     "_npi_multiply": "elemwise_mul",
     "broadcast_maximum": "_maximum",
 }
+_FEW = 2  # vectors, such as those of a positive and a negative item
 _NARROW = 16  # numbers per vector
 
 
@@ -148,10 +149,9 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
     lookup = _before(node, "_np_dot", "Flatten", "_npi_square", "Embedding")
     if not lookup or not _is_column_of_ones(node.inputs[1]):
         return None
-    ids, table = lookup.inputs
-    dense = lookup.attrs.get("sparse_grad", "False") == "False"
-    if not dense or not 0 < _size(table.shape) < _size(lookup.shape):
+    if not _is_small_dense(lookup):
         return None
+    ids, table = lookup.inputs
     _, *fields, k = lookup.shape or ()
     if math.prod(fields) == 1:
         return None  # it may be subtracted from an equal square, and must cancel it
@@ -160,6 +160,12 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
     found = Node("Embedding", [ids, sums], attrs={**lookup.attrs, "output_dim": 1})
     factors = Node("Flatten", [found]), _full((math.prod(fields), 1), 1)
     return Node("_np_dot", factors, node.shapes)
+
+
+def _is_small_dense(lookup: Node) -> bool:
+    """Whether the table is smaller than what is looked up, and its gradient dense."""
+    dense = lookup.attrs.get("sparse_grad", "False") == "False"
+    return dense and 0 < _size(lookup.inputs[1].shape) < _size(lookup.shape)
 
 
 def _before(node: Node, *operators: str) -> Optional[Node]:
@@ -190,22 +196,54 @@ def _sum_over_fields(node: Node) -> Optional[Node]:
     return Node("expand_dims", [sums], node.shapes, attrs={"axis": 1})
 
 
+def _products_with_few(node: Node) -> Optional[Node]:
+    """Products of x (B, k, 1) with few looked-up vectors (B, n, k) become elementwise.
+
+    Only if the table is smaller than what is looked up: each n writes its gradient.
+    """
+    transposed = [node.attrs.get(f"transpose_{x}", "False") for x in "ab"]
+    if node.op != "batch_dot" or "True" in transposed:
+        return None
+    lookup, x = node.inputs[0].node, node.inputs[1]
+    if lookup.op != "Embedding" or not _is_small_dense(lookup):
+        return None
+    shape = lookup.shape or ()
+    if len(shape) != 3 or shape[1] > _FEW or x.shape != (shape[0], shape[2], 1):
+        return None
+    (batch, n, k), (ids, table) = shape, lookup.inputs
+    factor = Node("Flatten", [x], [(batch, k)])
+    sums = []
+    for i in range(n):
+        place = {"begin": (None, i), "end": (None, i + 1)}
+        of_place = Node("slice", [ids], attrs=place)
+        of_place = Node("_npx_reshape", [of_place], attrs={"newshape": (-1,)})
+        vectors = Node("Embedding", [of_place, table], attrs=lookup.attrs)
+        product = Node("elemwise_mul", [vectors, factor], [(batch, k)])
+        sums.append(Node("_np_dot", [product, _full((k,), 1)], [(batch,)]))
+    stack = {"axis": 1, "num_args": n}
+    scores = Node("_npi_stack", sums, [(batch, n)], attrs=stack)
+    return Node("expand_dims", [scores], node.shapes, attrs={"axis": 2})
+
+
 def _product_with_transposed(node: Node) -> Optional[Node]:
     """A product with a transposed matrix becomes a dense layer.
 
     MXNet computes it with oneDNN, which is faster than OpenBLAS.
     """
-    if node.op != "_np_dot" or node.inputs[1].node.op != "_np_transpose":
+    if node.op != "_np_dot" or not _is_transposed_matrix(node.inputs[1].node):
         return None
     a, transposed = node.inputs
     b = transposed.node.inputs[0]
     if not all(len(x.shape or ()) == 2 and _size(x.shape) for x in (a, b)):
         return None
-    if transposed.node.attrs.get("axes", "None") not in ("None", "()", "(1, 0)"):
-        return None
     _, n = node.shape or ()
     settings = {"no_bias": True, "flatten": False, "num_hidden": n}
     return Node("FullyConnected", [a, b], node.shapes, attrs=settings)
+
+
+def _is_transposed_matrix(node: Node) -> bool:
+    usual = node.attrs.get("axes", "None") in ("None", "()", "(1, 0)")
+    return node.op == "_np_transpose" and usual and len(node.shape or ()) == 2
 
 
 def _elementwise(node: Node) -> Optional[Node]:
@@ -224,6 +262,7 @@ _RULES: List[Callable[[Node], Optional[Node]]] = [
     _mean_of_rows,
     _sum_of_squares,
     _sum_over_fields,
+    _products_with_few,
     _product_with_transposed,
     _elementwise,
 ]

@@ -19,9 +19,22 @@ def squares(F, ids, table, size=(5, 3), **settings):
     return sum_of_rows(F, found)
 
 
+def scores(n, size=(5, 2), others=1, **settings):
+    """Return products of looked-up vectors with others, and what they need."""
+
+    def function(F, ids, table, x):
+        return [F.npx.batch_dot(look_up(F, ids, table, size), x, **settings)]
+
+    inner = n if settings else size[1]
+    return function, [IDS[:, :n], some(*size), some(6, inner, others)]
+
+
 IDS = numpy.random.default_rng(0).integers(0, 5, (6, 4), "int32")
 OF_TABLE = ["_npi_square", "_np_dot", "Embedding", "Flatten", "_np_dot"]
 OF_LOOKED_UP = ["Embedding", "_npi_square", "Flatten", "_np_dot"]
+ONE = ["slice", "_npx_reshape", "Embedding"]
+TOTAL = ["elemwise_mul", "_np_dot"]
+TOGETHER = ["_npi_stack", "expand_dims"]
 UNITS = ["Flatten", "FullyConnected", "expand_dims"]
 
 
@@ -113,6 +126,21 @@ FASTER = {
         lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
         [some(2, 3, 4), some(5, 4, 3)],
         ["_np_transpose", "_np_dot"],
+    ),
+    "products with pairs": (
+        *scores(2),
+        [*ONE, "Flatten", *TOTAL, *ONE, *TOTAL, *TOGETHER],
+    ),
+    "products with one": (*scores(1), [*ONE, "Flatten", *TOTAL, *TOGETHER]),
+    "products with more": (*scores(3), ["Embedding", "batch_dot"]),
+    "products with pairs of a large table": (
+        *scores(2, (24, 2)),
+        ["Embedding", "batch_dot"],
+    ),
+    "products of pairs with pairs": (*scores(2, others=2), ["Embedding", "batch_dot"]),
+    "products with transposed pairs": (
+        *scores(2, transpose_a=True),
+        ["Embedding", "batch_dot"],
     ),
     "equal shapes": (
         lambda F, x, y: [F.np.maximum(x + y, x - y) * y],

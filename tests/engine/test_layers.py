@@ -32,9 +32,10 @@ class Fast(nn.HybridBlock):
     def hybrid_forward(self, F, *inputs):
         if isinstance(self.layer, JoinedDense):
             return self.layer([*inputs])
-        (images,) = inputs  # of which the layer takes columns
-        columns = F.np.transpose(F.npx.batch_flatten(images), (1, 0))
-        return F.np.transpose(self.layer(columns), (1, 0))
+        columns = [F.np.transpose(F.npx.batch_flatten(x), (1, 0)) for x in inputs]
+        several = isinstance(self.layer, ColumnDense)
+        out = self.layer(columns if several else columns[0])
+        return F.np.transpose(out, (1, 0))
 
 
 class Literal(Fast):
@@ -71,9 +72,14 @@ CASES = {
     "joined, relu": lambda: joined("relu"),
     "joined, no bias": lambda: joined(use_bias=False),
     "columns": lambda: (
-        ColumnDense(3, L * K),
+        ColumnDense(3, [L * K]),
         nn.Dense(3, "relu", in_units=L * K),
         [(ROWS, L * K)],
+    ),
+    "several columns": lambda: (
+        ColumnDense(3, [2, K, 1]),
+        nn.Dense(3, "relu", in_units=3 + K),
+        [(ROWS, 2), (ROWS, K), (ROWS, 1)],
     ),
     "vertical": lambda: (
         VerticalConv(3, L, K),
