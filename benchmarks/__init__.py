@@ -4,5 +4,5 @@ import sys
 
 from d2l_recsys.runtime import mxnet_engine
 
-if sys.argv[:1] == ["-m"]:  # run as a script, whose engine it shall have
+if sys.argv[:1] == ["-m"]:  # a benchmark is being run: use the engine of the scripts
     mxnet_engine.choose()

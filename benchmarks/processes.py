@@ -59,7 +59,7 @@ def _run(words):
 def one_core():
     """Keep new processes on one core if they are to have one thread.
 
-    MXNet's usual engine has a thread besides Python's, whatever OMP_NUM_THREADS says.
+    Most engines of MXNet have threads besides Python's, whatever OMP_NUM_THREADS says.
     """
     if os.environ.get("OMP_NUM_THREADS") != "1" or sys.platform != "linux":
         yield

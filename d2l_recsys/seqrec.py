@@ -54,7 +54,8 @@ class Caser(RankingModel):
         check_rate(drop_ratio, "drop_ratio")
         self.L, self.d, self.d_prime = L, d, d_prime
         self.P = nn.Embedding(num_users, num_factors)
-        branches = [n for n in (d_prime * num_factors, d * L) if n]  # their outputs
+        outputs = d_prime * num_factors, d * L  # of the vertical, horizontal filters
+        branches = [n for n in outputs if n]
         if branches:
             self.Q = PaddedEmbedding(num_items, num_factors)
         if d_prime:

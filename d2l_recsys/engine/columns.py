@@ -96,9 +96,9 @@ def _max_over_time(F, over_time, bias):
 
 
 class ColumnDense(nn.Dense):
-    """Apply ``nn.Dense(units, "relu", in_units=sum(sizes))`` to several columns.
+    """Apply ``nn.Dense(units, "relu", in_units=sum(sizes))`` to joined columns.
 
-    They count as one, but need not be copied into one. `sizes` are their lengths.
+    The columns, of lengths `sizes`, are given as a list, so that nothing is copied.
     """
 
     def __init__(self, units: int, sizes: Sequence[int], **kwargs: Any) -> None:
@@ -106,7 +106,7 @@ class ColumnDense(nn.Dense):
         self._sizes = [*sizes]
 
     def hybrid_forward(self, F, parts, weight, bias):
-        """Return (units, B) from `parts`, a list of arrays (size, B)."""
+        """Return (units, B) from `parts`, an array (size, B) for each of the sizes."""
         stops = accumulate(self._sizes)
         terms = [
             F.np.dot(F.npx.slice(weight, (None, stop - size), (None, stop)), part)

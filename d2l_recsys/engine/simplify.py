@@ -149,7 +149,7 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
     lookup = _before(node, "_np_dot", "Flatten", "_npi_square", "Embedding")
     if not lookup or not _is_column_of_ones(node.inputs[1]):
         return None
-    if not _is_small_dense(lookup):
+    if not _has_small_table(lookup):
         return None
     ids, table = lookup.inputs
     _, *fields, k = lookup.shape or ()
@@ -162,8 +162,8 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
     return Node("_np_dot", factors, node.shapes)
 
 
-def _is_small_dense(lookup: Node) -> bool:
-    """Whether the table is smaller than what is looked up, and its gradient dense."""
+def _has_small_table(lookup: Node) -> bool:
+    """Tell whether a table is smaller than what is looked up, its gradient dense."""
     dense = lookup.attrs.get("sparse_grad", "False") == "False"
     return dense and 0 < _size(lookup.inputs[1].shape) < _size(lookup.shape)
 
@@ -197,15 +197,16 @@ def _sum_over_fields(node: Node) -> Optional[Node]:
 
 
 def _products_with_few(node: Node) -> Optional[Node]:
-    """Products of x (B, k, 1) with few looked-up vectors (B, n, k) become elementwise.
+    """Products of x (B, k, 1) with one or two looked-up vectors become elementwise.
 
-    Only if the table is smaller than what is looked up: each n writes its gradient.
+    MXNet computes B small products instead. The table must be smaller than what is
+    looked up, because each look-up computes a gradient of the whole table.
     """
     transposed = [node.attrs.get(f"transpose_{x}", "False") for x in "ab"]
     if node.op != "batch_dot" or "True" in transposed:
         return None
     lookup, x = node.inputs[0].node, node.inputs[1]
-    if lookup.op != "Embedding" or not _is_small_dense(lookup):
+    if lookup.op != "Embedding" or not _has_small_table(lookup):
         return None
     shape = lookup.shape or ()
     if len(shape) != 3 or shape[1] > _FEW or x.shape != (shape[0], shape[2], 1):

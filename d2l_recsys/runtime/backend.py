@@ -1,8 +1,8 @@
 """The one place that imports MXNet: NumPy mode on, a plain word where that fails.
 
 CUDA's libraries are loaded first, where the wheel mxnet-cu112 is installed. What newer
-Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`, and scripts
-choose the engine with :mod:`d2l_recsys.runtime.mxnet_engine`.
+Pythons and NumPys need besides is in :mod:`d2l_recsys.runtime.compat`. Scripts choose
+MXNet's engine with :mod:`d2l_recsys.runtime.mxnet_engine`.
 
 Modules take ``autograd``, ``gluon``, ``mx``, ``nn``, ``np`` and ``npx`` from here, the
 names under which the book imports them.

@@ -1,7 +1,7 @@
 """Let MXNet compute in the thread that calls it.
 
-MXNet's usual engine hands each operation to another thread. On a CPU, waking up this
-thread, and the caller afterwards, takes longer than many operations of this chapter.
+MXNet's usual engine hands each operation to another thread. On a CPU, waking this
+thread, and then the caller, takes longer than many operations of this chapter.
 """
 
 import importlib.metadata
@@ -17,21 +17,21 @@ _IN_CALLER = "NaiveEngine"
 
 
 def choose() -> None:
-    """Set MXNET_ENGINE_TYPE, if it is empty, before MXNet is imported.
+    """Choose NaiveEngine if MXNET_ENGINE_TYPE is not set and MXNet not yet imported.
 
-    Only for the build for CPUs: GPUs need the usual engine, to compute while Python
-    goes on. And only for scripts: programs that a process starts inherit the choice,
-    and their threads may share arrays, for which they need the usual engine.
+    With MXNet's build for GPUs, the usual engine stays, so that Python goes on while
+    they compute. Call this only in scripts. In other programs, threads may share
+    arrays, which NaiveEngine does not allow, and child processes inherit the variable.
 
-    The variable stays set, because MXNet reads it again after a fork.
+    It stays set, because MXNet reads it again after a fork.
     """
-    imported = "mxnet" in sys.modules  # and has read the variable
+    imported = "mxnet" in sys.modules  # and may have created its engine
     if not imported and not os.environ.get(_CHOICE) and _is_build_for_cpus():
         os.environ[_CHOICE] = _IN_CALLER
 
 
 def start(mx: Any) -> None:
-    """Create the engine without MXNet's line on stderr that names it."""
+    """Create NaiveEngine, if chosen, and hide the line in which MXNet names it."""
     if os.environ.get(_CHOICE) == _IN_CALLER:
         with _quiet():
             mx.nd.waitall()  # the first call creates the engine
@@ -51,7 +51,7 @@ def _is_installed(wheel: str) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what is written to stderr, unless it is closed."""
+    """Discard what MXNet's library writes to stderr, unless stderr is closed."""
     try:
         stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:

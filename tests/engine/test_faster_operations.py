@@ -20,12 +20,12 @@ def squares(F, ids, table, size=(5, 3), **settings):
 
 
 def scores(n, size=(5, 2), others=1, **settings):
-    """Return products of looked-up vectors with others, and what they need."""
+    """Return a function that multiplies looked-up vectors by others, and its inputs."""
 
     def function(F, ids, table, x):
         return [F.npx.batch_dot(look_up(F, ids, table, size), x, **settings)]
 
-    inner = n if settings else size[1]
+    inner = n if settings else size[1]  # the only setting is transpose_a
     return function, [IDS[:, :n], some(*size), some(6, inner, others)]
 
 
@@ -132,7 +132,7 @@ FASTER = {
         [*ONE, "Flatten", *TOTAL, *ONE, *TOTAL, *TOGETHER],
     ),
     "products with one": (*scores(1), [*ONE, "Flatten", *TOTAL, *TOGETHER]),
-    "products with more": (*scores(3), ["Embedding", "batch_dot"]),
+    "products with three": (*scores(3), ["Embedding", "batch_dot"]),
     "products with pairs of a large table": (
         *scores(2, (24, 2)),
         ["Embedding", "batch_dot"],

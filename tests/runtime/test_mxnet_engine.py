@@ -1,4 +1,4 @@
-"""Scripts let MXNet compute in the thread that calls it; nothing else does."""
+"""Scripts let MXNet compute in the calling thread; other programs do not."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ threads = len(os.listdir("/proc/self/task"))
 print(threads, os.environ.get("MXNET_ENGINE_TYPE"), flush=True)
 """
 linux_only = pytest.mark.skipif(
-    sys.platform != "linux", reason="counts threads as Linux does"
+    sys.platform != "linux", reason="counts threads in /proc"
 )
 
 
@@ -35,12 +35,12 @@ def run(code, **environment):
 
 @linux_only
 @pytest.mark.parametrize("chosen", ["", "NaiveEngine", "ThreadedEnginePerDevice"])
-def test_scripts_have_no_thread_for_the_engine_unless_chosen(chosen):
+def test_scripts_use_naive_engine_unless_another_is_chosen(chosen):
     result = run(SCRIPT + THREADS, MXNET_ENGINE_TYPE=chosen)
     threads, engine = result.stdout.split()
     assert engine == (chosen or "NaiveEngine")
     assert (int(threads) > 1) == chosen.startswith("Threaded")
-    # MXNet names an engine that is not its usual one, nor that of the scripts.
+    # MXNet names its engine if the variable is set. For NaiveEngine, this is hidden.
     named = "MXNet start using engine: Threaded" in result.stderr
     assert named == bool(result.stderr) == chosen.startswith("Threaded")
 
@@ -67,7 +67,7 @@ class Failing(autograd.Function):
     def forward(self, x):
         return x * 1
     def backward(self, dy):
-        raise ValueError("a fault of the reader's code")
+        raise ValueError("an error in the reader's code")
 def fails():
     x = mx.np.ones(3)
     x.attach_grad()
@@ -92,9 +92,9 @@ print(subprocess.run([sys.executable, "-c", "exit(7)"]).returncode, flush=True)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.parametrize("between", ["print(7)", FORK, RUN])
-def test_errors_of_own_operations_are_raised_also_after_a_fork(between):
+def test_errors_in_custom_operations_are_raised_also_after_a_fork(between):
     result = run(f"{SCRIPT}{FAILING}\nprint(fails())\n{between}\nprint(fails())")
     lines = [x for x in result.stdout.splitlines() if x in ("7", "True", "False")]
     assert lines == ["True", "7", "True"], result.stderr
