@@ -3,8 +3,9 @@
 import sys
 
 from chapters.runner import failures
-from d2l_recsys.runtime import mxnet_engine
 
 if sys.argv[:1] == ["-m"]:  # a script is being run, not just imported
     failures.install()
+    from d2l_recsys.runtime import mxnet_engine  # slow to import; Ctrl-C is handled
+
     mxnet_engine.choose()

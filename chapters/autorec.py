@@ -19,6 +19,7 @@ from d2l_recsys.movielens import (
     split_data_ml100k,
 )
 from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.runtime.devices import seed_everything
 from d2l_recsys.tools.curves import Curves
 
 options = Options("autorec", epochs=25, batch_size=256)
@@ -110,6 +111,7 @@ figure
 
 # %%
 if not args.validation:
+    seed_everything(run.seed)  # so that a resumed run starts with the same parameters
     mf_net = mf.MF(30, num_users, num_items)
     mf_net.initialize(ctx=devices, init=mx.init.Normal(0.01))
     mf_net.hybridize(static_alloc=True, static_shape=True)

@@ -135,7 +135,7 @@ def attribute(node):
 
 def global_draws(tree):
     """Return the uses of the global random state of Python and NumPy."""
-    own = {"default_rng", "Generator", "PCG64", "SeedSequence"}
+    own = {"default_rng", "Generator", "PCG64", "SFC64", "SeedSequence"}
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):

@@ -260,17 +260,6 @@ def test_scripts_open_as_notebooks(slug):
     assert notebook.cells[0].source.startswith("# ")
 
 
-def test_a_run_of_all_sections_goes_on_where_it_was_ended(tmp_path):
-    options = ["--smoke", "--out", tmp_path, "--checkpoint", tmp_path / "points"]
-    none = chapter("chapters", *options, "--resume")
-    assert none.returncode == 2
-    assert none.stderr.endswith("points holds no checkpoint\n")
-    chapter("chapters.mf", *options)
-    result = chapter("chapters", *options, "--resume")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert {x.name for x in (tmp_path / "points").iterdir()} >= {"mf", "deepfm"}
-
-
 @pytest.mark.parametrize(("ratings", "times"), [(9, 1), (149_999, 1), (250_001, 3)])
 def test_batches_grow_with_the_ratings(ratings, times, tmp_path):
     (tmp_path / "ratings.dat").write_text("1::1::5::0\n" * ratings)
