@@ -5,11 +5,10 @@ named in its docstring, with the same names and shapes, and gives the same resul
 """
 
 from functools import reduce
-from itertools import accumulate
 from operator import add
 from typing import Any, Sequence
 
-from d2l_recsys.engine.layers import ones
+from d2l_recsys.engine.layers import columns_of, ones
 from d2l_recsys.runtime.backend import mx, nn
 
 _SMALL = 256  # numbers per image, up to which one large product is faster
@@ -107,11 +106,8 @@ class ColumnDense(nn.Dense):
 
     def hybrid_forward(self, F, parts, weight, bias):
         """Return (units, B) from `parts`, an array (size, B) for each of the sizes."""
-        stops = accumulate(self._sizes)
-        terms = [
-            F.np.dot(F.npx.slice(weight, (None, stop - size), (None, stop)), part)
-            for size, stop, part in zip(self._sizes, stops, parts)
-        ]
+        weights = columns_of(F, weight, self._sizes)
+        terms = [F.np.dot(W, part) for W, part in zip(weights, parts)]
         return self.act(_plus(F, reduce(add, terms), bias))
 
 

@@ -134,18 +134,25 @@ class JoinedDense(nn.Dense):
 
     def hybrid_forward(self, F, inputs, weight, bias=None):
         """Return (..., units) from `inputs`, a list of arrays (..., size)."""
-        terms, start = [], 0
-        for x, size in zip(inputs, self._sizes):
-            W = F.npx.slice(weight, (None, start), (None, start + size))
-            b = bias if start == 0 else None
+        terms, b = [], bias  # of the first term
+        for x, W in zip(inputs, columns_of(F, weight, self._sizes)):
             terms.append(
                 F.npx.fully_connected(
                     x, W, b, no_bias=b is None, num_hidden=self._units, flatten=False
                 )
             )
-            start += size
+            b = None
         out = reduce(add, terms)
         return out if self.act is None else self.act(out)
+
+
+def columns_of(F, matrix, sizes):
+    """Return the columns of a matrix (n, sum of sizes) in parts (n, size)."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(F.npx.slice(matrix, (None, start), (None, start + size)))
+        start += size
+    return parts
 
 
 class PaddedEmbedding(nn.Embedding):

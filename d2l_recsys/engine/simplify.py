@@ -180,10 +180,15 @@ def _before(node: Node, *operators: str) -> Optional[Node]:
     return node if node.op == operators[-1] else None
 
 
+def _is_batch_dot(node: Node, *transposed: str) -> bool:
+    """Tell whether a node multiplies matrices of which these are transposed."""
+    settings = tuple(node.attrs.get(f"transpose_{x}", "False") for x in "ab")
+    return node.op == "batch_dot" and settings == transposed
+
+
 def _sum_over_fields(node: Node) -> Optional[Node]:
     """The sums of short vectors become one large product instead of many small ones."""
-    transposed = [node.attrs.get(f"transpose_{x}", "False") for x in "ab"]
-    if node.op != "batch_dot" or transposed != ["True", "False"]:
+    if not _is_batch_dot(node, "True", "False"):
         return None
     ones, vectors = node.inputs
     _, n, k = vectors.shape or (0, 0, 0)
@@ -202,8 +207,7 @@ def _products_with_few(node: Node) -> Optional[Node]:
     MXNet computes B small products instead. The table must be smaller than what is
     looked up, because each look-up computes a gradient of the whole table.
     """
-    transposed = [node.attrs.get(f"transpose_{x}", "False") for x in "ab"]
-    if node.op != "batch_dot" or "True" in transposed:
+    if not _is_batch_dot(node, "False", "False"):
         return None
     lookup, x = node.inputs[0].node, node.inputs[1]
     if lookup.op != "Embedding" or not _has_small_table(lookup):
@@ -231,20 +235,17 @@ def _product_with_transposed(node: Node) -> Optional[Node]:
 
     MXNet computes it with oneDNN, which is faster than OpenBLAS.
     """
-    if node.op != "_np_dot" or not _is_transposed_matrix(node.inputs[1].node):
+    if node.op != "_np_dot" or node.inputs[1].node.op != "_np_transpose":
         return None
     a, transposed = node.inputs
     b = transposed.node.inputs[0]
     if not all(len(x.shape or ()) == 2 and _size(x.shape) for x in (a, b)):
         return None
+    if transposed.node.attrs.get("axes", "None") not in ("None", "()", "(1, 0)"):
+        return None
     _, n = node.shape or ()
     settings = {"no_bias": True, "flatten": False, "num_hidden": n}
     return Node("FullyConnected", [a, b], node.shapes, attrs=settings)
-
-
-def _is_transposed_matrix(node: Node) -> bool:
-    usual = node.attrs.get("axes", "None") in ("None", "()", "(1, 0)")
-    return node.op == "_np_transpose" and usual and len(node.shape or ()) == 2
 
 
 def _elementwise(node: Node) -> Optional[Node]:

@@ -9,9 +9,9 @@ import ctypes
 import importlib.metadata
 import importlib.util
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-WHEEL = "mxnet-cu112"
+WHEEL, CPU_WHEEL = "mxnet-cu112", "mxnet"
 DRIVER = "libcuda.so.1"
 # The libraries that MXNet is linked with, each after those it depends on, and their
 # folders in the package `nvidia`. The driver's library is in no wheel.
@@ -36,17 +36,23 @@ def load() -> Dict[str, str]:
     the wheel is not installed, because other wheels need no libraries. A second call
     does nothing.
     """
-    try:
-        importlib.metadata.version(WHEEL)
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    missing = {}
+    missing: Dict[str, str] = {}
+    if version_of(WHEEL) is None:
+        return missing
     for name, folder in LIBRARIES.items():
         try:
             ctypes.CDLL(_path_of(name, folder), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
             missing[name] = str(error)
     return missing
+
+
+def version_of(distribution: str) -> Optional[str]:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _path_of(name: str, folder: str) -> str:

@@ -4,7 +4,6 @@ MXNet's usual engine hands each operation to another thread. On a CPU, waking th
 thread, and then the caller, takes longer than many operations of this chapter.
 """
 
-import importlib.metadata
 import os
 import sys
 from contextlib import contextmanager
@@ -38,15 +37,7 @@ def start(mx: Any) -> None:
 
 
 def _is_build_for_cpus() -> bool:
-    return _is_installed("mxnet") and not _is_installed(cuda.WHEEL)
-
-
-def _is_installed(wheel: str) -> bool:
-    try:
-        importlib.metadata.version(wheel)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return bool(cuda.version_of(cuda.CPU_WHEEL) and not cuda.version_of(cuda.WHEEL))
 
 
 @contextmanager

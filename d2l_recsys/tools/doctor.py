@@ -8,7 +8,6 @@ otherwise), 1 if not, and 2 for a wrong option.
 """
 
 import argparse
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -19,7 +18,6 @@ from typing import Dict, Iterator, List, Optional, Tuple
 from d2l_recsys.runtime import compat, cuda
 from d2l_recsys.tools.command_line import Parser, read_devices
 
-CPU_WHEEL = "mxnet"
 DATA = ("ml-100k", "ctr", "criteo", "avazu")
 LARGER = ("ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
 OK, NOTE, FAULT = "ok", "note", "FAULT"
@@ -37,7 +35,8 @@ def main(arguments: List[str]) -> int:
     """Print the report and return the exit code."""
     options = _options(arguments)
     kind, numbers = options.devices
-    wheels = {w: v for w in (CPU_WHEEL, cuda.WHEEL) for v in [_version_of(w)] if v}
+    versions = {w: cuda.version_of(w) for w in (cuda.CPU_WHEEL, cuda.WHEEL)}
+    wheels = {wheel: version for wheel, version in versions.items() if version}
     faults = 0
     for look in (
         _look_at_python(),
@@ -83,15 +82,8 @@ def _devices(text):
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _version_of(distribution) -> Optional[str]:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _look_at_python() -> Iterator[Finding]:
-    python, numpy = f"Python {platform.python_version()}", _version_of("numpy")
+    python, numpy = f"Python {platform.python_version()}", cuda.version_of("numpy")
     fault = compat.fault_of_python()
     yield (FAULT, f"{python}: {fault}") if fault else (OK, python)
     fault = compat.fault_of_numpy(numpy or "3")
@@ -104,7 +96,7 @@ def _look_at_python() -> Iterator[Finding]:
 
 def _look_at_order(wheels) -> Iterator[Finding]:
     """Tell whether ``import mxnet`` works before the import of this package."""
-    numpy = _version_of("numpy")
+    numpy = cuda.version_of("numpy")
     if not wheels or numpy is None or not compat.is_needed(numpy):
         return
     look = f"import sys; sys.exit({compat.__name__!r} not in sys.modules)"
@@ -127,7 +119,7 @@ def _look_at_wheels(wheels: Dict[str, str]) -> Iterator[Finding]:
             "pip uninstall both, then install one of them",
         )
     for wheel, version in wheels.items():
-        what_for = "CPU" if wheel == CPU_WHEEL else "CPU and NVIDIA's GPUs"
+        what_for = "CPU" if wheel == cuda.CPU_WHEEL else "CPU and NVIDIA's GPUs"
         yield OK, f"MXNet {version}, from the wheel {wheel} ({what_for})"
     if not wheels:
         yield NOTE, f"no wheel of MXNet is installed: {compat.how_to_install()}"

@@ -251,7 +251,7 @@ def test_a_gpu_that_mxnet_has_code_for(driver):
     code, (line,) = gpus(driver, "gpu", "86")
     assert code == 1
     assert line.startswith("FAULT  gpu(0) is Stub 0, compute capability 8.6: MXNet has")
-    if doctor._version_of(cuda.WHEEL):  # then it was tried
+    if cuda.version_of(cuda.WHEEL):  # then it was tried
         assert "MXNet has code for it; gpu(0) runs no kernel of MXNet: " in line
         assert "GPU usage requires at least 1 GPU" in line
     else:
