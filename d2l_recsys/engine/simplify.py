@@ -163,7 +163,7 @@ def _sum_of_squares(node: Node) -> Optional[Node]:
 
 
 def _has_small_table(lookup: Node) -> bool:
-    """Tell whether a table is smaller than what is looked up, its gradient dense."""
+    """Tell whether the table is smaller than the result, with a dense gradient."""
     dense = lookup.attrs.get("sparse_grad", "False") == "False"
     return dense and 0 < _size(lookup.inputs[1].shape) < _size(lookup.shape)
 
