@@ -110,7 +110,7 @@ def train_recsys_rating(
     the history is returned. Section: ``mf``.
     """
     check_validation(valid_iter, checkpoint=checkpoint)
-    step = Step(net, loss, devices, _losses)
+    step = Step(net, loss, devices, rating_losses)
     tests = {"test_rmse": [test_iter], "valid_rmse": [valid_iter]}
     if inter_mat is not None:
         tests = {n: [test_iter, m] for n, m in zip(tests, (inter_mat, valid_iter))}
@@ -127,7 +127,8 @@ def train_recsys_rating(
     return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)
 
 
-def _losses(F, net, loss, *batch):
+def rating_losses(F, net, loss, *batch):
+    """Return the losses of a batch, for an autoencoder with shares of rated cells."""
     *ids, ratings = batch
     if ids:
         return loss(net(*ids), ratings)

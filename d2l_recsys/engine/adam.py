@@ -7,6 +7,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import numpy
 
 from d2l_recsys.data.sizes import MAX_NUMBERS
+from d2l_recsys.engine.native import compiled_loops
 from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.memory import finish, in_memory
@@ -22,11 +23,11 @@ class FlatTrainer(gluon.Trainer):
     """Adam on one flat array; the net's parameters become views of it.
 
     Adam updates each number independently, so the steps are bit for bit those of
-    Gluon's trainer. All parameters are updated together: with NumPy on CPUs, and
-    otherwise, or with ``clip_gradient``, by one call of MXNet. Gluon's trainer makes a
-    call for each parameter, which costs more than the arithmetic if the layers are
-    small. Unlike Gluon's trainer, this one does not complain about a step without a
-    backward pass.
+    Gluon's trainer. All parameters are updated together: on CPUs, with NumPy or, if
+    there are many, a compiled loop; otherwise, or with ``clip_gradient``, by one call
+    of MXNet. Gluon's trainer makes a call for each parameter, which costs more than the
+    arithmetic if the layers are small. Unlike Gluon's trainer, this one does not
+    complain about a step without a backward pass.
 
     Raises ValueError that names a parameter if it is not initialized, is not float32,
     or has its own multiplier or ``grad_req``. ``step`` raises it if that has changed.
@@ -49,6 +50,8 @@ class FlatTrainer(gluon.Trainer):
             self._use(k, views)
         super().__init__([flat], "adam", optimizer_params)
         self._known: dict = {}
+        loops = compiled_loops(flat.shape[0])
+        self._rule = loops.adam if loops else adam
         self._shared: Optional[SharedMemory] = None
         for parameter in self._parts:
             parameter._trainer = self  # set_data tells the trainer about new values
@@ -134,9 +137,9 @@ class FlatTrainer(gluon.Trainer):
         return on_cpu and not self._update_on_kvstore and not clips
 
     def _update_in_memory(self, k: int, updater: Any) -> None:
-        """Update the parameters on device `k`, a CPU, with NumPy.
+        """Update the parameters on device `k`, a CPU.
 
-        NumPy uses the vector units of the CPU, and MXNet does not.
+        MXNet's own operation does not use the vector units of the CPU.
         """
         optimizer, context = self._optimizer, self._params[0].list_ctx()[k]
         weight, grad, mean, var = self._in_memory(k, updater)
@@ -148,9 +151,10 @@ class FlatTrainer(gluon.Trainer):
         settings = lr, optimizer._get_wd(0), optimizer.rescale_grad
         finish()
         if self._shared:
-            self._shared.update(adam, *settings, *betas, optimizer.epsilon)
+            self._shared.update(self._rule, *settings, *betas, optimizer.epsilon)
         else:
-            adam(weight, [grad], mean, var, *settings, *betas, optimizer.epsilon)
+            values = *settings, *betas, optimizer.epsilon
+            self._rule(weight, [grad], mean, var, *values)
 
     def _in_memory(self, k: int, updater: Any) -> List[numpy.ndarray]:
         """Return parameters, gradients and state of Adam on device `k`."""

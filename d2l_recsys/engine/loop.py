@@ -21,7 +21,7 @@ from d2l_recsys.engine.gradients import (
     zero_gradients,
 )
 from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
-from d2l_recsys.engine.program import NoProgram, Program
+from d2l_recsys.engine.program import NoProgram, Program, program_for
 from d2l_recsys.engine.snapshot import (
     BestEpoch,
     check_finite,
@@ -60,7 +60,7 @@ class Step:
         check_gradients(net, self.devices)
         self._losses, self._loss, self._program = losses, loss, None
         if Program.can_run(net, loss):
-            self._program = Program(losses, net, loss)
+            self._program = program_for(losses, net, loss)
         self._check = IdCheck(net, partial(_with, losses, net, sum_of_scores))
         self._each_batch = True
 

@@ -12,7 +12,8 @@ from several import everything
 from d2l_recsys.runtime.workers import worker
 
 TRAININGS = ["rating 1", "rating 5", "rating 46", "rating of two devices", "ranking"]
-TRAININGS += ["autoencoding", "clicks", "clicks of two devices", "few rows"]
+TRAININGS += ["autoencoding", "autoencoding_at_rated_cells", "clicks"]
+TRAININGS += ["clicks of two devices", "few rows"]
 TRAININGS += ["few rows of two devices", "few rows on several machines"]
 TRAININGS += ["few rows without shared memory", "few rows of other devices"]
 TRAININGS += ["after a failure", "with negatives", "without program"]

@@ -1,0 +1,87 @@
+"""Loops over numbers, compiled by Numba.
+
+Importing this module loads the compiled code, which takes a third of the time of
+importing MXNet: see :mod:`d2l_recsys.engine.native`.
+"""
+
+from functools import reduce
+from typing import Any, Callable, Sequence
+
+import numba
+import numpy
+
+_ONE = numpy.float32(1)  # an integer would make a float64 of a float32
+_IN_ANY_ORDER = {"contract", "nsz", "reassoc"}  # as vector units add numbers
+
+
+def _compiled(signature: str, **settings: Any) -> Callable:
+    """Compile a function, or load it from the file where a former process kept it."""
+    # A check for divisions by zero would keep the vector units idle.
+    settings.update(error_model="numpy")
+
+    def compiled(function: Callable) -> Any:
+        try:
+            return numba.njit(signature, cache=True, **settings)(function)
+        except (OSError, RuntimeError):  # there is no place for the file
+            return numba.njit(signature, **settings)(function)
+
+    return compiled
+
+
+def adam(
+    weight: numpy.ndarray,
+    grads: Sequence[numpy.ndarray],
+    mean: numpy.ndarray,
+    var: numpy.ndarray,
+    *settings: float,
+) -> None:
+    """Update arrays as :func:`d2l_recsys.engine.adam.adam` does, bit for bit."""
+    grad = reduce(numpy.add, grads)
+    _adam(weight, grad, mean, var, *map(numpy.float32, settings))
+
+
+@_compiled("(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4)")
+def _adam(weight, grad, mean, var, lr, wd, scale, beta1, beta2, epsilon):
+    for k in range(len(weight)):
+        g = grad[k] * scale + weight[k] * wd
+        mean[k] = mean[k] * beta1 + g * (_ONE - beta1)
+        var[k] = var[k] * beta2 + g * (_ONE - beta2) * g
+        weight[k] -= mean[k] * lr / (numpy.sqrt(var[k]) + epsilon)
+
+
+@_compiled(
+    "(i8[::1], i8[::1], f4[::1], f4[:, ::1], f4[:, ::1])", fastmath=_IN_ANY_ORDER
+)
+def add_rows(rows, columns, values, table, out):
+    """Add ``values[j] * table[columns[j]]`` to ``out[rows[j]]`` for all j.
+
+    This adds the product of a sparse matrix and `table` to `out`. Both tables have the
+    shape (any, m) and the other arrays (n,). It is faster if equal rows are neighbors.
+    """
+    j = 0
+    while j < len(values):
+        row, column, value = rows[j], columns[j], values[j]
+        j += 1
+        if j < len(values) and rows[j] == row:  # two at once: half the writing
+            column2, value2 = columns[j], values[j]
+            j += 1
+            for k in range(table.shape[1]):
+                out[row, k] += value * table[column, k] + value2 * table[column2, k]
+        else:
+            for k in range(table.shape[1]):
+                out[row, k] += value * table[column, k]
+
+
+@_compiled(
+    "(i8[::1], i8[::1], f4[:, ::1], f4[:, ::1], f4[::1])", fastmath=_IN_ANY_ORDER
+)
+def dot_rows(rows, columns, left, right, out):
+    """Set ``out[j]`` to the product of ``left[rows[j]]`` and ``right[columns[j]]``.
+
+    `left` and `right` have the shape (any, m) and the other arrays (n,).
+    """
+    for j in range(len(out)):
+        row, column, total = rows[j], columns[j], numpy.float32(0)
+        for k in range(left.shape[1]):
+            total += left[row, k] * right[column, k]
+        out[j] = total

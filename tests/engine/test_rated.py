@@ -1,0 +1,233 @@
+"""An autoencoder at the rated cells only, compared with the whole matrices."""
+
+import io
+from contextlib import redirect_stdout
+
+import numpy
+import pytest
+
+from d2l_recsys.autorec import AutoRec, evaluator
+from d2l_recsys.engine import native
+from d2l_recsys.engine.adam import make_trainer
+from d2l_recsys.engine.batching import BatchLoader
+from d2l_recsys.engine.errors import NonFiniteLoss
+from d2l_recsys.engine.loop import Step
+from d2l_recsys.engine.program import Program
+from d2l_recsys.engine.rated import RatedProgram
+from d2l_recsys.mf import rating_losses, train_recsys_rating
+from d2l_recsys.runtime.backend import gluon, mx, nn, np
+
+RNG = numpy.random.default_rng(0)
+ROWS, COLUMNS = 23, 60
+L2 = gluon.loss.L2Loss(weight=2)
+
+
+@pytest.fixture(autouse=True)
+def for_small_nets(monkeypatch):
+    monkeypatch.setattr(native, "LARGE", 1)
+
+
+def rated(share, rows=ROWS):
+    shape = rows, COLUMNS
+    stars = RNG.integers(1, 6, shape) * (RNG.random(shape) < share)
+    return stars.astype("float32")
+
+
+FEW, MANY = rated(0.06), rated(0.5)
+
+
+def made(devices=1, dropout=0.0, hybridize=True, kind=AutoRec):
+    mx.random.seed(0)
+    net = kind(7, COLUMNS, dropout)
+    net.initialize(mx.init.Normal(0.5), ctx=[mx.cpu(k) for k in range(devices)])
+    if hybridize:
+        net.hybridize()
+    return net
+
+
+def values(net, step, ratings):
+    losses, outputs = step([ratings])
+    found = [x.copy() for part in (losses, *outputs) for x in part]
+    for p in net.collect_params().values():
+        if p.grad_req != "null":
+            found += [grad.asnumpy() for grad in p.list_grad()]
+    return found
+
+
+def same(found, expected):
+    assert len(found) == len(expected)
+    for x, y in zip(found, expected):
+        # float32: up to 23 terms of size 10 in another order
+        assert x.shape == y.shape
+        assert x == pytest.approx(y, rel=1e-4, abs=1e-5)
+
+
+def runs_at_rated_cells(monkeypatch):
+    """Return a list that grows with each batch computed at its rated cells."""
+    batches, run = [], RatedProgram._run
+    monkeypatch.setattr(
+        RatedProgram, "_run", lambda *args: batches.append(1) or run(*args)
+    )
+    return batches
+
+
+@pytest.mark.parametrize("loss", [L2, gluon.loss.L2Loss(), gluon.loss.L2Loss(0.3)])
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("rows", [1, 2, ROWS])
+def test_losses_and_gradients_are_gluons(rows, devices, loss, monkeypatch):
+    batches = runs_at_rated_cells(monkeypatch)
+    net, plain = made(devices), made(devices, hybridize=False)
+    found = values(net, Step(net, loss, None, rating_losses), FEW[:rows])
+    assert len(batches) == min(rows, devices)
+    expected = values(plain, Step(plain, loss, None, rating_losses), FEW[:rows])
+    assert len(batches) == min(rows, devices)
+    same(found, expected)
+
+
+def test_a_batch_without_ratings_has_no_loss_and_no_gradient():
+    net = made()
+    nothing = numpy.zeros((3, COLUMNS), "float32")
+    for x in values(net, Step(net, L2, None, rating_losses), nothing):
+        assert (x == 0).all()
+
+
+def test_dropout_draws_the_masks_of_a_graph():
+    net, other = made(dropout=0.4), made(dropout=0.4)
+    step = Step(net, L2, None, rating_losses)
+    graph = Program(rating_losses, other, L2)
+    for seed in (0, 1):
+        step.seed(seed)
+        graph.masks.seed(seed)
+        found = values(net, step, FEW)
+        losses, *outputs = graph([mx.cpu()], [[FEW]])[0]
+        gradients = [p.grad().asnumpy() for p in other.collect_params().values()]
+        same(found, [losses, *outputs, *gradients])
+
+
+@pytest.mark.parametrize("frozen", [["encoder.bias"], ["decoder.weight"]])
+def test_a_frozen_parameter_has_no_gradient_and_others_keep_theirs(frozen):
+    expected, net = made(), made()
+    values(expected, Step(expected, L2, None, rating_losses), FEW)
+    for name in frozen:
+        net._collect_params_with_prefix()[name].grad_req = "null"
+    values(net, Step(net, L2, None, rating_losses), FEW)
+    theirs = expected._collect_params_with_prefix()
+    for name, p in net._collect_params_with_prefix().items():
+        if name not in frozen:
+            assert numpy.array_equal(p.grad().asnumpy(), theirs[name].grad().asnumpy())
+
+
+class Other(AutoRec):
+    def hybrid_forward(self, F, input):
+        return 2 * super().hybrid_forward(F, input)
+
+
+def replaced(net):
+    net.decoder = nn.Dense(COLUMNS, use_bias=False, in_units=7)
+    net.decoder.initialize(mx.init.Normal(0.5))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "ratings"),
+    [
+        (made, L2, MANY),
+        (made, gluon.loss.L1Loss(), FEW),
+        (made, gluon.loss.L2Loss(batch_axis=1), FEW),
+        (lambda: made(kind=Other), L2, FEW),
+        (lambda: replaced(made()), L2, FEW),
+        (lambda: made(kind=lambda *a: AutoRec(*a, activation="relu")), L2, FEW),
+        (lambda: made(kind=lambda *a: AutoRec(*a, out_activation="tanh")), L2, FEW),
+        (lambda: made(kind=lambda m, *a: AutoRec([m, 3], *a)), L2, FEW),
+    ],
+)
+def test_other_nets_losses_and_batches_run_as_a_graph(make, loss, ratings, monkeypatch):
+    batches = runs_at_rated_cells(monkeypatch)
+    net = make()
+    found = values(net, Step(net, loss, None, rating_losses), ratings)
+    net.hybridize(False)
+    same(found, values(net, Step(net, loss, None, rating_losses), ratings))
+    assert not batches
+
+
+def test_a_readers_own_losses_run_as_a_graph(monkeypatch):
+    def own(F, net, loss, ratings):
+        return 3 * loss(net(ratings), ratings)
+
+    batches, net = runs_at_rated_cells(monkeypatch), made()
+    found = values(net, Step(net, L2, None, own), FEW)
+    net.hybridize(False)
+    same(found, values(net, Step(net, L2, None, own), FEW))
+    assert not batches
+
+
+@pytest.mark.parametrize("ratings", [FEW[:, :50], FEW.astype("float64")])
+def test_ratings_of_another_kind_are_left_to_mxnet(ratings):
+    net = made()
+    with pytest.raises(mx.base.MXNetError):
+        values(net, Step(net, L2, None, rating_losses), ratings)
+    with pytest.raises(mx.base.MXNetError):
+        evaluator(net, [ratings], ratings)
+
+
+def trained(ratings, held_out, **more):
+    net = made(dropout=0.2)
+    trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
+    loader = BatchLoader(ratings, 9, shuffle=True, seed=0)
+    test = BatchLoader(ratings, 11)
+    with redirect_stdout(io.StringIO()):
+        history = train_recsys_rating(
+            net, loader, test, L2, trainer, 4, None, evaluator, held_out, **more
+        )
+    return net, [(e["train_loss"], e["test_rmse"]) for e in history]
+
+
+def test_a_training_gives_the_figures_of_a_graph(monkeypatch):
+    batches = runs_at_rated_cells(monkeypatch)
+    held_out = rated(0.05) * (FEW == 0)
+    _, found = trained(FEW, np.array(held_out))
+    assert len(batches) == 4 * 3
+    monkeypatch.setattr(native, "LARGE", 10**9)
+    _, expected = trained(FEW, np.array(held_out))
+    assert len(batches) == 4 * 3
+    # float32 in another order, through 12 steps of Adam
+    assert numpy.array(found) == pytest.approx(numpy.array(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("ratings", [FEW, MANY])
+def test_evaluator(ratings, devices):
+    net = made(devices)
+    held_out = rated(0.05)
+    held_out[4] = 0
+    recons = net(np.array(ratings)).asnumpy()
+    expected = numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
+    for loader in (BatchLoader(ratings, 5), [np.array(ratings)], [ratings]):
+        assert evaluator(net, loader, held_out) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_evaluator_uses_what_the_net_has_now():
+    net = made()
+    held_out = rated(0.05)
+    before = evaluator(net, [FEW], held_out)
+    net.decoder.bias.set_data(net.decoder.bias.data() + 1)
+    recons = net(np.array(FEW)).asnumpy()
+    expected = numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
+    assert evaluator(net, [FEW], held_out) == pytest.approx(expected, rel=1e-5)
+    assert before != pytest.approx(expected, rel=1e-3)
+
+
+def test_infinite_numbers_are_found_as_in_a_graph():
+    ratings = FEW.copy()
+    ratings[3, 5] = numpy.inf
+    with pytest.raises(NonFiniteLoss, match="the training loss became"):
+        trained(ratings, np.array(rated(0.05)))
+
+
+def test_large_inputs_saturate_the_hidden_units_without_a_warning():
+    net = made()
+    net.encoder.weight.set_data(-1000 * np.ones((7, COLUMNS)))
+    held_out = rated(0.05)
+    recons = net(np.array(FEW)).asnumpy()
+    expected = numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
+    assert evaluator(net, [FEW], held_out) == pytest.approx(expected, rel=1e-5)
