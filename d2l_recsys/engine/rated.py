@@ -6,7 +6,7 @@ loss. So sums over the rated cells replace the products of whole matrices.
 This loads compiled code: see :mod:`d2l_recsys.engine.native`.
 """
 
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy
 
@@ -32,6 +32,7 @@ class Autoencoder:
         layers = encoder, decoder
         self._parameters = [p for x in layers for p in (x.weight, x.bias)]
         self._transposed = numpy.empty(decoder.weight.shape, "float32")  # of V
+        self._views: Dict[int, numpy.ndarray] = {}  # of arrays, by their id
         self.rate = dropout._rate
 
     def cells(self, device: mx.Context, ratings: Any) -> Optional[Cells]:
@@ -104,7 +105,12 @@ class Autoencoder:
         return RatedProgram(self, losses, net, loss) if known else None
 
     def _on(self, device: mx.Context) -> List[numpy.ndarray]:
-        return [in_memory(p.data(device)) for p in self._parameters]
+        return [self._view(p.data(device)) for p in self._parameters]
+
+    def _view(self, array: mx.nd.NDArray) -> numpy.ndarray:
+        if id(array) not in self._views:
+            self._views[id(array)] = in_memory(array)  # which keeps the array alive
+        return self._views[id(array)]
 
     def _gradients(self, device: mx.Context) -> List[numpy.ndarray]:
         """Return where to write the gradients: for a frozen parameter, anywhere."""
@@ -114,7 +120,7 @@ class Autoencoder:
                 arrays.append(numpy.empty(p.shape, "float32"))
             else:
                 p.data(device)._fresh_grad = True  # as after Gluon's backward pass
-                arrays.append(in_memory(p.grad(device)))
+                arrays.append(self._view(p.grad(device)))
         return arrays
 
 

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import io
 import json
+import math
 import sys
 import tempfile
 from functools import partial
@@ -21,6 +22,7 @@ from d2l_recsys import autorec as autoencoder
 from d2l_recsys.autorec import AutoRec
 from d2l_recsys.data.interactions import Interactions
 from d2l_recsys.deepfm import DeepFM
+from d2l_recsys.engine import native
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.clicks import evaluate_ctr
@@ -39,7 +41,8 @@ from d2l_recsys.seqrec import Caser, SeqDataset
 # once.
 COUNTS = {
     "mf": [[24, 36, 33, 31], [5, 266, 275, 18]],
-    "autorec": [[23, 36, 33, 30], [3, 102, 124, 10]],
+    "autorec": [[23, 36, 33, 30], [3, 102, 124, 14]],
+    "autorec at rated cells": [[0, 28, 76, 51], [0, 4, 20, 22]],
     "neumf": [[83, 64, 47, 31], [0, 0, 0, 2065]],
     "seqrec": [[181, 92, 61, 35], [24, 302, 402, 19]],
     "fm": [[58, 36, 33, 34], [5, 140, 144, 12]],
@@ -51,7 +54,8 @@ CHUNK = PAIRS // ITEMS  # users
 BATCH = 8 * CHUNK  # rows, and as many users
 SIZES = BATCH, ITEMS
 FOLDERS = {"mxnet": Path(mx.__file__), "here": Path(d2l_recsys.__file__)}
-OF_A_VERSION = "compat.py"  # its calls depend on the versions of Python and NumPy
+# Their calls depend on the versions of Python, NumPy and Numba.
+OF_A_VERSION = "compat.py", "compiled.py"
 SQUARE = gluon.loss.L2Loss(weight=2)
 
 
@@ -79,6 +83,19 @@ def mf(batches):
 def autorec(batches):
     ratings = 1 + some(5, BATCH * batches, 20).astype("float32")
     net, trainer = prepared(AutoRec(4, 20))
+    loader = BatchLoader(ratings, BATCH)
+    return (
+        partial(train_recsys_rating, net, loader, None, SQUARE, trainer, 1),
+        partial(autoencoder.evaluator, net, loader, ratings),
+    )
+
+
+def autorec_at_rated_cells(batches):
+    """Train a net that is large enough, on a matrix that is sparse enough."""
+    size = math.isqrt(native.LARGE)
+    ratings = numpy.zeros((BATCH * batches, size), dtype="float32")
+    ratings[:, ::16] = 3
+    net, trainer = prepared(AutoRec(size, size))
     loader = BatchLoader(ratings, BATCH)
     return (
         partial(train_recsys_rating, net, loader, None, SQUARE, trainer, 1),
@@ -138,6 +155,7 @@ def deep(dims):
 CASES = {
     "mf": mf,
     "autorec": autorec,
+    "autorec at rated cells": autorec_at_rated_cells,
     "neumf": neumf,
     "seqrec": seqrec,
     "fm": partial(clicks, lambda dims: FM(dims, 4)),
@@ -156,12 +174,9 @@ def work(run):
     calls = dict.fromkeys(FOLDERS, 0)
 
     def count(frame, event, _):
-        code, caller = frame.f_code, frame.f_back.f_code.co_name
-        if (
-            event != "call"
-            or code.co_name[0] == "<"
-            or "__del__" in (code.co_name, caller)
-        ):
+        code, caller = frame.f_code, frame.f_back  # none before compiled code
+        names = (code.co_name, caller.f_code.co_name) if caller else ()
+        if event != "call" or code.co_name[0] == "<" or "__del__" in names:
             return
         for folder, name in folders.items():
             if code.co_filename.startswith(folder):
