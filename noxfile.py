@@ -8,12 +8,15 @@ from pathlib import Path
 import nox
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
-# Imports, results of MXNet, training steps, the book's interface, notebooks.
+# Imports, results of MXNet, training steps, compiled loops, the book's interface,
+# notebooks.
 SMOKE = [
     "tests/test_architecture.py",
     "tests/runtime/test_compat.py",
     "tests/runtime/test_compat_results.py",
     "tests/engine/test_adam.py",
+    "tests/engine/test_compiled.py",
+    "tests/engine/test_rated.py",
     "tests/engine/test_program.py",
     "tests/book/test_contracts.py",
     "tests/chapters/test_notebooks.py",

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 # this marker pip would try to compile an old NumPy there. README tells what to do.
 BELOW_313 = "; python_version < '3.13'"
 
-# Numba has no wheels for Intel Macs.
+# Recent releases of Numba have no wheels for Intel Macs.
 NOT_INTEL_MAC = "; sys_platform != 'darwin' or platform_machine != 'x86_64'"
 
 # The CUDA 11 libraries, so that NVIDIA's driver is all a machine needs.
@@ -48,7 +48,7 @@ setup(
         # IPython 9 breaks pyplot with the matplotlib-inline 0.1.6 that d2l pins.
         "ipython<9; python_version < '3.12'",
         "matplotlib>=3.7.2",
-        "numba" + NOT_INTEL_MAC,  # without it, some trainings take longer
+        "numba" + NOT_INTEL_MAC,  # without it, large trainings take longer
         "numpy>=1.23.5,<3",
         "pandas>=2.0.3,<3.1",  # 3.1 reads a column of text as numbers
         "pooch",

@@ -20,8 +20,8 @@ HEAD += "\n|:--|--:|--:|--:|--:|--:|:--|"
 EXPLANATION = (
     "A figure in parentheses is the time divided by ours: above 1, this package is "
     "faster. The peer is a plain loop in PyTorch, unless the remark says otherwise. "
-    "The bound is a part of the usual work, measured alone: AutoRec's products of "
-    "matrices, or the import of MXNet."
+    "The bound is measured alone: all products of AutoRec's matrices, which this "
+    "package avoids where few cells are rated, or the import of MXNet."
 )
 
 

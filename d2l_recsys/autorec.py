@@ -1,17 +1,6 @@
 """AutoRec: rating prediction with an autoencoder. Section: ``autorec``."""
 
-import math
-from typing import (
-    Any,
-    Callable,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
@@ -21,12 +10,11 @@ from d2l_recsys.data.sizes import (
     check_positive,
     check_rate,
 )
+from d2l_recsys.engine.all_items import dense
 from d2l_recsys.engine.batching import in_numpy, in_order
 from d2l_recsys.engine.layers import Model
 from d2l_recsys.engine.metrics import rmse
-from d2l_recsys.engine.native import compiled_loops
-from d2l_recsys.engine.predict import predictions_at_labels
-from d2l_recsys.mf import rating_losses
+from d2l_recsys.engine.rated import RatedCells, predictions_at_labels
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.workers import worker
@@ -94,28 +82,13 @@ class AutoRec(Model):
         """Reconstruct all cells of rows (B, n)."""
         return self.decoder(self.dropout(self.encoder(input)))
 
-    def at_rated_cells(self) -> Any:
-        """Return an ``engine.rated.Autoencoder``, or None if it would not be faster.
+    def rated_cells(self) -> RatedCells:
+        """Return this model, computed at the rated cells only.
 
-        It computes the book's model, with one hidden layer and a sigmoid.
+        Raises NotImplementedError if it is not the book's, or too small for this.
         """
-        layers = self.encoder, self.dropout, self.decoder
-        kinds = [type(x) for x in (self, *layers)]
-        if kinds != [AutoRec, nn.Dense, nn.Dropout, nn.Dense]:
-            return None
-        ends = [x.act and x.act._act_type for x in layers[::2]]
-        if ends != ["sigmoid", None] or None in [x.bias for x in layers[::2]]:
-            return None
-        if not compiled_loops(math.prod(self.encoder.weight.shape)):
-            return None
-        from d2l_recsys.engine.rated import Autoencoder  # which loads them
-
-        return Autoencoder(*layers)
-
-    def own_program(self, losses: Callable, loss: gluon.loss.Loss) -> Any:
-        """Return a program for these losses that is faster than a graph, or None."""
-        model = self.at_rated_cells() if losses is rating_losses else None
-        return model and model.program(losses, self, loss)
+        encoder, decoder = dense(self.encoder, "sigmoid"), dense(self.decoder)
+        return RatedCells(encoder, self.dropout, decoder)
 
 
 def _dense(sizes: Sequence[int], activations: Sequence[Optional[str]]) -> gluon.Block:
@@ -158,11 +131,10 @@ def evaluator(
             f"test_data must be a matrix of ratings, not of shape {held_out.shape}"
         )
     batches = _tested_rows(inter_matrix, held_out)
-    devices = devices_of(network, devices)
-    model = network.at_rated_cells() if isinstance(network, AutoRec) else None
     squared_error, num_ratings = 0.0, 0
-    for outputs, ratings in predictions_at_labels(network, batches, devices, model):
-        error = ratings - outputs
+    devices = devices_of(network, devices)
+    for predicted, ratings in predictions_at_labels(network, batches, devices):
+        error = ratings - predicted
         squared_error += numpy.square(error, dtype="float64").sum()
         num_ratings += len(ratings)
     return rmse(*worker.sum([squared_error, num_ratings]))

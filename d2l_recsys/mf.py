@@ -10,6 +10,7 @@ from d2l_recsys.engine.layers import RankingModel, mean_of_rows, sum_over_factor
 from d2l_recsys.engine.loop import Outputs, Step, fit, mean_output
 from d2l_recsys.engine.metrics import rmse
 from d2l_recsys.engine.predict import predict
+from d2l_recsys.engine.rated import rated_program
 from d2l_recsys.engine.snapshot import check_validation
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
@@ -110,7 +111,7 @@ def train_recsys_rating(
     the history is returned. Section: ``mf``.
     """
     check_validation(valid_iter, checkpoint=checkpoint)
-    step = Step(net, loss, devices, rating_losses)
+    step = Step(net, loss, devices, _losses, rated_program)
     tests = {"test_rmse": [test_iter], "valid_rmse": [valid_iter]}
     if inter_mat is not None:
         tests = {n: [test_iter, m] for n, m in zip(tests, (inter_mat, valid_iter))}
@@ -127,8 +128,7 @@ def train_recsys_rating(
     return fit(step, train_iter, trainer, num_epochs, evaluate, labels, *hooks)
 
 
-def rating_losses(F, net, loss, *batch):
-    """Return the losses of a batch, for an autoencoder with shares of rated cells."""
+def _losses(F, net, loss, *batch):
     *ids, ratings = batch
     if ids:
         return loss(net(*ids), ratings)

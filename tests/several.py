@@ -31,7 +31,7 @@ from several_shared import (
 )
 
 from d2l_recsys import autorec, fm, mf
-from d2l_recsys.engine import full_ranking, native, rated, table_rows
+from d2l_recsys.engine import compiled_loops, full_ranking, rated, table_rows
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
@@ -81,13 +81,13 @@ def autoencoding(devices):
 
 
 def autoencoding_at_rated_cells(devices):
-    """Do the same with compiled code, which is for large and sparse matrices."""
-    before = native.LARGE, rated._FEW
-    native.LARGE, rated._FEW = 1, 1
+    """Train the same net in compiled loops, which are for large, sparse matrices."""
+    before = compiled_loops.WORTHWHILE, rated._MOST
+    compiled_loops.WORTHWHILE, rated._MOST = 1, 1
     try:
         return autoencoding(devices)
     finally:
-        native.LARGE, rated._FEW = before
+        compiled_loops.WORTHWHILE, rated._MOST = before
 
 
 def clicks(devices):

@@ -139,6 +139,6 @@ def exchanges():
     net = mf.MF(3, USERS, ITEMS)
     usual = started(net, mx.init.Normal(0.1), [mx.cpu()])
     flat = make_trainer(net, "adam", {"learning_rate": 0.01})
-    step = Step(net, gluon.loss.L2Loss(), None, mf.rating_losses)
+    step = Step(net, gluon.loss.L2Loss(), None, mf._losses)
     found = [exchange_for(step, trainer) for trainer in (usual, flat)]
     return {"shared": [isinstance(x, SharedExchange) for x in found]}

@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import numpy
 
 from d2l_recsys.data.sizes import MAX_NUMBERS
-from d2l_recsys.engine.native import compiled_loops
+from d2l_recsys.engine.compiled_loops import compiled_loops
 from d2l_recsys.runtime.backend import autograd, gluon, mx
 from d2l_recsys.runtime.devices import devices_of
 from d2l_recsys.runtime.memory import finish, in_memory
@@ -23,9 +23,9 @@ class FlatTrainer(gluon.Trainer):
     """Adam on one flat array; the net's parameters become views of it.
 
     Adam updates each number independently, so the steps are bit for bit those of
-    Gluon's trainer. All parameters are updated together: on CPUs, with NumPy or, if
-    there are many, a compiled loop; otherwise, or with ``clip_gradient``, by one call
-    of MXNet. Gluon's trainer makes a call for each parameter, which costs more than the
+    Gluon's trainer. All parameters are updated together: on CPUs by NumPy, or by a
+    compiled loop if there are many; on GPUs, or with ``clip_gradient``, by one call of
+    MXNet. Gluon's trainer makes a call for each parameter, which costs more than the
     arithmetic if the layers are small. Unlike Gluon's trainer, this one does not
     complain about a step without a backward pass.
 
@@ -50,7 +50,7 @@ class FlatTrainer(gluon.Trainer):
             self._use(k, views)
         super().__init__([flat], "adam", optimizer_params)
         self._known: dict = {}
-        loops = compiled_loops(flat.shape[0])
+        loops = compiled_loops(flat.shape[0]) if self._works_in_memory() else None
         self._rule = loops.adam if loops else adam
         self._shared: Optional[SharedMemory] = None
         for parameter in self._parts:
@@ -137,9 +137,9 @@ class FlatTrainer(gluon.Trainer):
         return on_cpu and not self._update_on_kvstore and not clips
 
     def _update_in_memory(self, k: int, updater: Any) -> None:
-        """Update the parameters on device `k`, a CPU.
+        """Update the parameters on device `k`, a CPU, with NumPy or a compiled loop.
 
-        MXNet's own operation does not use the vector units of the CPU.
+        Both use the vector units of the CPU, and MXNet does not.
         """
         optimizer, context = self._optimizer, self._params[0].list_ctx()[k]
         weight, grad, mean, var = self._in_memory(k, updater)
@@ -147,14 +147,13 @@ class FlatTrainer(gluon.Trainer):
         optimizer._update_count(0)
         lr, t = optimizer._get_lr(0), optimizer._index_update_count[0]
         lr *= math.sqrt(1 - optimizer.beta2**t) / (1 - optimizer.beta1**t)
-        betas = optimizer.beta1, optimizer.beta2
-        settings = lr, optimizer._get_wd(0), optimizer.rescale_grad
+        settings = [lr, optimizer._get_wd(0), optimizer.rescale_grad]
+        settings += [optimizer.beta1, optimizer.beta2, optimizer.epsilon]
         finish()
         if self._shared:
-            self._shared.update(self._rule, *settings, *betas, optimizer.epsilon)
+            self._shared.update(self._rule, *settings)
         else:
-            values = *settings, *betas, optimizer.epsilon
-            self._rule(weight, [grad], mean, var, *values)
+            self._rule(weight, [grad], mean, var, *settings)
 
     def _in_memory(self, k: int, updater: Any) -> List[numpy.ndarray]:
         """Return parameters, gradients and state of Adam on device `k`."""

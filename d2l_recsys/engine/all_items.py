@@ -7,7 +7,7 @@ for each pair. A model offers this as a method ``all_items()``, which returns an
 CPU.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
 
@@ -25,16 +25,24 @@ _COLUMNS, _ROWS = 64, 7
 def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
     """Return ``net.all_items()``, or None if `net` must be called for its scores.
 
-    A reader's subclass must be called if it has a ``forward`` or layers of its own. On
-    GPUs, a net that scores lists of items is called, because that is faster.
+    On GPUs, a net that scores lists of items is called, because that is faster.
     """
     gpus = any(device.device_type != "cpu" for device in devices)
     if gpus and getattr(net, "scores_lists", False):
         return None
+    return offered(net, "all_items")
+
+
+def offered(net: gluon.Block, name: str) -> Any:
+    """Return what the method `name` of `net` returns, or None if it must be called.
+
+    That is if it has no such method, or the method raises NotImplementedError. A
+    reader's subclass must be called if it has a ``forward`` of its own.
+    """
     for cls in type(net).__mro__:
-        if "all_items" in vars(cls):
+        if name in vars(cls):
             try:
-                return net.all_items()
+                return getattr(net, name)()
             except NotImplementedError:
                 return None
         if {"__call__", "forward", "hybrid_forward"} & {*vars(cls)}:

@@ -1,29 +1,29 @@
 """Loops over numbers, compiled by Numba.
 
 Importing this module loads the compiled code, which takes a third of the time of
-importing MXNet: see :mod:`d2l_recsys.engine.native`.
+importing MXNet: see :mod:`d2l_recsys.engine.compiled_loops`.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Callable, Sequence
 
 import numba
 import numpy
 
-_ONE = numpy.float32(1)  # an integer would make a float64 of a float32
-_IN_ANY_ORDER = {"contract", "nsz", "reassoc"}  # as vector units add numbers
+_ONE = numpy.float32(1)  # an integer would turn float32 into float64
+_IN_ANY_ORDER = {"contract", "nsz", "reassoc"}  # lets vector units add
 
 
 def _compiled(signature: str, **settings: Any) -> Callable:
-    """Compile a function, or load it from the file where a former process kept it."""
+    """Compile a function, or load it from where an earlier process saved it."""
     # A check for divisions by zero would keep the vector units idle.
-    settings.update(error_model="numpy")
+    jit = partial(numba.njit, signature, error_model="numpy", **settings)
 
     def compiled(function: Callable) -> Any:
         try:
-            return numba.njit(signature, cache=True, **settings)(function)
+            return jit(cache=True)(function)
         except (OSError, RuntimeError):  # there is no place for the file
-            return numba.njit(signature, **settings)(function)
+            return jit()(function)
 
     return compiled
 
@@ -55,14 +55,14 @@ def _adam(weight, grad, mean, var, lr, wd, scale, beta1, beta2, epsilon):
 def add_rows(rows, columns, values, table, out):
     """Add ``values[j] * table[columns[j]]`` to ``out[rows[j]]`` for all j.
 
-    This adds the product of a sparse matrix and `table` to `out`. Both tables have the
-    shape (any, m) and the other arrays (n,). It is faster if equal rows are neighbors.
+    This adds the product of a sparse matrix and `table` to `out`. Both have m columns,
+    and the other arrays have the shape (n,). It is faster if equal rows are neighbors.
     """
     j = 0
     while j < len(values):
         row, column, value = rows[j], columns[j], values[j]
         j += 1
-        if j < len(values) and rows[j] == row:  # two at once: half the writing
+        if j < len(values) and rows[j] == row:  # two terms, written once
             column2, value2 = columns[j], values[j]
             j += 1
             for k in range(table.shape[1]):
@@ -78,7 +78,7 @@ def add_rows(rows, columns, values, table, out):
 def dot_rows(rows, columns, left, right, out):
     """Set ``out[j]`` to the product of ``left[rows[j]]`` and ``right[columns[j]]``.
 
-    `left` and `right` have the shape (any, m) and the other arrays (n,).
+    `left` and `right` have m columns, and the other arrays have the shape (n,).
     """
     for j in range(len(out)):
         row, column, total = rows[j], columns[j], numpy.float32(0)

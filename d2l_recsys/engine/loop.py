@@ -21,7 +21,7 @@ from d2l_recsys.engine.gradients import (
     zero_gradients,
 )
 from d2l_recsys.engine.id_check import IdCheck, sum_of_scores
-from d2l_recsys.engine.program import NoProgram, Program, program_for
+from d2l_recsys.engine.program import NoProgram, Program
 from d2l_recsys.engine.snapshot import (
     BestEpoch,
     check_finite,
@@ -42,8 +42,8 @@ class Step:
     ``losses(F, net, loss, *piece)`` returns the losses of a piece, or a tuple of the
     losses and any outputs to evaluate. F is the module of MXNet's operators, as in
     ``hybrid_forward``. If the net is hybridized, and it and the loss define
-    ``hybrid_forward``, this runs as a :class:`~d2l_recsys.engine.program.Program`. Then
-    the losses and outputs are valid only until the next call.
+    ``hybrid_forward``, this runs as ``make_program(losses, net, loss)``. Then the
+    losses and outputs are valid only until the next call.
 
     By default, `devices` are those of the net. Raises ValueError if they are not, or if
     the gradients of a parameter add up.
@@ -55,12 +55,13 @@ class Step:
         loss: gluon.loss.Loss,
         devices: Union[mx.Context, Sequence[mx.Context], None],
         losses: Callable,
+        make_program: Callable[..., Program] = Program,
     ):
         self.net, self.devices = net, devices_of(net, devices)
         check_gradients(net, self.devices)
         self._losses, self._loss, self._program = losses, loss, None
         if Program.can_run(net, loss):
-            self._program = program_for(losses, net, loss)
+            self._program = make_program(losses, net, loss)
         self._check = IdCheck(net, partial(_with, losses, net, sum_of_scores))
         self._each_batch = True
 
@@ -263,9 +264,8 @@ def _train_epoch(exchange, train_iter, unchecked):
     Raises ValueError if the first batch gives no gradient to one of `unchecked`.
     """
     step, trainer = exchange.step, exchange.trainer
-    total, rows, collected = 0.0, 0, []
     forget_gradients(unchecked)
-    start = time.perf_counter()
+    total, rows, collected, start = 0.0, 0, [], time.perf_counter()
     for number, batch in enumerate(exchange.shares(train_iter), 1):
         try:
             losses, outputs = step(batch)

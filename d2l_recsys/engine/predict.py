@@ -1,6 +1,6 @@
 """The prediction loop: run a net over batches, on all devices and workers."""
 
-from typing import Any, Iterable, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, Optional, Sequence, Tuple
 
 import numpy
 
@@ -9,7 +9,6 @@ from d2l_recsys.engine.batching import num_rows
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.runtime.backend import gluon, mx, np
 from d2l_recsys.runtime.devices import devices_of, split_and_load
-from d2l_recsys.runtime.memory import finish
 from d2l_recsys.runtime.workers import worker
 
 
@@ -22,62 +21,6 @@ def forward(
     outputs = [net(*piece) for piece in pieces]  # start all devices before reading one
     arrays = [output.asnumpy() for output in outputs]
     return arrays[0] if len(arrays) == 1 else numpy.concatenate(arrays)
-
-
-def predictions(
-    net: gluon.Block, batches: Iterable[Sequence], devices: Sequence[mx.Context]
-) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
-    """Yield outputs and labels of this worker's share of each batch.
-
-    A batch is [input, ..., labels]. Empty shares are skipped.
-    """
-    for batch in batches:
-        *inputs, labels = worker.share(batch)
-        if len(labels):
-            check_inputs(net, inputs)
-            labels = labels.asnumpy() if isinstance(labels, np.ndarray) else labels
-            yield forward(net, inputs, devices), labels
-
-
-class Cells(NamedTuple):
-    """Some cells of a matrix (B, n): three arrays, each with a number per cell."""
-
-    shape: Tuple[int, ...]
-    rows: numpy.ndarray
-    columns: numpy.ndarray
-    values: numpy.ndarray
-
-
-def cells_of(matrix: numpy.ndarray) -> Cells:
-    """Return the cells of `matrix` that are not 0."""
-    places = numpy.flatnonzero(matrix != 0)  # of booleans: faster
-    rows, columns = numpy.divmod(places, matrix.shape[1])
-    return Cells(matrix.shape, rows, columns, matrix.ravel()[places])
-
-
-def predictions_at_labels(
-    net: gluon.Block,
-    batches: Iterable[Sequence],
-    devices: Sequence[mx.Context],
-    model: Any = None,
-) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
-    """Yield the outputs of `net` where there are labels, and these labels.
-
-    A batch is [ratings (B, n), labels (B, n)], arrays of NumPy. A missing label is 0.
-    With `model`, an ``engine.rated.Autoencoder`` of the net, only these outputs are
-    computed.
-    """
-    finish()
-    for batch in batches:
-        ratings, labels = worker.share(batch)
-        rated = model and model.cells(devices[0], ratings)
-        if rated:
-            cells, hidden = cells_of(labels), model.hidden(devices[0], rated)
-            yield model.outputs(devices[0], cells, hidden), cells.values
-        else:
-            for outputs, own_labels in predictions(net, [batch], devices):
-                cells = cells_of(own_labels)
-                yield outputs[cells.rows, cells.columns], cells.values
 
 
 def predict(

@@ -81,12 +81,6 @@ class Program:
         return _Bound(graph, device, arrays, parameters)
 
 
-def program_for(losses: Callable, net: gluon.Block, loss: gluon.loss.Loss) -> Program:
-    """Return the net's own program for these losses, if it has one, or a graph."""
-    own = getattr(net, "own_program", None)
-    return (own and own(losses, loss)) or Program(losses, net, loss)
-
-
 class _Bound:
     """A graph, bound to arrays for its inputs and to the parameters on a device."""
 

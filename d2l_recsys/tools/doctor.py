@@ -1,7 +1,7 @@
 """Check what works on this machine: ``python -m d2l_recsys doctor``.
 
-It checks Python, NumPy, MXNet's wheel, the CUDA libraries, the driver, the GPUs and the
-data, and runs a kernel on each device. It works even if none of these do.
+It checks Python, NumPy, MXNet's wheel, the CUDA libraries, Numba, the driver, the GPUs
+and the data, and runs a kernel on each device. It works even if none of these do.
 
 The exit code is 0 if what was asked for works (MXNet on the CPU, unless an option says
 otherwise), 1 if not, and 2 for a wrong option.
@@ -44,6 +44,7 @@ def main(arguments: List[str]) -> int:
         _look_at_order(wheels),
         _look_at_libraries(wheels),
         _look_at_cpus(numbers if kind == "cpu" else [0]),
+        _look_at_numba(),
         _look_at_gpus(numbers if kind == "gpu" else [], wheels),
         _look_at_data(options.data),
     ):
@@ -140,6 +141,18 @@ def _look_at_libraries(wheels) -> Iterator[Finding]:
 def _look_at_cpus(numbers: List[int]) -> Iterator[Finding]:
     for number in numbers:
         yield _try("cpu", number, FAULT)
+
+
+def _look_at_numba() -> Iterator[Finding]:
+    try:
+        import numba
+    except Exception as error:  # whatever fails in a broken environment
+        yield (
+            NOTE,
+            f"Numba does not load, so trainings of large nets take longer: {error}",
+        )
+    else:
+        yield OK, f"Numba {numba.__version__}"
 
 
 def _look_at_gpus(asked: List[int], wheels) -> Iterator[Finding]:

@@ -6,9 +6,10 @@ import sys
 import numpy
 import pytest
 
-from d2l_recsys.engine import adam, compiled, native
+from d2l_recsys.engine import adam, compiled, compiled_loops
 from d2l_recsys.engine.adam import FlatTrainer
 from d2l_recsys.runtime.backend import gluon, mx, nn
+from d2l_recsys.tools import doctor
 
 RNG = numpy.random.default_rng(0)
 
@@ -31,8 +32,8 @@ def test_adam_is_that_of_numpy_bit_for_bit(size, num_grads):
         assert numpy.array_equal(x, y)
 
 
-def test_a_trainer_of_many_parameters_uses_it_with_gluons_steps(monkeypatch):
-    monkeypatch.setattr(native, "LARGE", 100)
+def test_a_trainer_of_many_parameters_is_compiled_and_steps_as_gluons(monkeypatch):
+    monkeypatch.setattr(compiled_loops, "WORTHWHILE", 100)
     calls = []
     rule = compiled.adam
     monkeypatch.setattr(compiled, "adam", lambda *args: calls.append(rule(*args)))
@@ -56,7 +57,7 @@ def test_a_trainer_of_many_parameters_uses_it_with_gluons_steps(monkeypatch):
         assert numpy.array_equal(x, y)
 
 
-def test_adam_passes_infinite_and_missing_numbers_on():
+def test_adam_keeps_nan_and_infinity():
     weight, grad, mean, var = some(4), some(4), some(4), some(4) ** 2
     grad[:2] = numpy.nan, numpy.inf
     compiled.adam(weight, [grad], mean, var, 0.1, 0, 1, 0.9, 0.999, 1e-8)
@@ -101,12 +102,12 @@ import sys
 import numpy
 {before}
 from d2l_recsys.autorec import AutoRec, evaluator
-from d2l_recsys.engine import native
+from d2l_recsys.engine import compiled_loops
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.mf import train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx
-native.LARGE = {large}
+compiled_loops.WORTHWHILE = {large}
 rng = numpy.random.default_rng(0)
 ratings = rng.integers(1, 6, (40, 50)) * (rng.random((40, 50)) < 0.08)
 ratings = ratings.astype("float32")
@@ -124,18 +125,29 @@ print("numba" in sys.modules and bool(sys.modules["numba"]))
 """
 
 
-def test_without_numba_the_figures_are_the_same_and_small_nets_do_not_load_it():
+def test_without_numba_the_figures_are_the_same_and_small_nets_do_not_load_it(tmp_path):
+    (tmp_path / "numba.py").write_text("raise OSError('a library is missing')")
     printed = {}
     for what, before, large in (
         ("with", "", 1),
         ("without", "sys.modules['numba'] = None", 1),
+        ("broken", "sys.path.insert(0, sys.argv[1])", 1),
         ("small", "", 10**9),
     ):
         code = TRAINING.format(before=before, large=large)
-        run = [sys.executable, "-c", code]
+        run = [sys.executable, "-c", code, tmp_path]
         output = subprocess.run(run, capture_output=True, text=True, check=False)
         assert output.returncode == 0, output.stderr
         figures, _, loaded = output.stdout.splitlines()
         printed[what] = figures
         assert loaded == str(what == "with")
     assert len({*printed.values()}) == 1
+
+
+def test_the_doctor_tells_why_numba_does_not_load(monkeypatch):
+    found = (doctor.OK, f"Numba {compiled.numba.__version__}")
+    assert [*doctor._look_at_numba()] == [found]
+    monkeypatch.setitem(sys.modules, "numba", None)
+    ((mark, text),) = doctor._look_at_numba()
+    assert mark == doctor.NOTE
+    assert text.startswith("without Numba, large nets take longer to train: import of")

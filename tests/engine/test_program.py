@@ -8,7 +8,7 @@ from d2l_recsys.deepfm import DeepFM
 from d2l_recsys.engine.loop import Step
 from d2l_recsys.engine.pairs import pair_losses
 from d2l_recsys.fm import FM
-from d2l_recsys.mf import MF, rating_losses
+from d2l_recsys.mf import MF, _losses
 from d2l_recsys.neumf import NeuMF
 from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
@@ -34,15 +34,10 @@ MODELS = {
     "mf": (
         lambda: MF(3, USERS, ITEMS),
         L2,
-        rating_losses,
+        _losses,
         (ids(USERS), ids(ITEMS), real()),
     ),
-    "autorec": (
-        lambda: AutoRec(4, USERS, dropout=0),
-        L2,
-        rating_losses,
-        (real(USERS),),
-    ),
+    "autorec": (lambda: AutoRec(4, USERS, dropout=0), L2, _losses, (real(USERS),)),
     "neumf": (lambda: NeuMF(3, USERS, ITEMS, [4, 4]), BPRLoss(), pair_losses, PAIRS),
     "seqrec": (
         lambda: Caser(3, USERS, ITEMS, 5, drop_ratio=0),
@@ -50,13 +45,8 @@ MODELS = {
         pair_losses,
         (PAIRS[0], ids(ITEMS, 5), ids(ITEMS, 1), PAIRS[1]),
     ),
-    "fm": (lambda: FM([4] * 3, 2), L2, rating_losses, (FIELDS, real(1))),
-    "deepfm": (
-        lambda: DeepFM([4] * 3, 2, [4], 0),
-        L2,
-        rating_losses,
-        (FIELDS, real(1)),
-    ),
+    "fm": (lambda: FM([4] * 3, 2), L2, _losses, (FIELDS, real(1))),
+    "deepfm": (lambda: DeepFM([4] * 3, 2, [4], 0), L2, _losses, (FIELDS, real(1))),
 }
 
 
@@ -129,7 +119,7 @@ def test_sizes_from_the_first_batch_and_running_statistics():
         net = made(Normalized)
         if hybridize:
             net.hybridize()
-        step = Step(net, L2, None, rating_losses)
+        step = Step(net, L2, None, _losses)
         mx.random.seed(1)
         batch = [numpy.arange(12, dtype="float32").reshape(4, 3), numpy.ones((4, 1))]
         batch = [np.array(x, dtype="float32") for x in batch]
@@ -239,5 +229,5 @@ def test_the_pairwise_gradients_of_a_single_field_are_exactly_0():
     net.hybridize()
     for rows in (ROWS, 300):
         indices = rng.integers(0, 4, (rows, 1), "int32")
-        Step(net, L2, None, rating_losses)([indices, rng.random((rows, 1), "float32")])
+        Step(net, L2, None, _losses)([indices, rng.random((rows, 1), "float32")])
         assert not net.embedding.weight.grad().asnumpy().any()

@@ -7,14 +7,14 @@ import numpy
 import pytest
 
 from d2l_recsys.autorec import AutoRec, evaluator
-from d2l_recsys.engine import native
+from d2l_recsys.engine import compiled_loops
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.loop import Step
 from d2l_recsys.engine.program import Program
-from d2l_recsys.engine.rated import RatedProgram
-from d2l_recsys.mf import rating_losses, train_recsys_rating
+from d2l_recsys.engine.rated import RatedProgram, rated_program
+from d2l_recsys.mf import _losses, train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 
 RNG = numpy.random.default_rng(0)
@@ -24,7 +24,7 @@ L2 = gluon.loss.L2Loss(weight=2)
 
 @pytest.fixture(autouse=True)
 def for_small_nets(monkeypatch):
-    monkeypatch.setattr(native, "LARGE", 1)
+    monkeypatch.setattr(compiled_loops, "WORTHWHILE", 1)
 
 
 def rated(share, rows=ROWS):
@@ -77,9 +77,11 @@ def runs_at_rated_cells(monkeypatch):
 def test_losses_and_gradients_are_gluons(rows, devices, loss, monkeypatch):
     batches = runs_at_rated_cells(monkeypatch)
     net, plain = made(devices), made(devices, hybridize=False)
-    found = values(net, Step(net, loss, None, rating_losses), FEW[:rows])
+    found = values(net, Step(net, loss, None, _losses, rated_program), FEW[:rows])
     assert len(batches) == min(rows, devices)
-    expected = values(plain, Step(plain, loss, None, rating_losses), FEW[:rows])
+    expected = values(
+        plain, Step(plain, loss, None, _losses, rated_program), FEW[:rows]
+    )
     assert len(batches) == min(rows, devices)
     same(found, expected)
 
@@ -87,14 +89,14 @@ def test_losses_and_gradients_are_gluons(rows, devices, loss, monkeypatch):
 def test_a_batch_without_ratings_has_no_loss_and_no_gradient():
     net = made()
     nothing = numpy.zeros((3, COLUMNS), "float32")
-    for x in values(net, Step(net, L2, None, rating_losses), nothing):
+    for x in values(net, Step(net, L2, None, _losses, rated_program), nothing):
         assert (x == 0).all()
 
 
 def test_dropout_draws_the_masks_of_a_graph():
     net, other = made(dropout=0.4), made(dropout=0.4)
-    step = Step(net, L2, None, rating_losses)
-    graph = Program(rating_losses, other, L2)
+    step = Step(net, L2, None, _losses, rated_program)
+    graph = Program(_losses, other, L2)
     for seed in (0, 1):
         step.seed(seed)
         graph.masks.seed(seed)
@@ -104,16 +106,15 @@ def test_dropout_draws_the_masks_of_a_graph():
         same(found, [losses, *outputs, *gradients])
 
 
-@pytest.mark.parametrize("frozen", [["encoder.bias"], ["decoder.weight"]])
+@pytest.mark.parametrize("frozen", ["encoder.bias", "decoder.weight"])
 def test_a_frozen_parameter_has_no_gradient_and_others_keep_theirs(frozen):
     expected, net = made(), made()
-    values(expected, Step(expected, L2, None, rating_losses), FEW)
-    for name in frozen:
-        net._collect_params_with_prefix()[name].grad_req = "null"
-    values(net, Step(net, L2, None, rating_losses), FEW)
+    values(expected, Step(expected, L2, None, _losses, rated_program), FEW)
+    net._collect_params_with_prefix()[frozen].grad_req = "null"
+    values(net, Step(net, L2, None, _losses, rated_program), FEW)
     theirs = expected._collect_params_with_prefix()
     for name, p in net._collect_params_with_prefix().items():
-        if name not in frozen:
+        if name != frozen:
             assert numpy.array_equal(p.grad().asnumpy(), theirs[name].grad().asnumpy())
 
 
@@ -122,9 +123,10 @@ class Other(AutoRec):
         return 2 * super().hybrid_forward(F, input)
 
 
-def replaced(net):
-    net.decoder = nn.Dense(COLUMNS, use_bias=False, in_units=7)
-    net.decoder.initialize(mx.init.Normal(0.5))
+def replaced(name, layer):
+    net = made()
+    setattr(net, name, layer)
+    layer.initialize(mx.init.Normal(0.5))
     return net
 
 
@@ -135,7 +137,9 @@ def replaced(net):
         (made, gluon.loss.L1Loss(), FEW),
         (made, gluon.loss.L2Loss(batch_axis=1), FEW),
         (lambda: made(kind=Other), L2, FEW),
-        (lambda: replaced(made()), L2, FEW),
+        (lambda: replaced("decoder", nn.Dense(60, use_bias=False)), L2, FEW),
+        (lambda: replaced("decoder", nn.Dense(60)), L2, FEW),
+        (lambda: replaced("dropout", nn.Dropout(1e-9, axes=(1,))), L2, FEW),
         (lambda: made(kind=lambda *a: AutoRec(*a, activation="relu")), L2, FEW),
         (lambda: made(kind=lambda *a: AutoRec(*a, out_activation="tanh")), L2, FEW),
         (lambda: made(kind=lambda m, *a: AutoRec([m, 3], *a)), L2, FEW),
@@ -144,20 +148,9 @@ def replaced(net):
 def test_other_nets_losses_and_batches_run_as_a_graph(make, loss, ratings, monkeypatch):
     batches = runs_at_rated_cells(monkeypatch)
     net = make()
-    found = values(net, Step(net, loss, None, rating_losses), ratings)
+    found = values(net, Step(net, loss, None, _losses, rated_program), ratings)
     net.hybridize(False)
-    same(found, values(net, Step(net, loss, None, rating_losses), ratings))
-    assert not batches
-
-
-def test_a_readers_own_losses_run_as_a_graph(monkeypatch):
-    def own(F, net, loss, ratings):
-        return 3 * loss(net(ratings), ratings)
-
-    batches, net = runs_at_rated_cells(monkeypatch), made()
-    found = values(net, Step(net, L2, None, own), FEW)
-    net.hybridize(False)
-    same(found, values(net, Step(net, L2, None, own), FEW))
+    same(found, values(net, Step(net, loss, None, _losses, rated_program), ratings))
     assert not batches
 
 
@@ -165,30 +158,30 @@ def test_a_readers_own_losses_run_as_a_graph(monkeypatch):
 def test_ratings_of_another_kind_are_left_to_mxnet(ratings):
     net = made()
     with pytest.raises(mx.base.MXNetError):
-        values(net, Step(net, L2, None, rating_losses), ratings)
+        values(net, Step(net, L2, None, _losses, rated_program), ratings)
     with pytest.raises(mx.base.MXNetError):
         evaluator(net, [ratings], ratings)
 
 
-def trained(ratings, held_out, **more):
+def trained(ratings, held_out):
     net = made(dropout=0.2)
     trainer = make_trainer(net, "adam", {"learning_rate": 0.01})
     loader = BatchLoader(ratings, 9, shuffle=True, seed=0)
     test = BatchLoader(ratings, 11)
     with redirect_stdout(io.StringIO()):
         history = train_recsys_rating(
-            net, loader, test, L2, trainer, 4, None, evaluator, held_out, **more
+            net, loader, test, L2, trainer, 4, None, evaluator, held_out
         )
-    return net, [(e["train_loss"], e["test_rmse"]) for e in history]
+    return [(e["train_loss"], e["test_rmse"]) for e in history]
 
 
 def test_a_training_gives_the_figures_of_a_graph(monkeypatch):
     batches = runs_at_rated_cells(monkeypatch)
     held_out = rated(0.05) * (FEW == 0)
-    _, found = trained(FEW, np.array(held_out))
+    found = trained(FEW, np.array(held_out))
     assert len(batches) == 4 * 3
-    monkeypatch.setattr(native, "LARGE", 10**9)
-    _, expected = trained(FEW, np.array(held_out))
+    monkeypatch.setattr(compiled_loops, "WORTHWHILE", 10**9)
+    expected = trained(FEW, np.array(held_out))
     assert len(batches) == 4 * 3
     # float32 in another order, through 12 steps of Adam
     assert numpy.array(found) == pytest.approx(numpy.array(expected), rel=1e-4)
