@@ -147,10 +147,7 @@ def _look_at_numba() -> Iterator[Finding]:
     try:
         import numba
     except Exception as error:  # whatever fails in a broken environment
-        yield (
-            NOTE,
-            f"Numba does not load, so trainings of large nets take longer: {error}",
-        )
+        yield NOTE, f"without Numba, large nets take longer to train: {error}"
     else:
         yield OK, f"Numba {numba.__version__}"
 
