@@ -17,6 +17,7 @@ SMOKE = [
     "tests/engine/test_adam.py",
     "tests/engine/test_compiled.py",
     "tests/engine/test_rated.py",
+    "tests/engine/test_rated_or_graph.py",
     "tests/engine/test_program.py",
     "tests/book/test_contracts.py",
     "tests/chapters/test_notebooks.py",

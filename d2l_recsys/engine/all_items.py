@@ -14,6 +14,7 @@ import numpy
 from d2l_recsys.engine.layers import JoinedDense
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
+_CALLS = "__call__", "forward", "hybrid_forward"
 Scorer = Callable[..., numpy.ndarray]  # users (B,), [sequences (B, L)] -> (B, items)
 _TILE = 4096  # pairs at a time, so that the hidden layers stay in the cache
 # Equal items must tie, but BLAS rounds all columns of a product equally only if it can
@@ -36,18 +37,33 @@ def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Score
 def offered(net: gluon.Block, name: str) -> Any:
     """Return what the method `name` of `net` returns, or None if it must be called.
 
-    That is if it has no such method, or the method raises NotImplementedError. A
-    reader's subclass must be called if it has a ``forward`` of its own.
+    That is if it has no such method, if the method raises NotImplementedError, or if a
+    reader has changed what a call does: by a ``forward`` of a subclass or in its place,
+    or by a hook.
     """
     for cls in type(net).__mro__:
-        if name in vars(cls):
+        found = {n: f for n, f in vars(cls).items() if n in (name, *_CALLS)}
+        if name in found:
+            modules = {getattr(f, "__module__", None) for f in found.values()}
+            if len(modules) > 1 or not is_as_defined(net):
+                return None
             try:
-                return getattr(net, name)()
+                return found[name](net)
             except NotImplementedError:
                 return None
-        if {"__call__", "forward", "hybrid_forward"} & {*vars(cls)}:
+        if found:
             return None
     return None
+
+
+def is_as_defined(block: gluon.Block) -> bool:
+    """Return whether `block` and its layers run what their classes define, only."""
+    blocks = [block]
+    for each in blocks:  # which grows
+        if each._forward_hooks or each._forward_pre_hooks or {*_CALLS} & {*vars(each)}:
+            return False
+        blocks += each._children.values()
+    return True
 
 
 def dense(layer: gluon.Block, activation: Optional[str] = None) -> gluon.Block:
@@ -55,8 +71,10 @@ def dense(layer: gluon.Block, activation: Optional[str] = None) -> gluon.Block:
 
     Raises NotImplementedError for another layer.
     """
-    found = type(layer) in (nn.Dense, JoinedDense) and layer.act
-    if found is False or (found and found._act_type) != activation:
+    if type(layer) not in (nn.Dense, JoinedDense):
+        raise NotImplementedError
+    found = layer.act._act_type if type(layer.act) is nn.Activation else layer.act
+    if found != activation:
         raise NotImplementedError
     return layer
 

@@ -10,6 +10,9 @@ from typing import Any, Callable, Sequence
 import numba
 import numpy
 
+if getattr(numba.config, "DISABLE_JIT", False):
+    raise ImportError("NUMBA_DISABLE_JIT is set, and Python is slow at these loops")
+
 _ONE = numpy.float32(1)  # an integer would turn float32 into float64
 _IN_ANY_ORDER = {"contract", "nsz", "reassoc"}  # lets vector units add
 
@@ -22,7 +25,7 @@ def _compiled(signature: str, **settings: Any) -> Callable:
     def compiled(function: Callable) -> Any:
         try:
             return jit(cache=True)(function)
-        except (OSError, RuntimeError):  # there is no place for the file
+        except Exception:  # there is no place for the file, or it is damaged
             return jit()(function)
 
     return compiled

@@ -1,5 +1,6 @@
 """Load compiled code where that is worthwhile."""
 
+from functools import lru_cache
 from typing import Any
 
 WORTHWHILE = 2**18  # parameters; for fewer, loading the code takes longer than it saves
@@ -11,10 +12,13 @@ def compiled_loops(size: int) -> Any:
     `size` is the number of parameters. Also return None if Numba does not load: it may
     be missing, and each release refuses later releases of NumPy.
     """
-    if size < WORTHWHILE:
-        return None
+    return _loaded() if size >= WORTHWHILE else None
+
+
+@lru_cache(maxsize=None)
+def _loaded() -> Any:
     try:
         from d2l_recsys.engine import compiled
-    except (ImportError, OSError):  # OSError if a library of it does not load
+    except Exception:  # whatever fails in a broken environment
         return None
     return compiled

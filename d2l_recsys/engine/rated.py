@@ -20,7 +20,7 @@ from typing import (
 
 import numpy
 
-from d2l_recsys.engine.all_items import offered
+from d2l_recsys.engine.all_items import is_as_defined, offered
 from d2l_recsys.engine.compiled_loops import compiled_loops
 from d2l_recsys.engine.id_check import check_inputs
 from d2l_recsys.engine.predict import forward
@@ -54,8 +54,9 @@ class RatedCells:
     The encoder has V (m, n) and mu (m,), the decoder W (n, m) and b (n,). Call
     ``finish()`` before each use.
 
-    Raises NotImplementedError if compiled code is not worthwhile or not available, or
-    for layers of other kinds.
+    Raises NotImplementedError for other layers, on GPUs, if compiled code is not
+    worthwhile or not available, or if a parameter is NaN or infinite: products of whole
+    matrices show that even if nobody has rated the item.
     """
 
     def __init__(
@@ -66,24 +67,32 @@ class RatedCells:
         plain = type(dropout) is nn.Dropout and not dropout._axes
         if not plain or None in self._parameters or W.shape != V.shape[::-1]:
             raise NotImplementedError
+        shared = len({*map(id, self._parameters)}) < 4
         on_cpus = all(device.device_type == "cpu" for device in V.list_ctx())
-        self._loops: Any = compiled_loops(math.prod(V.shape)) if on_cpus else None
+        if shared or not on_cpus or not self._is_finite(V.list_ctx()[0]):
+            raise NotImplementedError
+        self._loops: Any = compiled_loops(math.prod(V.shape))
         if self._loops is None:
             raise NotImplementedError
         self._buffer = numpy.empty(W.shape, "float32")  # for V.T, or its gradient
-        self._views: Dict[int, numpy.ndarray] = {}  # by the id of the array
+        self._views: Dict[Any, Tuple[mx.nd.NDArray, numpy.ndarray]] = {}
         self.rate = dropout._rate
+
+    def _is_finite(self, device: mx.Context) -> bool:
+        arrays = [in_memory(p.data(device)) for p in self._parameters]
+        return all(numpy.isfinite(array).all() for array in arrays)
 
     def cells(self, ratings: Any) -> Optional[Cells]:
         """Return the rated cells, or None if MXNet must compute this batch.
 
-        It must if many cells are rated, or for ratings of another shape or type.
+        It must if many cells are rated, or for numbers of another shape or type.
         """
-        if ratings.shape[1:] != self._parameters[0].shape[1:]:
+        types = {numpy.dtype(x.dtype) for x in (ratings, *self._parameters)}
+        width = self._parameters[0].shape[1:]
+        if ratings.shape[1:] != width or types != {numpy.dtype("float32")}:
             return None
         cells = cells_of(to_numpy(ratings))
-        few = len(cells.values) <= _MOST * ratings.size
-        return cells if few and cells.values.dtype == "float32" else None
+        return cells if len(cells.values) <= _MOST * ratings.size else None
 
     def hidden(self, device: mx.Context, cells: Cells) -> numpy.ndarray:
         """Return ``sigmoid(V r + mu)`` (B, m) for the rows r with these cells."""
@@ -139,7 +148,7 @@ class RatedCells:
 
     def _on(self, device: mx.Context) -> List[numpy.ndarray]:
         """Return V, mu, W and b."""
-        return [self._view(p.data(device)) for p in self._parameters]
+        return [self._view((p, device), p.data(device)) for p in self._parameters]
 
     def _gradients(self, device: mx.Context) -> List[numpy.ndarray]:
         """Return the gradients: of a frozen parameter, an array that nobody reads."""
@@ -149,14 +158,13 @@ class RatedCells:
                 arrays.append(numpy.empty(p.shape, "float32"))
             else:
                 p.data(device)._fresh_grad = True  # as after Gluon's backward pass
-                arrays.append(self._view(p.grad(device)))
+                arrays.append(self._view((p, device, "gradient"), p.grad(device)))
         return arrays
 
-    def _view(self, array: mx.nd.NDArray) -> numpy.ndarray:
-        # A view keeps its array alive, so no other array gets its id.
-        if id(array) not in self._views:
-            self._views[id(array)] = in_memory(array)
-        return self._views[id(array)]
+    def _view(self, key: Any, array: mx.nd.NDArray) -> numpy.ndarray:
+        if key not in self._views or self._views[key][0] is not array:
+            self._views[key] = array, in_memory(array)
+        return self._views[key][1]
 
 
 class RatedProgram(Program):
@@ -174,7 +182,8 @@ class RatedProgram(Program):
     ) -> List[Sequence[numpy.ndarray]]:
         """Write the gradients of one piece per device; return the outputs of each."""
         finish()
-        cells = [self._model.cells(*piece) for piece in pieces]
+        alone = all(len(piece) == 1 for piece in pieces)  # and not with other labels
+        cells = [self._model.cells(x) for x, *_ in pieces] if alone else [None]
         found = [x for x in cells if x is not None]
         if len(found) < len(cells):
             return super().__call__(devices, pieces)
@@ -198,7 +207,7 @@ class RatedProgram(Program):
 def rated_program(losses: Callable, net: gluon.Block, loss: gluon.loss.Loss) -> Program:
     """Return the fastest program for the losses of a net that is trained on ratings."""
     known = type(loss) is gluon.loss.L2Loss and loss._batch_axis == 0
-    model = offered(net, "rated_cells") if known else None
+    model = offered(net, "rated_cells") if known and is_as_defined(loss) else None
     graph = losses, net, loss
     return RatedProgram(model, *graph) if model else Program(*graph)
 

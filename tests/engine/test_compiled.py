@@ -1,5 +1,6 @@
 """Compiled loops, compared with NumPy and with MXNet."""
 
+import os
 import subprocess
 import sys
 
@@ -95,6 +96,33 @@ def test_without_a_place_for_the_file_it_is_compiled_each_time():
     with pytest.raises(RuntimeError, match="no locator"):
         compiled.numba.njit("i8(i8)", cache=True)(double)
     assert compiled._compiled("i8(i8)")(double)(21) == 42
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_damaged_files_of_numba_are_compiled_again(suffix, content, tmp_path):
+    code = "from d2l_recsys.engine import compiled"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for _ in range(2):
+        run = [sys.executable, "-c", code]
+        subprocess.run(run, check=True, env=environment)
+        files = [*tmp_path.rglob(f"*.{suffix}")]
+        assert len(files) == 3
+        for file in files:
+            file.write_bytes(content)
+
+
+def test_without_jit_there_are_no_compiled_loops():
+    code = "from d2l_recsys.engine.compiled_loops import compiled_loops as loops;"
+    code += "print(loops(10**6))"
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert output.stdout == "None\n"
 
 
 TRAINING = """

@@ -5,70 +5,34 @@ from contextlib import redirect_stdout
 
 import numpy
 import pytest
+from rated_cells import (
+    COLUMNS,
+    FEW,
+    L2,
+    MANY,
+    ROWS,
+    made,
+    rated,
+    runs_at_rated_cells,
+    same,
+    values,
+)
 
-from d2l_recsys.autorec import AutoRec, evaluator
+from d2l_recsys.autorec import evaluator
 from d2l_recsys.engine import compiled_loops
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.loop import Step
 from d2l_recsys.engine.program import Program
-from d2l_recsys.engine.rated import RatedProgram, rated_program
+from d2l_recsys.engine.rated import rated_program
 from d2l_recsys.mf import _losses, train_recsys_rating
-from d2l_recsys.runtime.backend import gluon, mx, nn, np
-
-RNG = numpy.random.default_rng(0)
-ROWS, COLUMNS = 23, 60
-L2 = gluon.loss.L2Loss(weight=2)
+from d2l_recsys.runtime.backend import gluon, mx, np
 
 
 @pytest.fixture(autouse=True)
 def for_small_nets(monkeypatch):
     monkeypatch.setattr(compiled_loops, "WORTHWHILE", 1)
-
-
-def rated(share, rows=ROWS):
-    shape = rows, COLUMNS
-    stars = RNG.integers(1, 6, shape) * (RNG.random(shape) < share)
-    return stars.astype("float32")
-
-
-FEW, MANY = rated(0.06), rated(0.5)
-
-
-def made(devices=1, dropout=0.0, hybridize=True, kind=AutoRec):
-    mx.random.seed(0)
-    net = kind(7, COLUMNS, dropout)
-    net.initialize(mx.init.Normal(0.5), ctx=[mx.cpu(k) for k in range(devices)])
-    if hybridize:
-        net.hybridize()
-    return net
-
-
-def values(net, step, ratings):
-    losses, outputs = step([ratings])
-    found = [x.copy() for part in (losses, *outputs) for x in part]
-    for p in net.collect_params().values():
-        if p.grad_req != "null":
-            found += [grad.asnumpy() for grad in p.list_grad()]
-    return found
-
-
-def same(found, expected):
-    assert len(found) == len(expected)
-    for x, y in zip(found, expected):
-        # float32: up to 23 terms of size 10 in another order
-        assert x.shape == y.shape
-        assert x == pytest.approx(y, rel=1e-4, abs=1e-5)
-
-
-def runs_at_rated_cells(monkeypatch):
-    """Return a list that grows with each batch computed at its rated cells."""
-    batches, run = [], RatedProgram._run
-    monkeypatch.setattr(
-        RatedProgram, "_run", lambda *args: batches.append(1) or run(*args)
-    )
-    return batches
 
 
 @pytest.mark.parametrize("loss", [L2, gluon.loss.L2Loss(), gluon.loss.L2Loss(0.3)])
@@ -118,49 +82,13 @@ def test_a_frozen_parameter_has_no_gradient_and_others_keep_theirs(frozen):
             assert numpy.array_equal(p.grad().asnumpy(), theirs[name].grad().asnumpy())
 
 
-class Other(AutoRec):
-    def hybrid_forward(self, F, input):
-        return 2 * super().hybrid_forward(F, input)
-
-
-def replaced(name, layer):
+def test_views_of_arrays_that_are_gone_are_dropped():
     net = made()
-    setattr(net, name, layer)
-    layer.initialize(mx.init.Normal(0.5))
-    return net
-
-
-@pytest.mark.parametrize(
-    ("make", "loss", "ratings"),
-    [
-        (made, L2, MANY),
-        (made, gluon.loss.L1Loss(), FEW),
-        (made, gluon.loss.L2Loss(batch_axis=1), FEW),
-        (lambda: made(kind=Other), L2, FEW),
-        (lambda: replaced("decoder", nn.Dense(60, use_bias=False)), L2, FEW),
-        (lambda: replaced("decoder", nn.Dense(60)), L2, FEW),
-        (lambda: replaced("dropout", nn.Dropout(1e-9, axes=(1,))), L2, FEW),
-        (lambda: made(kind=lambda *a: AutoRec(*a, activation="relu")), L2, FEW),
-        (lambda: made(kind=lambda *a: AutoRec(*a, out_activation="tanh")), L2, FEW),
-        (lambda: made(kind=lambda m, *a: AutoRec([m, 3], *a)), L2, FEW),
-    ],
-)
-def test_other_nets_losses_and_batches_run_as_a_graph(make, loss, ratings, monkeypatch):
-    batches = runs_at_rated_cells(monkeypatch)
-    net = make()
-    found = values(net, Step(net, loss, None, _losses, rated_program), ratings)
-    net.hybridize(False)
-    same(found, values(net, Step(net, loss, None, _losses, rated_program), ratings))
-    assert not batches
-
-
-@pytest.mark.parametrize("ratings", [FEW[:, :50], FEW.astype("float64")])
-def test_ratings_of_another_kind_are_left_to_mxnet(ratings):
-    net = made()
-    with pytest.raises(mx.base.MXNetError):
-        values(net, Step(net, L2, None, _losses, rated_program), ratings)
-    with pytest.raises(mx.base.MXNetError):
-        evaluator(net, [ratings], ratings)
+    step = Step(net, L2, None, _losses, rated_program)
+    for _ in range(5):
+        values(net, step, FEW)
+        net.initialize(mx.init.Normal(0.5), force_reinit=True)
+    assert len(step._program._model._views) == 8
 
 
 def trained(ratings, held_out):
