@@ -89,6 +89,8 @@ def test_views_of_arrays_that_are_gone_are_dropped():
         values(net, step, FEW)
         net.initialize(mx.init.Normal(0.5), force_reinit=True)
     assert len(step._program._model._views) == 8
+    new = Step(net, L2, None, _losses, rated_program)
+    same(values(net, step, FEW), values(net, new, FEW))
 
 
 def trained(ratings, held_out):
