@@ -85,7 +85,7 @@ class AutoRec(Model):
     def rated_cells(self) -> RatedCells:
         """Return this model, computed at the rated cells only.
 
-        Raises NotImplementedError if it is not the book's, or too small for this.
+        Raises NotImplementedError if it is not the book's, or if that is not faster.
         """
         encoder, decoder = dense(self.encoder, "sigmoid"), dense(self.decoder)
         return RatedCells(encoder, self.dropout, decoder)

@@ -26,6 +26,12 @@ def _seeds():
     seed_everything(0)
 
 
+@pytest.fixture
+def loops_for_small_nets(monkeypatch):
+    """Compute in compiled loops for nets of any size."""
+    monkeypatch.setattr("d2l_recsys.engine.compiled_loops.WORTHWHILE", 1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c():
     """Let Ctrl-C end the processes of tests, even if it is ignored here.

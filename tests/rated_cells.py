@@ -4,8 +4,10 @@ import numpy
 import pytest
 
 from d2l_recsys.autorec import AutoRec
-from d2l_recsys.engine.rated import RatedProgram
-from d2l_recsys.runtime.backend import gluon, mx
+from d2l_recsys.engine.loop import Step
+from d2l_recsys.engine.rated import RatedProgram, rated_program
+from d2l_recsys.mf import _losses
+from d2l_recsys.runtime.backend import gluon, mx, np
 
 RNG = numpy.random.default_rng(0)
 ROWS, COLUMNS = 23, 60
@@ -28,6 +30,16 @@ def made(devices=1, dropout=0.0, hybridize=True, kind=AutoRec):
     if hybridize:
         net.hybridize()
     return net
+
+
+def step_of(net, loss=L2, losses=_losses):
+    return Step(net, loss, None, losses, rated_program)
+
+
+def rmse_of(net, ratings, held_out):
+    """Return the test RMSE, from the whole matrix of outputs."""
+    recons = net(np.array(ratings)).asnumpy()
+    return numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
 
 
 def values(net, step, ratings):

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import contextmanager
+from functools import partial, reduce
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
@@ -51,7 +52,7 @@ class FlatTrainer(gluon.Trainer):
         super().__init__([flat], "adam", optimizer_params)
         self._known: dict = {}
         loops = compiled_loops(flat.shape[0]) if self._works_in_memory() else None
-        self._rule = loops.adam if loops else adam
+        self._rule = partial(adam, loops=loops)
         self._shared: Optional[SharedMemory] = None
         for parameter in self._parts:
             parameter._trainer = self  # set_data tells the trainer about new values
@@ -175,13 +176,18 @@ def adam(
     mean: numpy.ndarray,
     var: numpy.ndarray,
     *settings: float,
+    loops: Any = None,
 ) -> None:
     """Update float32 arrays (n,) as MXNet's ``adam_update`` does, in the same order.
 
     The gradient is the sum of `grads`. The settings are the learning rate, the weight
-    decay, a factor by which the gradient is multiplied, beta1, beta2 and epsilon.
+    decay, a factor by which the gradient is multiplied, beta1, beta2 and epsilon. With
+    the compiled `loops`, the results are the same bit for bit.
     """
-    lr, wd, scale, beta1, beta2, epsilon = map(numpy.float32, settings)
+    lr, wd, scale, beta1, beta2, epsilon = numbers = [*map(numpy.float32, settings)]
+    if loops:
+        loops.adam(weight, reduce(numpy.add, grads), mean, var, *numbers)
+        return
     size = min(_BLOCK, len(weight))
     buffers = numpy.empty((2, size), dtype="float32")
     for start in range(0, len(weight), size):

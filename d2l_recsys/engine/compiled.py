@@ -4,8 +4,8 @@ Importing this module loads the compiled code, which takes a third of the time o
 importing MXNet: see :mod:`d2l_recsys.engine.compiled_loops`.
 """
 
-from functools import partial, reduce
-from typing import Any, Callable, Sequence
+from functools import partial
+from typing import Any, Callable
 
 import numba
 import numpy
@@ -14,7 +14,7 @@ if getattr(numba.config, "DISABLE_JIT", False):
     raise ImportError("NUMBA_DISABLE_JIT is set, and Python is slow at these loops")
 
 _ONE = numpy.float32(1)  # an integer would turn float32 into float64
-_IN_ANY_ORDER = {"contract", "nsz", "reassoc"}  # lets vector units add
+_IN_ANY_ORDER = {"contract", "nsz", "reassoc"}  # for vector units, which add so
 
 
 def _compiled(signature: str, **settings: Any) -> Callable:
@@ -31,20 +31,9 @@ def _compiled(signature: str, **settings: Any) -> Callable:
     return compiled
 
 
-def adam(
-    weight: numpy.ndarray,
-    grads: Sequence[numpy.ndarray],
-    mean: numpy.ndarray,
-    var: numpy.ndarray,
-    *settings: float,
-) -> None:
-    """Update arrays as :func:`d2l_recsys.engine.adam.adam` does, bit for bit."""
-    grad = reduce(numpy.add, grads)
-    _adam(weight, grad, mean, var, *map(numpy.float32, settings))
-
-
 @_compiled("(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4)")
-def _adam(weight, grad, mean, var, lr, wd, scale, beta1, beta2, epsilon):
+def adam(weight, grad, mean, var, lr, wd, scale, beta1, beta2, epsilon):
+    """Update arrays (n,) as :func:`d2l_recsys.engine.adam.adam` does."""
     for k in range(len(weight)):
         g = grad[k] * scale + weight[k] * wd
         mean[k] = mean[k] * beta1 + g * (_ONE - beta1)

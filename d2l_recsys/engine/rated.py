@@ -29,6 +29,7 @@ from d2l_recsys.runtime.backend import gluon, mx, nn
 from d2l_recsys.runtime.memory import finish, in_memory, to_numpy
 from d2l_recsys.runtime.workers import worker
 
+Arrays = List[numpy.ndarray]  # V, mu, W and b, or their gradients
 _MOST = 0.1  # share of rated cells; with more, products of matrices are faster
 
 
@@ -69,18 +70,16 @@ class RatedCells:
             raise NotImplementedError
         shared = len({*map(id, self._parameters)}) < 4
         on_cpus = all(device.device_type == "cpu" for device in V.list_ctx())
-        if shared or not on_cpus or not self._is_finite(V.list_ctx()[0]):
+        self._loops: Any = compiled_loops(math.prod(V.shape)) if on_cpus else None
+        if shared or self._loops is None:
             raise NotImplementedError
-        self._loops: Any = compiled_loops(math.prod(V.shape))
-        if self._loops is None:
+        self._views: Dict[Any, Tuple[mx.nd.NDArray, numpy.ndarray]] = {}
+        if not all(
+            numpy.isfinite(x).all() for x in self.parameters_on(V.list_ctx()[0])
+        ):
             raise NotImplementedError
         self._buffer = numpy.empty(W.shape, "float32")  # for V.T, or its gradient
-        self._views: Dict[Any, Tuple[mx.nd.NDArray, numpy.ndarray]] = {}
         self.rate = dropout._rate
-
-    def _is_finite(self, device: mx.Context) -> bool:
-        arrays = [in_memory(p.data(device)) for p in self._parameters]
-        return all(numpy.isfinite(array).all() for array in arrays)
 
     def cells(self, ratings: Any) -> Optional[Cells]:
         """Return the rated cells, or None if MXNet must compute this batch.
@@ -94,9 +93,24 @@ class RatedCells:
         cells = cells_of(to_numpy(ratings))
         return cells if len(cells.values) <= _MOST * ratings.size else None
 
-    def hidden(self, device: mx.Context, cells: Cells) -> numpy.ndarray:
+    def parameters_on(self, device: mx.Context) -> Arrays:
+        """Return V, mu, W and b."""
+        return [self._view((p, device), p.data(device)) for p in self._parameters]
+
+    def gradients_on(self, device: mx.Context) -> Arrays:
+        """Return the gradients: of a frozen parameter, an array that nobody reads."""
+        arrays = []
+        for p in self._parameters:
+            if p.grad_req == "null":
+                arrays.append(numpy.empty(p.shape, "float32"))
+            else:
+                p.data(device)._fresh_grad = True  # as after Gluon's backward pass
+                arrays.append(self._view((p, device, "gradient"), p.grad(device)))
+        return arrays
+
+    def hidden(self, parameters: Arrays, cells: Cells) -> numpy.ndarray:
         """Return ``sigmoid(V r + mu)`` (B, m) for the rows r with these cells."""
-        V, mu, *_ = self._on(device)
+        V, mu, *_ = parameters
         self._buffer[:] = V.T
         z = numpy.repeat(mu[None], cells.shape[0], axis=0)
         self._loops.add_rows(cells.rows, cells.columns, cells.values, self._buffer, z)
@@ -106,10 +120,10 @@ class RatedCells:
         return numpy.reciprocal(z, out=z)
 
     def outputs(
-        self, device: mx.Context, cells: Cells, hidden: numpy.ndarray
+        self, parameters: Arrays, cells: Cells, hidden: numpy.ndarray
     ) -> numpy.ndarray:
         """Return ``W h + b`` at the cells, for the rows h of `hidden` (B, m)."""
-        *_, W, b = self._on(device)
+        *_, W, b = parameters
         outputs = numpy.empty(len(cells.rows), "float32")
         self._loops.dot_rows(cells.rows, cells.columns, hidden, W, outputs)
         outputs += b[cells.columns]
@@ -117,19 +131,20 @@ class RatedCells:
 
     def backward(
         self,
-        device: mx.Context,
+        parameters: Arrays,
+        gradients: Arrays,
         cells: Cells,
         hidden: numpy.ndarray,
         mask: numpy.ndarray,
         d_outputs: numpy.ndarray,
     ) -> None:
-        """Write all gradients, given those of the outputs, of shape (cells,).
+        """Write all `gradients`, given those of the outputs, of shape (cells,).
 
         `hidden` (B, m) are the hidden units before dropout, and `mask` is its mask.
         """
         shape, rows, columns, ratings = cells
-        W, add_rows = self._on(device)[2], self._loops.add_rows
-        d_V, d_mu, d_W, d_b = self._gradients(device)
+        W, add_rows = parameters[2], self._loops.add_rows
+        d_V, d_mu, d_W, d_b = gradients
         d_z = numpy.zeros_like(hidden)
         add_rows(rows, columns, d_outputs, W, d_z)
         d_z *= mask
@@ -145,21 +160,6 @@ class RatedCells:
         self._buffer[:] = 0
         add_rows(columns, rows, ratings[order], d_z, self._buffer)
         d_V[:] = self._buffer.T
-
-    def _on(self, device: mx.Context) -> List[numpy.ndarray]:
-        """Return V, mu, W and b."""
-        return [self._view((p, device), p.data(device)) for p in self._parameters]
-
-    def _gradients(self, device: mx.Context) -> List[numpy.ndarray]:
-        """Return the gradients: of a frozen parameter, an array that nobody reads."""
-        arrays = []
-        for p in self._parameters:
-            if p.grad_req == "null":
-                arrays.append(numpy.empty(p.shape, "float32"))
-            else:
-                p.data(device)._fresh_grad = True  # as after Gluon's backward pass
-                arrays.append(self._view((p, device, "gradient"), p.grad(device)))
-        return arrays
 
     def _view(self, key: Any, array: mx.nd.NDArray) -> numpy.ndarray:
         if key not in self._views or self._views[key][0] is not array:
@@ -192,13 +192,16 @@ class RatedProgram(Program):
 
     def _run(self, device: mx.Context, cells: Cells) -> List[numpy.ndarray]:
         num_rows, n = cells.shape
-        hidden = self._model.hidden(device, cells)
+        parameters = self._model.parameters_on(device)
+        gradients = self._model.gradients_on(device)
+        hidden = self._model.hidden(parameters, cells)
         mask = numpy.ones_like(hidden)
         if self._model.rate:
             self.masks.fill(mask, self._model.rate)
-        errors = self._model.outputs(device, cells, hidden * mask) - cells.values
+        errors = self._model.outputs(parameters, cells, hidden * mask) - cells.values
         slope = numpy.float32(self._loss._weight / n)  # the loss is a mean of n cells
-        self._model.backward(device, cells, hidden, mask, slope * errors)
+        d_outputs = slope * errors
+        self._model.backward(parameters, gradients, cells, hidden, mask, d_outputs)
         losses = numpy.bincount(cells.rows, errors * errors, num_rows) * slope / 2
         shares = numpy.bincount(cells.rows, minlength=num_rows)[:, None] / n
         return [losses.astype("float32"), shares.astype("float32")]
@@ -228,8 +231,9 @@ def predictions_at_labels(
             continue
         cells, rated = cells_of(labels), model and model.cells(ratings)
         if rated:
-            hidden = model.hidden(devices[0], rated)
-            yield model.outputs(devices[0], cells, hidden), cells.values
+            parameters = model.parameters_on(devices[0])
+            hidden = model.hidden(parameters, rated)
+            yield model.outputs(parameters, cells, hidden), cells.values
         else:
             check_inputs(net, [ratings])
             outputs = forward(net, [ratings], devices)

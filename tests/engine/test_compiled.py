@@ -7,8 +7,8 @@ import sys
 import numpy
 import pytest
 
-from d2l_recsys.engine import adam, compiled, compiled_loops
-from d2l_recsys.engine.adam import FlatTrainer
+from d2l_recsys.engine import compiled, compiled_loops
+from d2l_recsys.engine.adam import FlatTrainer, adam
 from d2l_recsys.runtime.backend import gluon, mx, nn
 from d2l_recsys.tools import doctor
 
@@ -27,8 +27,8 @@ def test_adam_is_that_of_numpy_bit_for_bit(size, num_grads):
     for t in range(20):
         grads = [some(size) for _ in range(num_grads)]
         settings = 0.01 * (t + 1), 1e-3, 1 / 7, 0.9, 0.999, 1e-8
-        for rule, (weight, mean, var) in ((adam.adam, arrays), (compiled.adam, copies)):
-            rule(weight, grads, mean, var, *settings)
+        for loops, (weight, mean, var) in ((None, arrays), (compiled, copies)):
+            adam(weight, grads, mean, var, *settings, loops=loops)
     for x, y in zip(arrays, copies):
         assert numpy.array_equal(x, y)
 
@@ -61,7 +61,8 @@ def test_a_trainer_of_many_parameters_is_compiled_and_steps_as_gluons(monkeypatc
 def test_adam_keeps_nan_and_infinity():
     weight, grad, mean, var = some(4), some(4), some(4), some(4) ** 2
     grad[:2] = numpy.nan, numpy.inf
-    compiled.adam(weight, [grad], mean, var, 0.1, 0, 1, 0.9, 0.999, 1e-8)
+    settings = 0.1, 0, 1, 0.9, 0.999, 1e-8
+    adam(weight, [grad], mean, var, *settings, loops=compiled)
     assert numpy.isfinite(weight).tolist() == [False, False, True, True]
 
 

@@ -13,8 +13,10 @@ from rated_cells import (
     ROWS,
     made,
     rated,
+    rmse_of,
     runs_at_rated_cells,
     same,
+    step_of,
     values,
 )
 
@@ -23,16 +25,11 @@ from d2l_recsys.engine import compiled_loops
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
-from d2l_recsys.engine.loop import Step
 from d2l_recsys.engine.program import Program
-from d2l_recsys.engine.rated import rated_program
 from d2l_recsys.mf import _losses, train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx, np
 
-
-@pytest.fixture(autouse=True)
-def for_small_nets(monkeypatch):
-    monkeypatch.setattr(compiled_loops, "WORTHWHILE", 1)
+pytestmark = pytest.mark.usefixtures("loops_for_small_nets")
 
 
 @pytest.mark.parametrize("loss", [L2, gluon.loss.L2Loss(), gluon.loss.L2Loss(0.3)])
@@ -41,11 +38,9 @@ def for_small_nets(monkeypatch):
 def test_losses_and_gradients_are_gluons(rows, devices, loss, monkeypatch):
     batches = runs_at_rated_cells(monkeypatch)
     net, plain = made(devices), made(devices, hybridize=False)
-    found = values(net, Step(net, loss, None, _losses, rated_program), FEW[:rows])
+    found = values(net, step_of(net, loss), FEW[:rows])
     assert len(batches) == min(rows, devices)
-    expected = values(
-        plain, Step(plain, loss, None, _losses, rated_program), FEW[:rows]
-    )
+    expected = values(plain, step_of(plain, loss), FEW[:rows])
     assert len(batches) == min(rows, devices)
     same(found, expected)
 
@@ -53,13 +48,13 @@ def test_losses_and_gradients_are_gluons(rows, devices, loss, monkeypatch):
 def test_a_batch_without_ratings_has_no_loss_and_no_gradient():
     net = made()
     nothing = numpy.zeros((3, COLUMNS), "float32")
-    for x in values(net, Step(net, L2, None, _losses, rated_program), nothing):
+    for x in values(net, step_of(net), nothing):
         assert (x == 0).all()
 
 
 def test_dropout_draws_the_masks_of_a_graph():
     net, other = made(dropout=0.4), made(dropout=0.4)
-    step = Step(net, L2, None, _losses, rated_program)
+    step = step_of(net)
     graph = Program(_losses, other, L2)
     for seed in (0, 1):
         step.seed(seed)
@@ -73,9 +68,9 @@ def test_dropout_draws_the_masks_of_a_graph():
 @pytest.mark.parametrize("frozen", ["encoder.bias", "decoder.weight"])
 def test_a_frozen_parameter_has_no_gradient_and_others_keep_theirs(frozen):
     expected, net = made(), made()
-    values(expected, Step(expected, L2, None, _losses, rated_program), FEW)
+    values(expected, step_of(expected), FEW)
     net._collect_params_with_prefix()[frozen].grad_req = "null"
-    values(net, Step(net, L2, None, _losses, rated_program), FEW)
+    values(net, step_of(net), FEW)
     theirs = expected._collect_params_with_prefix()
     for name, p in net._collect_params_with_prefix().items():
         if name != frozen:
@@ -84,12 +79,12 @@ def test_a_frozen_parameter_has_no_gradient_and_others_keep_theirs(frozen):
 
 def test_views_of_arrays_that_are_gone_are_dropped():
     net = made()
-    step = Step(net, L2, None, _losses, rated_program)
+    step = step_of(net)
     for _ in range(5):
         values(net, step, FEW)
         net.initialize(mx.init.Normal(0.5), force_reinit=True)
     assert len(step._program._model._views) == 8
-    new = Step(net, L2, None, _losses, rated_program)
+    new = step_of(net)
     same(values(net, step, FEW), values(net, new, FEW))
 
 
@@ -123,8 +118,7 @@ def test_evaluator(ratings, devices):
     net = made(devices)
     held_out = rated(0.05)
     held_out[4] = 0
-    recons = net(np.array(ratings)).asnumpy()
-    expected = numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
+    expected = rmse_of(net, ratings, held_out)
     for loader in (BatchLoader(ratings, 5), [np.array(ratings)], [ratings]):
         assert evaluator(net, loader, held_out) == pytest.approx(expected, rel=1e-5)
 
@@ -134,8 +128,7 @@ def test_the_evaluator_uses_what_the_net_has_now():
     held_out = rated(0.05)
     before = evaluator(net, [FEW], held_out)
     net.decoder.bias.set_data(net.decoder.bias.data() + 1)
-    recons = net(np.array(FEW)).asnumpy()
-    expected = numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
+    expected = rmse_of(net, FEW, held_out)
     assert evaluator(net, [FEW], held_out) == pytest.approx(expected, rel=1e-5)
     assert before != pytest.approx(expected, rel=1e-3)
 
@@ -151,6 +144,5 @@ def test_large_inputs_saturate_the_hidden_units_without_a_warning():
     net = made()
     net.encoder.weight.set_data(-1000 * np.ones((7, COLUMNS)))
     held_out = rated(0.05)
-    recons = net(np.array(FEW)).asnumpy()
-    expected = numpy.sqrt(numpy.mean((recons - held_out)[held_out != 0] ** 2))
+    expected = rmse_of(net, FEW, held_out)
     assert evaluator(net, [FEW], held_out) == pytest.approx(expected, rel=1e-5)

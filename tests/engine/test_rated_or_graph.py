@@ -11,21 +11,16 @@ from rated_cells import (
     made,
     runs_at_rated_cells,
     same,
+    step_of,
     values,
 )
 
 from d2l_recsys.autorec import AutoRec, evaluator
 from d2l_recsys.engine import compiled_loops
 from d2l_recsys.engine.errors import NonFiniteLoss
-from d2l_recsys.engine.loop import Step
-from d2l_recsys.engine.rated import rated_program
-from d2l_recsys.mf import _losses
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
-
-@pytest.fixture(autouse=True)
-def for_small_nets(monkeypatch):
-    monkeypatch.setattr(compiled_loops, "WORTHWHILE", 1)
+pytestmark = pytest.mark.usefixtures("loops_for_small_nets")
 
 
 class Other(AutoRec):
@@ -81,9 +76,9 @@ def with_gelu():
 def test_other_nets_losses_and_batches_run_as_a_graph(make, loss, ratings, monkeypatch):
     batches = runs_at_rated_cells(monkeypatch)
     net = make()
-    found = values(net, Step(net, loss, None, _losses, rated_program), ratings)
+    found = values(net, step_of(net, loss), ratings)
     net.hybridize(False)
-    same(found, values(net, Step(net, loss, None, _losses, rated_program), ratings))
+    same(found, values(net, step_of(net, loss), ratings))
     assert not batches
 
 
@@ -97,7 +92,7 @@ def test_a_denoising_autoencoder_runs_as_a_graph(monkeypatch):
     found = []
     for hybridize in (True, False):
         net.hybridize(hybridize)
-        step = Step(net, L2, None, to_other_labels, rated_program)
+        step = step_of(net, losses=to_other_labels)
         ((losses,), _) = step([noisy, FEW])
         found.append(losses.copy())
     assert found[0] == pytest.approx(found[1], rel=1e-5)
@@ -157,14 +152,14 @@ def test_shared_weights_run_as_a_graph():
 def test_ratings_of_another_kind_are_left_to_mxnet(ratings):
     net = made()
     with pytest.raises(mx.base.MXNetError):
-        values(net, Step(net, L2, None, _losses, rated_program), ratings)
+        values(net, step_of(net), ratings)
     with pytest.raises(mx.base.MXNetError):
         evaluator(net, [ratings], ratings)
 
 
 def test_a_net_that_was_cast_is_left_to_mxnet():
     net = made()
-    step = Step(net, L2, None, _losses, rated_program)
+    step = step_of(net)
     values(net, step, FEW)
     net.cast("float64")
     with pytest.raises(mx.base.MXNetError):
