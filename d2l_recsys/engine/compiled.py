@@ -41,6 +41,16 @@ def adam(weight, grad, mean, var, lr, wd, scale, beta1, beta2, epsilon):
         weight[k] -= mean[k] * lr / (numpy.sqrt(var[k]) + epsilon)
 
 
+@_compiled("i8[::1](b1[::1])")
+def flatnonzero(mask):
+    """Return the places (n,) of what is true in `mask`, as numpy.flatnonzero does."""
+    places, count = numpy.empty(len(mask) + 1, numpy.int64), 0
+    for k in range(len(mask)):
+        places[count] = k  # overwritten by the next place, if false
+        count += mask[k]
+    return places[:count]
+
+
 @_compiled(
     "(i8[::1], i8[::1], f4[::1], f4[:, ::1], f4[:, ::1])", fastmath=_IN_ANY_ORDER
 )

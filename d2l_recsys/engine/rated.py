@@ -42,11 +42,13 @@ class Cells(NamedTuple):
     values: numpy.ndarray
 
 
-def cells_of(matrix: numpy.ndarray) -> Cells:
-    """Return the cells of `matrix` (B, n) that are not 0."""
-    places = numpy.flatnonzero(matrix != 0)  # of booleans: faster
-    rows, columns = numpy.divmod(places, matrix.shape[1])
-    return Cells(matrix.shape, rows, columns, matrix.ravel()[places])
+def cells_of(matrix: numpy.ndarray, loops: Any = numpy) -> Cells:
+    """Return the cells of `matrix` (B, n) that are not 0. `loops` may be compiled."""
+    places = loops.flatnonzero((matrix != 0).ravel())
+    starts = numpy.arange(len(matrix)) * matrix.shape[1]  # of the rows
+    counts = numpy.diff(numpy.searchsorted(places, starts), append=len(places))
+    rows = numpy.repeat(numpy.arange(len(matrix)), counts)
+    return Cells(matrix.shape, rows, places - starts[rows], matrix.ravel()[places])
 
 
 class RatedCells:
@@ -70,8 +72,8 @@ class RatedCells:
             raise NotImplementedError
         shared = len({*map(id, self._parameters)}) < 4
         on_cpus = all(device.device_type == "cpu" for device in V.list_ctx())
-        self._loops: Any = compiled_loops(math.prod(V.shape)) if on_cpus else None
-        if shared or self._loops is None:
+        self.loops: Any = compiled_loops(math.prod(V.shape)) if on_cpus else None
+        if shared or self.loops is None:
             raise NotImplementedError
         self._views: Dict[Any, Tuple[mx.nd.NDArray, numpy.ndarray]] = {}
         if not all(
@@ -90,7 +92,7 @@ class RatedCells:
         width = self._parameters[0].shape[1:]
         if ratings.shape[1:] != width or types != {numpy.dtype("float32")}:
             return None
-        cells = cells_of(to_numpy(ratings))
+        cells = cells_of(to_numpy(ratings), self.loops)
         return cells if len(cells.values) <= _MOST * ratings.size else None
 
     def parameters_on(self, device: mx.Context) -> Arrays:
@@ -113,7 +115,7 @@ class RatedCells:
         V, mu, *_ = parameters
         self._buffer[:] = V.T
         z = numpy.repeat(mu[None], cells.shape[0], axis=0)
-        self._loops.add_rows(cells.rows, cells.columns, cells.values, self._buffer, z)
+        self.loops.add_rows(cells.rows, cells.columns, cells.values, self._buffer, z)
         with numpy.errstate(over="ignore"):  # 1 / inf is right
             numpy.exp(-z, out=z)
         z += 1
@@ -125,7 +127,7 @@ class RatedCells:
         """Return ``W h + b`` at the cells, for the rows h of `hidden` (B, m)."""
         *_, W, b = parameters
         outputs = numpy.empty(len(cells.rows), "float32")
-        self._loops.dot_rows(cells.rows, cells.columns, hidden, W, outputs)
+        self.loops.dot_rows(cells.rows, cells.columns, hidden, W, outputs)
         outputs += b[cells.columns]
         return outputs
 
@@ -143,7 +145,7 @@ class RatedCells:
         `hidden` (B, m) are the hidden units before dropout, and `mask` is its mask.
         """
         shape, rows, columns, ratings = cells
-        W, add_rows = parameters[2], self._loops.add_rows
+        W, add_rows = parameters[2], self.loops.add_rows
         d_V, d_mu, d_W, d_b = gradients
         d_z = numpy.zeros_like(hidden)
         add_rows(rows, columns, d_outputs, W, d_z)
@@ -229,7 +231,8 @@ def predictions_at_labels(
         ratings, labels = worker.share(batch)
         if not len(labels):
             continue
-        cells, rated = cells_of(labels), model and model.cells(ratings)
+        rated = model and model.cells(ratings)
+        cells = cells_of(labels, model.loops if model else numpy)
         if rated:
             parameters = model.parameters_on(devices[0])
             hidden = model.hidden(parameters, rated)

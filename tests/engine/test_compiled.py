@@ -66,6 +66,17 @@ def test_adam_keeps_nan_and_infinity():
     assert numpy.isfinite(weight).tolist() == [False, False, True, True]
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [[], [False], [True], [True] * 9, RNG.random(1000) < 0.1, [False] * 9 + [True]],
+)
+def test_flatnonzero_is_that_of_numpy(mask):
+    mask = numpy.array(mask, bool)
+    places = compiled.flatnonzero(mask)
+    assert places.dtype == "int64"
+    assert places.tolist() == numpy.flatnonzero(mask).tolist()
+
+
 @pytest.mark.parametrize("sort", [False, True])
 @pytest.mark.parametrize("cells", [0, 1, 2, 50])
 def test_add_rows_is_a_product_of_a_sparse_matrix(cells, sort):
@@ -108,7 +119,7 @@ def test_damaged_files_of_numba_are_compiled_again(suffix, content, tmp_path):
         run = [sys.executable, "-c", code]
         subprocess.run(run, check=True, env=environment)
         files = [*tmp_path.rglob(f"*.{suffix}")]
-        assert len(files) == 3
+        assert len(files) == 4
         for file in files:
             file.write_bytes(content)
 

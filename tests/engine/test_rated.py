@@ -21,15 +21,34 @@ from rated_cells import (
 )
 
 from d2l_recsys.autorec import evaluator
-from d2l_recsys.engine import compiled_loops
+from d2l_recsys.engine import compiled, compiled_loops
 from d2l_recsys.engine.adam import make_trainer
 from d2l_recsys.engine.batching import BatchLoader
 from d2l_recsys.engine.errors import NonFiniteLoss
 from d2l_recsys.engine.program import Program
+from d2l_recsys.engine.rated import cells_of
 from d2l_recsys.mf import _losses, train_recsys_rating
 from d2l_recsys.runtime.backend import gluon, mx, np
 
 pytestmark = pytest.mark.usefixtures("loops_for_small_nets")
+
+
+@pytest.mark.parametrize("loops", [numpy, compiled])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("share", [0, 0.1, 1])
+@pytest.mark.parametrize("shape", [(0, 5), (1, 1), (6, 9)])
+def test_cells_are_those_that_are_not_0(shape, share, transposed, loops):
+    rng = numpy.random.default_rng(0)
+    matrix = rng.normal(size=shape) * (rng.random(shape) < share)
+    matrix[1:2, :2] = numpy.nan
+    matrix[2:3] = -0.0
+    matrix = matrix.T if transposed and len(matrix) else matrix
+    rows, columns = numpy.nonzero(matrix)
+    cells = cells_of(matrix, loops)
+    assert cells.shape == matrix.shape
+    numpy.testing.assert_array_equal(cells.rows, rows)
+    numpy.testing.assert_array_equal(cells.columns, columns)
+    numpy.testing.assert_array_equal(cells.values, matrix[rows, columns])
 
 
 @pytest.mark.parametrize("loss", [L2, gluon.loss.L2Loss(), gluon.loss.L2Loss(0.3)])
