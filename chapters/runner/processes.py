@@ -7,9 +7,9 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Callable
 
-CORES = os.cpu_count() or 1
-if hasattr(os, "sched_getaffinity"):  # not on macOS
-    CORES = len(os.sched_getaffinity(0))
+from d2l_recsys.runtime import cores
+
+CORES = cores.available()
 
 
 def start_pool(size: int, begin: Callable, *args: Any) -> ProcessPoolExecutor:

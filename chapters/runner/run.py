@@ -1,7 +1,6 @@
 """The options, the data and the result files of a running script."""
 
 import argparse
-import os
 import platform
 import sys
 from typing import Any, Callable, Dict, Iterable, Optional, Union
@@ -16,6 +15,7 @@ from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.saved import Histories, Vocabulary, save
 from d2l_recsys.engine.snapshot import kept_epoch
 from d2l_recsys.movielens import MovieLens, read_data_ml100k, read_ratings
+from d2l_recsys.runtime import cores
 from d2l_recsys.runtime.backend import gluon, mx
 from d2l_recsys.runtime.workers import worker
 from d2l_recsys.tools.figures import StyledFigure
@@ -144,7 +144,7 @@ class Run:
                 "mxnet": mx.__version__,
                 "machine": platform.machine(),
                 "workers": worker.num_workers,
-                "threads": os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()} cores"),
+                "threads": cores.threads(),
             },
             "history": history or [],
         }

@@ -1,5 +1,6 @@
 """Run the forward and backward pass of a hybridized net as one program of MXNet."""
 
+import math
 from copy import copy
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
@@ -9,6 +10,7 @@ from d2l_recsys.engine.dropout import Mask, Masks
 from d2l_recsys.engine.graphs import NoProgram
 from d2l_recsys.engine.id_check import input_symbols
 from d2l_recsys.engine.simplify import simplified
+from d2l_recsys.runtime import cores
 from d2l_recsys.runtime.backend import autograd, gluon, mx, nn, np
 from d2l_recsys.runtime.memory import Place, finish, in_memory
 
@@ -110,6 +112,7 @@ class _Bound:
                 if name not in left:  # only its shape mattered
                     gradients[name][:] = 0
             self._parameters.append((parameter, k, arrays[name], gradients.get(name)))
+        self._threads = cores.threads_for(_largest(graph, arrays))
         self._executor = graph.bind(
             device,
             {name: arrays[name] for name in graph.list_arguments()},
@@ -138,8 +141,17 @@ class _Bound:
             masks.fill(mask, rate)
         # The methods of Executor also make new arrays: twice the time.
         run, handle, heads = mx.base._LIB, self._executor.handle, self._head_handles
+        if self._threads:
+            mx.base.check_call(run.MXSetNumOMPThreads(self._threads))
         mx.base.check_call(run.MXExecutorForward(handle, 1))
         mx.base.check_call(run.MXExecutorBackwardEx(handle, len(heads), heads, 1))
         for _, _, data, grad in self._parameters:
             if grad is not None:
                 data._fresh_grad = True  # as after Gluon's backward pass
+
+
+def _largest(graph: Any, arrays: dict) -> int:
+    """Return the size of the largest array of a graph whose inputs are `arrays`."""
+    inputs = {name: arrays[name].shape for name in graph.list_arguments()}
+    _, shapes, _ = graph.get_internals().infer_shape_partial(**inputs)
+    return max(math.prod(shape) for shape in shapes or [()] if shape is not None)

@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import Any, Iterator
 
-from d2l_recsys.runtime import cuda
+from d2l_recsys.runtime import cores, cuda
 
 _CHOICE = "MXNET_ENGINE_TYPE"
 _IN_CALLER = "NaiveEngine"
@@ -27,6 +27,7 @@ def choose() -> None:
     imported = "mxnet" in sys.modules  # and may have created its engine
     if not imported and not os.environ.get(_CHOICE) and _is_build_for_cpus():
         os.environ[_CHOICE] = _IN_CALLER
+        cores.choose()  # engines with threads of their own do not heed it
 
 
 def start(mx: Any) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import IO, Any, Callable, Dict, List, Optional, Sequence
 
+from d2l_recsys.runtime import cores
 from d2l_recsys.tools.command_line import Parser, positive
 
 _LOCAL = "127.0.0.1"
@@ -77,8 +78,8 @@ class Job:
             "PYTHONUNBUFFERED": "1",
         }
         # MXNet is several times slower with more threads than cores.
-        cores = os.cpu_count() or 1
-        common.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
+        threads = max(1, cores.available() // workers)
+        common.setdefault("OMP_NUM_THREADS", str(threads))
         # Importing MXNet makes this process a scheduler or server: see DMLC_ROLE.
         serve = [sys.executable, "-c", "import d2l_recsys.runtime.backend"]
         self._start("scheduler", serve, {**common, "DMLC_ROLE": "scheduler"})

@@ -226,7 +226,7 @@ def test_the_same_seed_gives_the_same_results_bit_for_bit(threads, tmp_path):
         results.append(metrics_of(out))
     first, second, other = results
     assert first == second
-    assert first["mf"]["environment"]["threads"] == threads
+    assert first["mf"]["environment"]["threads"] == int(threads)
     for slug in SECTIONS:
         assert first[slug]["metrics"] != other[slug]["metrics"]
 
