@@ -1,7 +1,7 @@
 """Compare the speed with the book's code, with PyTorch and with bounds.
 
 `python -m benchmarks [PART ...]` prints a table. Each part is measured with 1 thread,
-and most also with as many as MXNet uses by default.
+and most also with as many as the scripts use by default.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from benchmarks import table
 from benchmarks.processes import ROOT, rows_of
+from d2l_recsys.runtime import cores
 
 PARTS = ["reading", "rating", "ranking", "ctr", "workers", "startup"]
 ONCE = ["reading", "workers"]  # with 1 thread only: more would be of no use
@@ -24,7 +25,7 @@ def main():
     """Run the parts named on the command line, or all parts, and print the table."""
     args = _options()
     version = _version_of_torch(args.torch) if args.torch else ""
-    machine, default = table.machine(version), table.default_threads()
+    machine, default = table.machine(version), cores.available()
     print(f"{machine}\n\n{table.EXPLANATION}\n")
     if not version:
         print(f"{HOW_TO_ADD}\n")

@@ -12,6 +12,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks import ENVIRONMENT
+
 ROOT = Path(__file__).parent.parent
 TORCH = "D2L_RECSYS_TORCH"  # the Python with PyTorch, set by --torch
 
@@ -19,7 +21,7 @@ TORCH = "D2L_RECSYS_TORCH"  # the Python with PyTorch, set by --torch
 def rows_of(part, threads, torch):
     """Run a part with a number of threads (None: the default); return its rows."""
     environment = {
-        k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")
+        k: v for k, v in ENVIRONMENT.items() if not k.endswith("_NUM_THREADS")
     }
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
@@ -49,7 +51,9 @@ def alternately(commands, repeat=3):
 
 def _run(words):
     start = time.perf_counter()
-    run = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    run = subprocess.run(
+        words, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=ENVIRONMENT
+    )
     seconds = time.perf_counter() - start
     last = (run.stdout.strip().splitlines() or [""])[-1]
     return {"seconds": seconds, **(json.loads(last) if last[:1] == "{" else {})}

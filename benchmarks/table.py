@@ -5,12 +5,12 @@ A row is a dict with "work" and "ours", in seconds. It may also have "book", "pe
 """
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 
 from benchmarks.processes import ROOT
 from chapters.runner.results import write
+from d2l_recsys.runtime import cores
 from d2l_recsys.runtime.backend import mx
 
 PAGE = ROOT / "docs" / "results.md"
@@ -60,16 +60,10 @@ def machine(torch):
     ]
     peer = f", PyTorch {torch}" if torch else ""
     return (
-        f"{_processor()}, {os.cpu_count()} cores; MXNet {mx.__version__} with "
+        f"{_processor()}, {cores.available()} cores; MXNet {mx.__version__} with "
         f"{' and '.join(blas)}, NumPy {importlib.metadata.version('numpy')}, Python "
         f"{platform.python_version()}{peer}."
     )
-
-
-def default_threads():
-    """Return the number of threads without OMP_NUM_THREADS: one for each core."""
-    linux = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if linux else os.cpu_count()
 
 
 def _processor():

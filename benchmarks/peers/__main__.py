@@ -6,8 +6,14 @@ training with its evaluations, and the last test metrics, as JSON.
 """
 
 import json
+import os
 import sys
 import time
+
+import benchmarks
+
+os.environ.clear()  # of what our scripts choose
+os.environ.update(benchmarks.ENVIRONMENT)
 
 import torch
 
