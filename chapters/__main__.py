@@ -12,9 +12,8 @@ from typing import Any, Callable, ContextManager, Dict, List, Tuple
 from chapters.runner.data import CTR, MOVIELENS, arguments_for
 from chapters.runner.options import Options
 from chapters.runner.printed import EDITIONS, printed_figures, words
-from chapters.runner.processes import CORES
 from chapters.runner.side_by_side import Sections
-from d2l_recsys.runtime import cuda
+from d2l_recsys.runtime import cores, cuda
 from d2l_recsys.tools.command_line import positive
 
 Record = Dict[str, Any]  # the contents of a section's JSON file
@@ -110,7 +109,7 @@ def _start(args: Namespace) -> ContextManager[Callable[[str], Any]]:
         fresh = args.resume and not _holds_checkpoint(args.checkpoint / slug)
         given = [word for word in sys.argv[1:] if not (fresh and word == "--resume")]
         arguments[slug] = arguments_for(slug, given)
-    alone = CORES == 1 or args.smoke or "IPython" in sys.modules
+    alone = cores.available() == 1 or args.smoke or "IPython" in sys.modules
     larger = args.data in (*MOVIELENS.others, *CTR.others)
     if alone or larger or _use_gpu(args.devices):
         return nullcontext(lambda slug: run_section(slug, arguments[slug], args.out))

@@ -23,8 +23,9 @@ import d2l_recsys
 from chapters.__main__ import run_section
 from chapters.runner import results
 from chapters.runner.failures import warn
-from chapters.runner.processes import CORES, end_processes, start_pool
+from chapters.runner.processes import end_processes, start_pool
 from d2l_recsys.engine.snapshot import kept_epoch
+from d2l_recsys.runtime import cores
 
 LOWEST = {f"{part}_{x}" for part in ("valid", "test") for x in ("rmse", "log_loss")}
 Row = Dict[str, Any]
@@ -113,7 +114,7 @@ def _rows_of(trainings: List[Training], title: str) -> Iterator[Tuple[int, Row]]
 @lru_cache(maxsize=None)
 def _pool() -> ProcessPoolExecutor:
     """Return a process for each core, for all grids, because MXNet starts slowly."""
-    return start_pool(CORES, int)
+    return start_pool(cores.available(), int)
 
 
 def run_once(slug: str, arguments: List[str]) -> Row:

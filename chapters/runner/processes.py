@@ -7,10 +7,6 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Callable
 
-from d2l_recsys.runtime import cores
-
-CORES = cores.available()
-
 
 def start_pool(size: int, begin: Callable, *args: Any) -> ProcessPoolExecutor:
     """Start processes that ignore Ctrl-C, and that end when this one ends.

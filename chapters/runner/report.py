@@ -1,7 +1,6 @@
 """Run the chapter with several seeds; write docs/results.md and README.md's table."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from chapters.runner.printed import correct_figures, printed_figures, words
 from chapters.runner.results import write
+from d2l_recsys.runtime import cores
 from d2l_recsys.tools.curves import draw_book
 from d2l_recsys.tools.figures import contain, new_panels, style
 
@@ -115,7 +115,7 @@ def _sections(results: List[Result], seeds: int) -> Iterator[str]:
     data = sorted({record["data"] for r in results for record in r.records})
     yield (
         f"Means ± standard deviations over {seeds} seeds, with the book's settings, on "
-        f"{os.cpu_count()} CPU cores; data: {', '.join(data)}. The speed does not "
+        f"{cores.available()} CPU cores; data: {', '.join(data)}. The speed does not "
         "include the evaluation. An erratum in parentheses distorts the figure before "
         "it: see [errata.md](errata.md). Written by "
         f"`python -m chapters --seeds {seeds} --report`."

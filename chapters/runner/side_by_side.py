@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Callable, DefaultDict, Dict, List, Tuple
 
 from chapters.runner import data, failures
-from chapters.runner.processes import CORES, end_processes, start_pool
+from chapters.runner.processes import end_processes, start_pool
+from d2l_recsys.runtime import cores
 from d2l_recsys.tools.command_line import expect_ctrl_c, tell
 
 _FINDERS = ("movielens", "ctr")  # They find the data; the others start after them.
@@ -33,7 +34,9 @@ class Sections:
         # Inherited by the process that removes the semaphores of an ended run.
         self.hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.pipe, sender = context.Pipe(duplex=False)
-        self.pool = start_pool(min(CORES, 4), _begin, sender, context.Lock())
+        self.pool = start_pool(
+            min(cores.available(), 4), _begin, sender, context.Lock()
+        )
         self._submit(*_FINDERS)
 
     def __enter__(self) -> Callable[[str], Any]:

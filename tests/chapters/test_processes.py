@@ -15,13 +15,13 @@ from jobs import ROOT
 from test_chapters import SLUGS, figures
 
 from chapters.__main__ import _start
-from chapters.runner.processes import CORES
 from d2l_recsys.data import catalog
 from d2l_recsys.engine.saved import load
 from d2l_recsys.runtime.backend import mx
+from d2l_recsys.runtime.cores import available
 
 pytestmark = pytest.mark.skipif(
-    CORES == 1 or not hasattr(os, "sched_setaffinity"),
+    available() == 1 or not hasattr(os, "sched_setaffinity"),
     reason="there is one core, or cores cannot be chosen",
 )
 
