@@ -1,15 +1,12 @@
 """Scripts compute large arrays on all cores, and small ones on one."""
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from scripts_and_programs import SCRIPT, run
 
 from d2l_recsys.runtime import cores
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -62,20 +59,11 @@ for rows in (13107, 13108, 13107):  # around 2^17 numbers
     found.append(libgomp.omp_get_max_threads())
 print(*found, os.environ.get("MXNET_OMP_MAX_THREADS"))
 """
-SCRIPT = "import sys; sys.argv = ['-m']; import chapters\n"  # as python -m does
-CHOSEN = ("MXNET_ENGINE_TYPE", "MXNET_OMP_MAX_THREADS", "MXNET_USE_OPERATOR_TUNING")
 
 
-def run(code, **environment):
-    known = {k: v for k, v in os.environ.items() if k not in CHOSEN}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**known, **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def threads_of(code, **environment):
+    """Return the numbers of threads that the code finds, and their limit in MXNet."""
+    result = run(code, **environment)
     assert not result.returncode, result.stderr
     *threads, most = result.stdout.split()
     return [*map(int, threads)], most
@@ -87,20 +75,20 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="loads libgomp.s
 @linux_only
 @pytest.mark.parametrize("chosen", [1, 2, 3])
 def test_a_script_trains_large_arrays_with_all_threads(chosen):
-    threads, most = run(SCRIPT + TRAIN, OMP_NUM_THREADS=str(chosen))
+    threads, most = threads_of(SCRIPT + TRAIN, OMP_NUM_THREADS=str(chosen))
     assert threads == [1, chosen, 1]
     assert most == str(chosen)
 
 
 @linux_only
 def test_a_variable_that_is_set_stays():
-    _, most = run(SCRIPT + TRAIN, MXNET_OMP_MAX_THREADS="5")
+    _, most = threads_of(SCRIPT + TRAIN, MXNET_OMP_MAX_THREADS="5")
     assert most == "5"
 
 
 @linux_only
 @pytest.mark.parametrize("engine", ["NaiveEngine", "ThreadedEnginePerDevice"])
 def test_other_programs_keep_their_threads(engine):
-    threads, most = run(TRAIN, MXNET_ENGINE_TYPE=engine, OMP_NUM_THREADS="2")
+    threads, most = threads_of(TRAIN, MXNET_ENGINE_TYPE=engine, OMP_NUM_THREADS="2")
     assert threads == [2, 2, 2]
     assert most == "None"

@@ -1,14 +1,11 @@
 """Scripts let MXNet compute in the calling thread; other programs do not."""
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from scripts_and_programs import SCRIPT, run
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = "import sys; sys.argv = ['-m']; import chapters\n"  # as python -m does
 THREADS = """
 import os
 from d2l_recsys.runtime.backend import mx
@@ -19,18 +16,6 @@ print(threads, os.environ.get("MXNET_ENGINE_TYPE"), flush=True)
 linux_only = pytest.mark.skipif(
     sys.platform != "linux", reason="counts threads in /proc"
 )
-
-
-def run(code, **environment):
-    known = {k: v for k, v in os.environ.items() if k != "MXNET_ENGINE_TYPE"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**known, "OMP_NUM_THREADS": "1", **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @linux_only
