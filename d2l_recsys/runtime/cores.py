@@ -10,7 +10,7 @@ from typing import Optional
 
 _LARGE = 2**17  # numbers, from which on two threads are faster than one
 # How often a thread looks for work before it sleeps. With more, training is several
-# times slower while other programs use the cores; with fewer, threads often wake up.
+# times slower while other programs use the cores; with fewer, waking up takes long.
 _SPINS = 2000
 _QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: time on all cores, per period
 _is_chosen = False

@@ -27,7 +27,7 @@ def choose() -> None:
     imported = "mxnet" in sys.modules  # and may have created its engine
     if not imported and not os.environ.get(_CHOICE) and _is_build_for_cpus():
         os.environ[_CHOICE] = _IN_CALLER
-        cores.choose()  # engines with threads of their own do not heed it
+        cores.choose()  # it sets the number for operations in this thread only
 
 
 def start(mx: Any) -> None:
