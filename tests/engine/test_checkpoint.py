@@ -106,7 +106,10 @@ def run(
     make, train = SECTIONS[name]
     mx.random.seed(seed)
     devices = [mx.cpu(k) for k in range(devices)]
-    net = make()
+    # Names depend on how many nets there were, and the order of the updates on the
+    # names, which matters to NAdam.
+    with mx.name.NameManager():
+        net = make()
     net.initialize(mx.init.Normal(0.1), ctx=devices)
     net.hybridize(static_alloc=True)
     settings = {"learning_rate": 0.05, "wd": 1e-4}
