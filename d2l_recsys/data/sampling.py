@@ -110,12 +110,18 @@ class NegativeSampler:
         users = numpy.asarray(users)
         drawn = self.draw(users) if drawn is None else drawn
         key = users.astype("int64") * self._step + drawn
-        # Sorted queries are faster: neighboring searches read the same cache lines.
-        flat, smaller = key.ravel(), numpy.empty(key.size, dtype="int64")
-        order = numpy.argsort(flat)
-        smaller[order] = numpy.searchsorted(self._preceding, flat[order], side="right")
-        smaller = smaller.reshape(key.shape)
+        smaller = self._smaller(key.ravel(), users.ravel()).reshape(key.shape)
         if self._ends is None or self._skipped is None:
             return (drawn + smaller - self._first[users]).astype("int32")
         place = drawn + self._skipped[smaller] - self._skipped[self._first[users]]
         return numpy.searchsorted(self._ends, place, side="right").astype("int32")
+
+    def _smaller(self, keys: numpy.ndarray, users: numpy.ndarray) -> numpy.ndarray:
+        """Return how many excluded items lie up to each of `keys` (n,) of `users`."""
+        # Successive searches for the same user read the same cache lines. NumPy sorts
+        # numbers of 16 bits five times as fast as the keys.
+        shift = max(0, (len(self._first) - 1).bit_length() - 16)
+        order = numpy.argsort((users >> shift).astype("uint16"), kind="stable")
+        smaller = numpy.empty(len(keys), dtype="int64")
+        smaller[order] = numpy.searchsorted(self._preceding, keys[order], side="right")
+        return smaller
