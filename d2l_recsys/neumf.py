@@ -14,7 +14,7 @@ from d2l_recsys.data.sizes import (
 from d2l_recsys.engine.all_items import AllItems, dense, hidden_layers, table
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
-from d2l_recsys.engine.full_ranking import as_sequences, check_sizes, rank_held_out
+from d2l_recsys.engine.full_ranking import check_sizes, converted, rank_held_out
 from d2l_recsys.engine.layers import JoinedDense, RankingModel
 from d2l_recsys.engine.loop import Outputs, Step, fit
 from d2l_recsys.engine.metrics import RankingScores, auc, hit_rate, ranking_metrics
@@ -233,21 +233,24 @@ def train_ranking(
     check_size(eval_step, "eval_step")
     check_validation(valid, checkpoint=checkpoint)
     check_sizes(net, num_users, num_items)
-    if evaluator is evaluate_ranking and test_iter is not None:
-        as_sequences(net, test_seq_iter, num_users)
     step = Step(net, loss, devices, pair_losses)
     sizes = num_users, num_items
-    tests = {"test": (test_iter, test_seq_iter, candidates), "valid": valid}
+    tests: Dict[str, Tuple] = {}
+    given = {"test": (test_iter, test_seq_iter, candidates), "valid": valid}
+    for name, test in given.items():
+        if test is not None and test[0] is not None:
+            # Converting dictionaries takes long, so it happens only once.
+            ours = evaluator is evaluate_ranking
+            tests[name] = converted(net, test, sizes) if ours else test
 
     def evaluate(entry: Dict[str, float], _: Outputs) -> Dict[str, float]:
         metrics: Dict[str, float] = {}
         if entry["epoch"] % eval_step and entry["epoch"] not in (1, num_epochs):
             return metrics
         for name, test in tests.items():
-            if test is not None and test[0] is not None:
-                hit_rate, auc, *_ = evaluator(net, *test, *sizes, step.devices)
-                metrics[f"{name}_hit_rate"] = float(hit_rate)
-                metrics[f"{name}_auc"] = float(auc)
+            hit_rate, auc, *_ = evaluator(net, *test, *sizes, step.devices)
+            metrics[f"{name}_hit_rate"] = float(hit_rate)
+            metrics[f"{name}_auc"] = float(auc)
         return metrics
 
     labels = {

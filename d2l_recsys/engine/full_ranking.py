@@ -121,6 +121,18 @@ def as_sequences(net: gluon.Block, seq: Any, num_users: int) -> Optional[numpy.n
     return ids.reshape(array.shape)
 
 
+def converted(
+    net: gluon.Block, test: Tuple, sizes: Tuple[int, int]
+) -> Tuple[Interactions, Optional[numpy.ndarray], Interactions]:
+    """Convert the second to fourth argument of :func:`rank_held_out`, given as `test`.
+
+    The results can be passed instead.
+    """
+    test_input, seq, candidates = test
+    held_out, seq = _held_out(test_input, *sizes), as_sequences(net, seq, sizes[0])
+    return held_out, seq, Interactions.of(candidates, *sizes)
+
+
 def rank_held_out(
     net: gluon.Block,
     test_input: Candidates,
@@ -159,7 +171,7 @@ def rank_held_out(
             numpy.count_nonzero(scores[row] >= limit)
             for row, limit in zip(cells[0], own)
         ]
-        rivals = [numpy.count_nonzero(row == row) for row in scores]
+        rivals = numpy.count_nonzero(scores == scores, axis=1)
         ranked[chunk] = rivals + held_out.counts[chunk]
     above, ranked = worker.merge(above), worker.merge(ranked)
     # Sort the items of each user by the number of rivals above them.

@@ -6,7 +6,8 @@ import pytest
 from d2l_recsys.engine.full_ranking import rank_held_out, recommend
 from d2l_recsys.engine.metrics import auc, hit_rate
 from d2l_recsys.mf import MF
-from d2l_recsys.neumf import NeuMF, evaluate_ranking
+from d2l_recsys.neumf import NeuMF, evaluate_ranking, train_ranking
+from d2l_recsys.ranking import BPRLoss
 from d2l_recsys.runtime.backend import gluon, mx, nn, np
 from d2l_recsys.seqrec import Caser
 
@@ -212,3 +213,65 @@ def test_nets_that_know_too_few(make, less, what):
     seq = numpy.zeros((3, 5), dtype="int32") if make is Caser else None
     with pytest.raises(ValueError, match=f"the net has {what}, but"):
         evaluate_ranking(net, {2: [3]}, seq, {2: [1]}, 3, 6)
+
+
+class Counted(dict):
+    """A dictionary that counts how often all of its lists are read."""
+
+    count = 0
+
+    def values(self):
+        self.count += 1
+        return super().values()
+
+
+USERS = np.arange(7, dtype="int32")
+BATCH = USERS, USERS, USERS + 1
+
+
+def trained(test, valid=None, evaluator=evaluate_ranking, batches=(BATCH,)):
+    """Train for 7 users and 9 items. Each user has seen the item with the same id."""
+    net = NeuMF(3, 7, 9, [4])
+    net.initialize()
+    seen = Counted((user, [user]) for user in range(7))
+    trainer = gluon.Trainer(net.collect_params(), "sgd")
+    rest = BPRLoss(), trainer, None, 7, 9, 3, CPU, evaluator, seen
+    train_ranking(net, batches, test, *rest, valid=valid)
+    return seen
+
+
+def test_a_training_converts_its_dictionaries_once(capsys):
+    test, known = Counted({0: [7], 3: [8]}), Counted({1: [1]})
+    valid = Counted({1: [7]}), None, known
+    seen = trained(test, valid)
+    assert [each.count for each in (test, seen, valid[0], known)] == [1] * 4
+
+
+def test_another_evaluator_gets_the_dictionaries_themselves(capsys):
+    test, given = {0: [7]}, []
+
+    def evaluator(*arguments):
+        given.append(arguments)
+        return 0.5, 0.5
+
+    seen = trained(test, evaluator=evaluator)
+    assert len(given) == 3
+    for _, first, _, third, *_ in given:
+        assert first is test
+        assert third is seen
+
+
+@pytest.mark.parametrize(
+    ("test", "valid", "message"),
+    [
+        ({}, None, "test_input is empty"),
+        ({0: [9]}, None, "item 9 of user 0 is not in 0..8"),
+        ({0: [7]}, ({5: []}, None, {}), "user 5 .* has no held-out item"),
+        ({0: [7]}, ({5: [1]}, None, {0: [-1]}), "candidates: item -1 of user 0"),
+    ],
+)
+def test_a_training_refuses_bad_test_data_at_once(test, valid, message, capsys):
+    untouched = iter([BATCH])
+    with pytest.raises(ValueError, match=message):
+        trained(test, valid, batches=untouched)
+    assert len([*untouched]) == 1
