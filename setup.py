@@ -53,6 +53,7 @@ setup(
         "pandas>=2.0.3,<3.1",  # 3.1 reads a column of text as numbers
         "pooch",
         "requests",
+        "threadpoolctl",
         "tqdm",
     ],
     extras_require={

@@ -7,22 +7,19 @@ for each pair. A model offers this as a method ``all_items()``, which returns an
 CPU.
 """
 
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Optional, Sequence, Tuple, Union
 
 import numpy
 
+from d2l_recsys.engine.hidden_layers import HiddenLayers, as_columns, multiply
 from d2l_recsys.engine.layers import JoinedDense
 from d2l_recsys.runtime.backend import gluon, mx, nn
 
 _CALLS = "__call__", "forward", "hybrid_forward"
 Scorer = Callable[..., numpy.ndarray]  # users (B,), [sequences (B, L)] -> (B, items)
-_TILE = 4096  # pairs at a time, so that the hidden layers stay in the cache
-# Equal items must tie, but BLAS rounds all columns of a product equally only if it can
-# compute them in the same way: whole blocks of columns, few rows (OpenBLAS with AVX2:
-# at most 7), and tiles of the same size.
-_COLUMNS, _ROWS = 64, 7
 
 
+@numpy.errstate(over="ignore", invalid="ignore")  # callers check the scores
 def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
     """Return ``net.all_items()``, or None if `net` must be called for its scores.
 
@@ -79,19 +76,6 @@ def dense(layer: gluon.Block, activation: Optional[str] = None) -> gluon.Block:
     return layer
 
 
-class HiddenLayers(NamedTuple):
-    """The part ``h . mlp(a + c)`` of a score, with ReLU after each layer of the MLP.
-
-    `users` (num_users, n) and `items` (num_items, n) are the inputs a and c of the
-    first ReLU. `layers` are the weights and biases of the later layers, `last` is h.
-    """
-
-    users: numpy.ndarray
-    items: numpy.ndarray
-    layers: List[Tuple[numpy.ndarray, numpy.ndarray]]
-    last: numpy.ndarray
-
-
 class AllItems:
     """A function that returns the scores of all items, ``x . y + h . mlp(a + c)``.
 
@@ -105,55 +89,25 @@ class AllItems:
         product: Optional[Tuple[Union[numpy.ndarray, Scorer], numpy.ndarray]],
         hidden: Optional[HiddenLayers] = None,
     ) -> None:
-        self.product, self.hidden = product, hidden
-        parts = [product[1]] if product else []
-        parts += [hidden.items] if hidden else []
-        self.num_items = len(parts[0])
-        self.items = [_columns(part) for part in parts]
+        self._hidden, self._x = hidden, None
+        if product:
+            self._x, y = product
+            self._columns, self._num_items = as_columns(y), len(y)
+        elif hidden:
+            self._columns, self._num_items = hidden.columns, hidden.num_items
 
     @numpy.errstate(over="ignore", invalid="ignore")  # callers check the scores
     def __call__(self, users: numpy.ndarray, *inputs: numpy.ndarray) -> numpy.ndarray:
         """Return the scores (B, num_items) of all items for `users` (B,)."""
-        if self.product:
-            x = self.product[0]
-            x = x(users, *inputs) if callable(x) else x[users]
-            scores = _product(x, self.items[0])
+        x = self._x
+        if x is None:
+            scores = numpy.zeros((len(users), self._columns.shape[1]), dtype="float32")
         else:
-            scores = numpy.zeros((len(users), self.items[0].shape[1]), dtype="float32")
-        if self.hidden:
-            _add_hidden(scores, self.hidden, self.items[-1], users)
-        return scores[:, : self.num_items]
-
-
-def _add_hidden(
-    scores: numpy.ndarray,
-    hidden: HiddenLayers,
-    items: numpy.ndarray,
-    users: numpy.ndarray,
-) -> None:
-    """Add ``h . mlp(a + c)`` to the scores (B, columns) of `users` (B,).
-
-    `items` (n, columns) holds c.
-    """
-    # relu(t + b) = max(t, -b) + b, and this last b joins the bias of the next layer. So
-    # the user's part b need not be added for each item.
-    shifts = [hidden.users[users].T]  # (n, B)
-    for weight, bias in hidden.layers:
-        shifts.append(weight @ shifts[-1] + bias[:, None])
-    scores += (hidden.last @ shifts[-1])[:, None]
-    limits = [-shift[:, :, None] for shift in shifts]  # (n, B, 1)
-    width = scores.shape[1] // _tiles(scores.shape[1])
-    height = _TILE // width
-    for row in range(0, len(users), height):
-        rows = slice(row, row + height)
-        for column in range(0, scores.shape[1], width):
-            columns = slice(column, column + width)
-            tile = scores[rows, columns]
-            x = numpy.maximum(items[:, None, columns], limits[0][:, rows])
-            for (weight, _), limit in zip(hidden.layers, limits[1:]):
-                x = _product(weight, x.reshape(len(x), -1)).reshape(-1, *tile.shape)
-                numpy.maximum(x, limit[:, rows], out=x)
-            tile += (hidden.last @ x.reshape(len(x), -1)).reshape(tile.shape)
+            x = x(users, *inputs) if callable(x) else x[users]
+            scores = multiply(x, self._columns)
+        if self._hidden:
+            self._hidden.add_to(scores, users)
+        return scores[:, : self._num_items]
 
 
 def hidden_layers(
@@ -163,7 +117,7 @@ def hidden_layers(
     first, *others = (dense(layer, "relu") for layer in mlp)
     of_users, of_items = first.weights()
     a, rows = table(users) @ of_users.T + _values(first.bias), table(items)
-    c = _product(of_items, _columns(rows))[:, : len(rows)].T
+    c = multiply(of_items, as_columns(rows))[:, : len(rows)].T
     layers = [(table(layer), _values(layer.bias)) for layer in others]
     return HiddenLayers(a, c, layers, last[0])
 
@@ -180,26 +134,3 @@ def with_ones(rows: numpy.ndarray) -> numpy.ndarray:
 
 def _values(parameter: gluon.Parameter) -> numpy.ndarray:
     return parameter.list_data()[0].asnumpy()
-
-
-def _tiles(columns: int) -> int:
-    return -(-columns // _TILE)
-
-
-def _columns(rows: numpy.ndarray) -> numpy.ndarray:
-    """Return `rows` (n, k) as columns, padded with zeros to whole tiles and blocks."""
-    multiple = _tiles(len(rows)) * _COLUMNS
-    number = -(-len(rows) // multiple) * multiple
-    columns = numpy.zeros((rows.shape[1], number), rows.dtype)
-    columns[:, : len(rows)] = rows.T
-    return columns
-
-
-def _product(rows: numpy.ndarray, columns: numpy.ndarray) -> numpy.ndarray:
-    """Return ``rows @ columns``; equal `columns` give exactly equal results."""
-    groups = -(-len(rows) // _ROWS)
-    size = -(-len(rows) // max(1, groups))
-    padded = numpy.zeros((groups * size, rows.shape[1]), rows.dtype)
-    padded[: len(rows)] = rows
-    products = padded.reshape(groups, size, -1) @ columns
-    return products.reshape(len(padded), -1)[: len(rows)]

@@ -4,13 +4,14 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
 import numpy
 import pytest
 
-from d2l_recsys.engine import all_items
+from d2l_recsys.engine import hidden_layers
 from d2l_recsys.engine.all_items import scorer_of
 from d2l_recsys.engine.full_ranking import rank_held_out, recommend, scores_of_all_items
 from d2l_recsys.mf import MF
@@ -54,7 +55,7 @@ def name(request):
 @pytest.mark.parametrize("hybridize", [False, True])
 @pytest.mark.parametrize("tile", [64, 128, 4096])
 def test_scores_equal_those_of_the_called_net(name, tile, hybridize, monkeypatch):
-    monkeypatch.setattr(all_items, "_TILE", tile)
+    monkeypatch.setattr(hidden_layers, "_TILE", tile)
     net, seq = made(name), seq_of(name)
     if hybridize:
         net.hybridize(static_alloc=True, static_shape=True)
@@ -94,7 +95,7 @@ def check_ties():
 
 @pytest.mark.parametrize("tile", [192, 4096])
 def test_equal_items_tie_wherever_they_are(tile, monkeypatch):
-    monkeypatch.setattr(all_items, "_TILE", tile)
+    monkeypatch.setattr(hidden_layers, "_TILE", tile)
     check_ties()
 
 
@@ -110,6 +111,39 @@ def test_equal_items_tie_on_cpus_with_avx2_and_several_threads():
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("layers", [[8], [16, 12, 8], [600, 3]])
+@pytest.mark.parametrize("users", [0, 1, 5, 60])
+def test_threads_share_the_users(users, layers, monkeypatch):
+    monkeypatch.setattr(hidden_layers, "_LAYER", 8000)  # so that there are many tiles
+    net = NeuMF(10, 60, 150, layers)
+    net.initialize(mx.init.Normal(1))
+    found = []
+    for threads in ("1", "2", "7", "100"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        before = threading.active_count()
+        found.append(scorer_of(net, CPU)(numpy.arange(users, dtype="int32")))
+        assert threading.active_count() == before
+    assert found[0].shape == (users, 150)
+    assert all(numpy.array_equal(found[0], scores) for scores in found)
+
+
+def test_nothing_warns_of_what_callers_check(monkeypatch, recwarn):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(hidden_layers, "_LAYER", 1)
+    net = NeuMF(4, 9, 150, [4, 4])
+    net.initialize(mx.init.Constant(1e14))
+    scores = scorer_of(net, CPU)(numpy.arange(9))
+    assert not numpy.isfinite(scores).any()
+    assert not [str(warning.message) for warning in recwarn]
+
+
+def test_blas_keeps_its_threads():
+    net = made("neumf")
+    before = hidden_layers._blas().info()
+    scorer_of(net, CPU)(numpy.arange(USERS))
+    assert hidden_layers._blas().info() == before
 
 
 class Called(gluon.nn.HybridBlock):

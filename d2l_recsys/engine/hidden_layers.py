@@ -1,0 +1,125 @@
+"""Compute the hidden layers of an MLP for all pairs of users and items with NumPy."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Optional, Sequence, Tuple
+
+import numpy
+from threadpoolctl import ThreadpoolController
+
+from d2l_recsys.runtime import cores
+
+# Equal items must tie, but BLAS rounds all columns of a product equally only if it can
+# compute them in the same way: whole blocks of columns, few rows (OpenBLAS with AVX2:
+# at most 7), and tiles of the same size.
+_COLUMNS, _ROWS = 64, 7
+_TILE = 4096  # columns at a time
+_LAYER = 2**17  # numbers per layer at a time, so that they stay in the cache
+
+
+class HiddenLayers:
+    """The part ``h . mlp(a + c)`` of a score, with ReLU after each layer of the MLP.
+
+    `users` (num_users, n) and `items` (num_items, n) are the inputs a and c of the
+    first ReLU. `layers` are the weights and biases of the later layers, `last` is h.
+    """
+
+    def __init__(
+        self,
+        users: numpy.ndarray,
+        items: numpy.ndarray,
+        layers: Sequence[Tuple[numpy.ndarray, numpy.ndarray]],
+        last: numpy.ndarray,
+    ) -> None:
+        self.num_items = len(items)
+        self._users, self.columns = users, as_columns(items)
+        no_bias = numpy.zeros(1, dtype="float32")
+        self._layers = [numpy.column_stack(x) for x in (*layers, (last[None], no_bias))]
+
+    def add_to(self, scores: numpy.ndarray, users: numpy.ndarray) -> None:
+        """Add this part to the scores (B, columns) of `users` (B,).
+
+        Each thread does this for a share of the users: the products are too small for
+        the threads of BLAS.
+        """
+        width = scores.shape[1] // _tiles(scores.shape[1])
+        largest = max(layer.shape[1] for layer in self._layers)
+        height = max(1, _LAYER // (largest * width))
+        tiles = -(-len(users) // height)
+        threads = max(1, min(tiles, cores.threads()))
+        size = max(1, -(-tiles // threads)) * height
+
+        def add(start: int) -> None:
+            share = slice(start, start + size)
+            self._add_to(scores[share], users[share], height, width)
+
+        one_thread = _blas().limit(limits=1, user_api="blas")
+        with one_thread, ThreadPoolExecutor(threads) as pool:
+            list(pool.map(add, range(0, len(users), size)))
+
+    @numpy.errstate(over="ignore", invalid="ignore")  # callers check the scores
+    def _add_to(
+        self, scores: numpy.ndarray, users: numpy.ndarray, height: int, width: int
+    ) -> None:
+        """Add it to tiles of `height` users and `width` columns."""
+        # The last row of each input is ones, which the biases are multiplied by.
+        shapes = [(height, layer.shape[1], width) for layer in self._layers]
+        inputs = [numpy.ones(shape, dtype="float32") for shape in shapes]
+        zeros = numpy.zeros(max(shapes)[1:], dtype="float32")
+        first, *others = self._layers
+        firsts = numpy.repeat(first[None], height, axis=0)
+        for row in range(0, len(users), height):
+            # relu(a + c) = max(c, -a) + a, and this last a becomes a part of the next
+            # bias. So it need not be added for each item.
+            a = self._users[users[row : row + height]]
+            number = len(a)
+            firsts[:number, :, -1] = a @ first[:, :-1].T + first[:, -1]
+            *hidden, last = firsts[:number], *others
+            x, *outputs = (each[:number] for each in inputs)
+            for column in range(0, scores.shape[1], width):
+                here = slice(column, column + width)
+                numpy.maximum(self.columns[:, here], -a[:, :, None], out=x[:, :-1])
+                before = x
+                for layer, after in zip(hidden, outputs):
+                    y = after[:, :-1]
+                    multiply(layer, before, y)
+                    # Two arrays take half the time of an array and a number.
+                    numpy.maximum(y, zeros[: y.shape[1]], out=y)
+                    before = after
+                scores[row : row + number, here] += (last @ before)[:, 0]
+
+
+@lru_cache(maxsize=None)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # looking for BLAS takes some milliseconds
+
+
+def as_columns(rows: numpy.ndarray) -> numpy.ndarray:
+    """Return `rows` (n, k) as columns, padded with zeros to whole tiles and blocks."""
+    multiple = _tiles(len(rows)) * _COLUMNS
+    number = -(-len(rows) // multiple) * multiple
+    padded = numpy.zeros((rows.shape[1], number), rows.dtype)
+    padded[:, : len(rows)] = rows.T
+    return padded
+
+
+def _tiles(number: int) -> int:
+    return -(-number // _TILE)
+
+
+def multiply(
+    rows: numpy.ndarray, columns: numpy.ndarray, out: Optional[numpy.ndarray] = None
+) -> numpy.ndarray:
+    """Return ``rows @ columns``; equal `columns` give exactly equal results.
+
+    The shapes are (..., n, k) and (..., k, number of columns).
+    """
+    number = rows.shape[-2]
+    if out is None:
+        out = numpy.empty((*columns.shape[:-2], number, columns.shape[-1]), rows.dtype)
+    groups = -(-number // _ROWS)
+    size = -(-number // max(1, groups))
+    for start in range(0, number, max(1, size)):
+        few = slice(start, start + size)
+        numpy.matmul(rows[..., few, :], columns, out=out[..., few, :])
+    return out
