@@ -168,6 +168,21 @@ def _has_small_table(lookup: Node) -> bool:
     return dense and 0 < _size(lookup.inputs[1].shape) < _size(lookup.shape)
 
 
+def _dense_of_lookup(node: Node) -> Optional[Node]:
+    """Apply a dense layer to a table, if that is smaller than what is looked up."""
+    lookup = _before(node, "FullyConnected", "Embedding")
+    if not lookup or not _has_small_table(lookup):
+        return None
+    if node.attrs.get("flatten", "True") != "False":
+        return None
+    (ids, table), (_, *parameters) = lookup.inputs, node.inputs
+    units = int(node.attrs["num_hidden"])
+    shape = (table.shape or ())[:1] + (units,)
+    dense = Node("FullyConnected", [table, *parameters], [shape], attrs=node.attrs)
+    settings = {**lookup.attrs, "output_dim": units}
+    return Node("Embedding", [ids, dense], node.shapes, attrs=settings)
+
+
 def _before(node: Node, *operators: str) -> Optional[Node]:
     """Go back along first inputs, from `node`, if the operators are these.
 
@@ -230,24 +245,6 @@ def _products_with_few(node: Node) -> Optional[Node]:
     return Node("expand_dims", [scores], node.shapes, attrs={"axis": 2})
 
 
-def _product_with_transposed(node: Node) -> Optional[Node]:
-    """A product with a transposed matrix becomes a dense layer.
-
-    MXNet computes it with oneDNN, which is faster than OpenBLAS.
-    """
-    if node.op != "_np_dot" or node.inputs[1].node.op != "_np_transpose":
-        return None
-    a, transposed = node.inputs
-    b = transposed.node.inputs[0]
-    if not all(len(x.shape or ()) == 2 and _size(x.shape) for x in (a, b)):
-        return None
-    if transposed.node.attrs.get("axes", "None") not in ("None", "()", "(1, 0)"):
-        return None
-    _, n = node.shape or ()
-    settings = {"no_bias": True, "flatten": False, "num_hidden": n}
-    return Node("FullyConnected", [a, b], node.shapes, attrs=settings)
-
-
 def _elementwise(node: Node) -> Optional[Node]:
     """Arrays of the same shape need no broadcasting."""
     operator = _WITHOUT_BROADCASTING.get(node.op)
@@ -264,7 +261,7 @@ _RULES: List[Callable[[Node], Optional[Node]]] = [
     _mean_of_rows,
     _sum_of_squares,
     _sum_over_fields,
+    _dense_of_lookup,
     _products_with_few,
-    _product_with_transposed,
     _elementwise,
 ]

@@ -29,6 +29,21 @@ def scores(n, size=(5, 2), others=1, **settings):
     return function, [IDS[:, :n], some(*size), some(6, inner, others)]
 
 
+def some(*shape):
+    return numpy.random.default_rng(0).random(shape).astype("float32")
+
+
+def dense(rows, *bias, length=3, flatten=False):
+    """Return a function that applies a dense layer to vectors, and its inputs."""
+    settings = {"num_hidden": 2, "no_bias": not bias, "flatten": flatten}
+
+    def function(F, ids, table, weight, *bias):
+        vectors = look_up(F, ids, table, (rows, 3))
+        return [F.npx.fully_connected(vectors, weight, *bias, **settings)]
+
+    return function, [IDS, some(rows, 3), some(2, length), *bias]
+
+
 IDS = numpy.random.default_rng(0).integers(0, 5, (6, 4), "int32")
 OF_TABLE = ["_npi_square", "_np_dot", "Embedding", "Flatten", "_np_dot"]
 OF_LOOKED_UP = ["Embedding", "_npi_square", "Flatten", "_np_dot"]
@@ -36,10 +51,6 @@ ONE = ["slice", "_npx_reshape", "Embedding"]
 TOTAL = ["elemwise_mul", "_np_dot"]
 TOGETHER = ["_npi_stack", "expand_dims"]
 UNITS = ["Flatten", "FullyConnected", "expand_dims"]
-
-
-def some(*shape):
-    return numpy.random.default_rng(0).random(shape).astype("float32")
 
 
 FASTER = {
@@ -82,6 +93,29 @@ FASTER = {
         [IDS, some(5, 3), some(2, 12)],
         OF_LOOKED_UP,
     ),
+    "a dense layer on a small table": (*dense(5), ["FullyConnected", "Embedding"]),
+    "a dense layer with a bias on a small table": (
+        *dense(5, some(2)),
+        ["FullyConnected", "Embedding"],
+    ),
+    "a dense layer on a large table": (*dense(24), ["Embedding", "FullyConnected"]),
+    "a dense layer on joined vectors": (
+        *dense(5, length=12, flatten=True),
+        ["Embedding", "FullyConnected"],
+    ),
+    "a dense layer whose weight is looked up": (
+        lambda F, ids, table, x: [
+            F.npx.fully_connected(
+                x,
+                F.npx.batch_flatten(look_up(F, ids, table)),
+                num_hidden=6,
+                no_bias=True,
+                flatten=False,
+            )
+        ],
+        [IDS, some(5, 3), some(7, 12)],
+        ["Embedding", "Flatten", "FullyConnected"],
+    ),
     "a sum of short vectors": (
         lambda F, x: [sum_over_fields(F, x)],
         [some(6, 4, 16)],
@@ -101,31 +135,6 @@ FASTER = {
         lambda F, x: [F.npx.batch_dot(ones_like(F, x), x, transpose_b=True)],
         [some(6, 4, 3)],
         ["batch_dot"],
-    ),
-    "a product with columns": (
-        lambda F, x, y: [F.np.dot(x, F.np.transpose(y, (1, 0)))],
-        [some(6, 4), some(7, 4)],
-        ["FullyConnected"],
-    ),
-    "a product with square columns": (
-        lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
-        [some(6, 4), some(4, 4)],
-        ["FullyConnected"],
-    ),
-    "a product with what is not moved": (
-        lambda F, x, y: [F.np.dot(x, F.np.transpose(y, (0, 1)))],
-        [some(6, 4), some(4, 4)],
-        ["_np_transpose", "_np_dot"],
-    ),
-    "a product with a vector": (
-        lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
-        [some(6, 4), some(4)],
-        ["_np_transpose", "_np_dot"],
-    ),
-    "a product of cubes": (
-        lambda F, x, y: [F.np.dot(x, F.np.transpose(y))],
-        [some(2, 3, 4), some(5, 4, 3)],
-        ["_np_transpose", "_np_dot"],
     ),
     "products with pairs": (
         *scores(2),
