@@ -53,7 +53,7 @@ setup(
         "pandas>=2.0.3,<3.1",  # 3.1 reads a column of text as numbers
         "pooch",
         "requests",
-        "threadpoolctl",
+        "threadpoolctl>=3",
         "tqdm",
     ],
     extras_require={

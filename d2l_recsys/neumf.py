@@ -11,7 +11,7 @@ from d2l_recsys.data.sizes import (
     check_rate,
     check_size,
 )
-from d2l_recsys.engine.all_items import AllItems, dense, hidden_layers, table
+from d2l_recsys.engine.all_items import AllItems, dense, hidden_layers_of, table
 from d2l_recsys.engine.batching import WithNegatives
 from d2l_recsys.engine.checkpoint import Checkpoint, History
 from d2l_recsys.engine.full_ranking import check_sizes, converted, rank_held_out
@@ -96,7 +96,7 @@ class NeuMF(RankingModel):
         if self.gmf:
             product = table(self.P) * h[0], table(self.Q)
         if self.nums_hiddens:
-            hidden = hidden_layers(self.U, self.V, self.mlp, h[-1])
+            hidden = hidden_layers_of(self.U, self.V, self.mlp, h[-1])
         return AllItems(product, hidden)
 
 
@@ -225,6 +225,10 @@ def train_ranking(
     The printed loss is the mean over the last epoch's pairs. The speed is pairs per
     second of training. After each epoch, `checkpoint` saves it and
     ``on_epoch(history)`` is run.
+
+    If the evaluator is :func:`evaluate_ranking`, its arguments are checked and
+    converted once, before training: later changes to them have no effect. Raises
+    ValueError as it does.
 
     Differs from the book: the printed loss does not sum running sums (E32), the speed
     is that of training alone (E31), the last epoch is always evaluated (E33), batches

@@ -117,7 +117,10 @@ class NegativeSampler:
         return numpy.searchsorted(self._ends, place, side="right").astype("int32")
 
     def _smaller(self, keys: numpy.ndarray, users: numpy.ndarray) -> numpy.ndarray:
-        """Return how many excluded items lie up to each of `keys` (n,) of `users`."""
+        """Return how many excluded items of all users lie up to each of `keys` (n,).
+
+        The k-th key is one of ``users[k]``.
+        """
         # Successive searches for the same user read the same cache lines. NumPy sorts
         # numbers of 16 bits five times as fast as the keys.
         shift = max(0, (len(self._first) - 1).bit_length() - 16)

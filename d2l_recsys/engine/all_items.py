@@ -19,7 +19,6 @@ _CALLS = "__call__", "forward", "hybrid_forward"
 Scorer = Callable[..., numpy.ndarray]  # users (B,), [sequences (B, L)] -> (B, items)
 
 
-@numpy.errstate(over="ignore", invalid="ignore")  # callers check the scores
 def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Scorer]:
     """Return ``net.all_items()``, or None if `net` must be called for its scores.
 
@@ -28,7 +27,8 @@ def scorer_of(net: gluon.Block, devices: Sequence[mx.Context]) -> Optional[Score
     gpus = any(device.device_type != "cpu" for device in devices)
     if gpus and getattr(net, "scores_lists", False):
         return None
-    return offered(net, "all_items")
+    with numpy.errstate(over="ignore", invalid="ignore"):  # callers check the scores
+        return offered(net, "all_items")
 
 
 def offered(net: gluon.Block, name: str) -> Any:
@@ -101,7 +101,8 @@ class AllItems:
         """Return the scores (B, num_items) of all items for `users` (B,)."""
         x = self._x
         if x is None:
-            scores = numpy.zeros((len(users), self._columns.shape[1]), dtype="float32")
+            shape = len(users), self._columns.shape[1]
+            scores = numpy.zeros(shape, self._columns.dtype)
         else:
             x = x(users, *inputs) if callable(x) else x[users]
             scores = multiply(x, self._columns)
@@ -110,7 +111,7 @@ class AllItems:
         return scores[:, : self._num_items]
 
 
-def hidden_layers(
+def hidden_layers_of(
     users: gluon.Block, items: gluon.Block, mlp: gluon.Block, last: numpy.ndarray
 ) -> HiddenLayers:
     """Return the hidden layers of an MLP on embeddings of a user and an item."""

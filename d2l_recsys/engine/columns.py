@@ -23,8 +23,7 @@ class VerticalConv(nn.Conv2D):
 
     def hybrid_forward(self, F, columns, weight, bias):
         """Return (channels * k, B) from `columns` (L * k, B)."""
-        rows = F.npx.reshape(columns, (self._L, -1))
-        out = _product(F, weight, rows, (self._channels, self._L), bias)
+        out = _product(F, weight, columns, (self._channels, self._L), bias)
         return F.npx.reshape(out, (self._channels * self._k, -1))
 
 
@@ -69,7 +68,8 @@ class HorizontalConvs(nn.HybridSequential):
         matrices = [m for conv in self for m in conv.matrices(F, conv.weight.var())]
         biases = [conv.bias.var() for conv in self for _ in conv.begins]
         weight, bias = (F.np.concatenate(x, axis=0) for x in (matrices, biases))
-        # MXNet takes long for the gradient of a bias. So it is the weight of ones.
+        # In a product this large, MXNet takes long for the gradient of a bias. So the
+        # bias is one more column of the weight, and is multiplied by ones.
         weight = F.np.concatenate([weight, F.np.expand_dims(bias, 1)], axis=1)
         row = ones(F, columns, (0, None), (1, None))
         columns = F.np.concatenate([columns, row], axis=0)
@@ -122,11 +122,13 @@ class ColumnDense(nn.Dense):
 def _product(F, weight, columns, size, bias=None):
     """Return ``weight @ columns + bias``, of shape (n, B), for a `size` of (n, k).
 
-    `weight` holds n * k numbers. A convolution of an image with k channels is faster
-    than a product, because MXNet computes it with oneDNN, and products with OpenBLAS.
+    `weight` holds n * k numbers, and `columns` k * B. On CPUs, a convolution of an
+    image with k channels is faster than a product, because MXNet computes it with
+    oneDNN, and products with OpenBLAS.
     """
     image = F.npx.reshape(columns, (1, size[1], 1, -1))
     filters = F.npx.reshape(weight, (*size, 1, 1))
     settings = {"kernel": (1, 1), "num_filter": size[0], "no_bias": bias is None}
-    out = F.npx.convolution(image, filters, bias, **settings)
+    # Tuning for each shape, which cuDNN would announce, is not worthwhile here.
+    out = F.npx.convolution(image, filters, bias, cudnn_tune="off", **settings)
     return F.npx.reshape(out, (size[0], -1))

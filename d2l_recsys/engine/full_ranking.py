@@ -124,9 +124,9 @@ def as_sequences(net: gluon.Block, seq: Any, num_users: int) -> Optional[numpy.n
 def converted(
     net: gluon.Block, test: Tuple, sizes: Tuple[int, int]
 ) -> Tuple[Interactions, Optional[numpy.ndarray], Interactions]:
-    """Convert the second to fourth argument of :func:`rank_held_out`, given as `test`.
+    """Convert `test`, the second to fourth arguments of :func:`rank_held_out`.
 
-    The results can be passed instead.
+    The results can be passed in their place. Raises ValueError as it does.
     """
     test_input, seq, candidates = test
     held_out, seq = _held_out(test_input, *sizes), as_sequences(net, seq, sizes[0])
@@ -166,12 +166,12 @@ def rank_held_out(
         own = scores[cells]
         _check_unseen(chunk, cells, own)
         scores[cells] = numpy.nan
-        # One row at a time, to save memory.
+        # Row by row: a user with many held-out items would need as many copies.
         above[held_out.places(chunk)] = [
             numpy.count_nonzero(scores[row] >= limit)
             for row, limit in zip(cells[0], own)
         ]
-        rivals = numpy.count_nonzero(scores == scores, axis=1)
+        rivals = [*map(numpy.count_nonzero, scores == scores)]
         ranked[chunk] = rivals + held_out.counts[chunk]
     above, ranked = worker.merge(above), worker.merge(ranked)
     # Sort the items of each user by the number of rivals above them.

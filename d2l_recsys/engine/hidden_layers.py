@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 from typing import Optional, Sequence, Tuple
 
 import numpy
@@ -14,7 +16,9 @@ from d2l_recsys.runtime import cores
 # at most 7), and tiles of the same size.
 _COLUMNS, _ROWS = 64, 7
 _TILE = 4096  # columns at a time
-_LAYER = 2**17  # numbers per layer at a time, so that they stay in the cache
+# Numbers per layer at a time, unless one user has more, so that they stay in the cache.
+_LAYER = 2**17
+_all_threads = Lock()  # held by one call at a time: it changes a setting of BLAS
 
 
 class HiddenLayers:
@@ -33,7 +37,7 @@ class HiddenLayers:
     ) -> None:
         self.num_items = len(items)
         self._users, self.columns = users, as_columns(items)
-        no_bias = numpy.zeros(1, dtype="float32")
+        no_bias = numpy.zeros(1, last.dtype)
         self._layers = [numpy.column_stack(x) for x in (*layers, (last[None], no_bias))]
 
     def add_to(self, scores: numpy.ndarray, users: numpy.ndarray) -> None:
@@ -45,27 +49,27 @@ class HiddenLayers:
         width = scores.shape[1] // _tiles(scores.shape[1])
         largest = max(layer.shape[1] for layer in self._layers)
         height = max(1, _LAYER // (largest * width))
-        tiles = -(-len(users) // height)
-        threads = max(1, min(tiles, cores.threads()))
-        size = max(1, -(-tiles // threads)) * height
+        strips = -(-len(users) // height)
+        threads = max(1, min(strips, cores.threads()))
+        size = max(1, -(-strips // threads)) * height
 
         def add(start: int) -> None:
             share = slice(start, start + size)
             self._add_to(scores[share], users[share], height, width)
 
-        one_thread = _blas().limit(limits=1, user_api="blas")
-        with one_thread, ThreadPoolExecutor(threads) as pool:
+        pool = ThreadPoolExecutor(threads)
+        with _all_threads, _blas().limit(limits=1), pool:
             list(pool.map(add, range(0, len(users), size)))
 
     @numpy.errstate(over="ignore", invalid="ignore")  # callers check the scores
     def _add_to(
         self, scores: numpy.ndarray, users: numpy.ndarray, height: int, width: int
     ) -> None:
-        """Add it to tiles of `height` users and `width` columns."""
-        # The last row of each input is ones, which the biases are multiplied by.
+        """Add this part, a tile of `height` users and `width` columns at a time."""
+        # The last row of each input holds ones, by which the biases are multiplied.
         shapes = [(height, layer.shape[1], width) for layer in self._layers]
-        inputs = [numpy.ones(shape, dtype="float32") for shape in shapes]
-        zeros = numpy.zeros(max(shapes)[1:], dtype="float32")
+        inputs = [numpy.ones(shape, self.columns.dtype) for shape in shapes]
+        zeros = numpy.zeros(max(shapes)[1:], self.columns.dtype)
         first, *others = self._layers
         firsts = numpy.repeat(first[None], height, axis=0)
         for row in range(0, len(users), height):
@@ -83,7 +87,7 @@ class HiddenLayers:
                 for layer, after in zip(hidden, outputs):
                     y = after[:, :-1]
                     multiply(layer, before, y)
-                    # Two arrays take half the time of an array and a number.
+                    # With two arrays, this takes half as long as with a number.
                     numpy.maximum(y, zeros[: y.shape[1]], out=y)
                     before = after
                 scores[row : row + number, here] += (last @ before)[:, 0]
@@ -91,7 +95,10 @@ class HiddenLayers:
 
 @lru_cache(maxsize=None)
 def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looking for BLAS takes some milliseconds
+    """Return the BLAS libraries, except for MXNet's, which has MXNet's threads."""
+    found = ThreadpoolController().select(user_api="blas")  # takes some milliseconds
+    paths = [library["filepath"] for library in found.info()]
+    return found.select(filepath=[p for p in paths if "mxnet" not in Path(p).parts])
 
 
 def as_columns(rows: numpy.ndarray) -> numpy.ndarray:
@@ -112,11 +119,13 @@ def multiply(
 ) -> numpy.ndarray:
     """Return ``rows @ columns``; equal `columns` give exactly equal results.
 
-    The shapes are (..., n, k) and (..., k, number of columns).
+    The shapes are (..., n, k) and (..., k, number of columns). Without `out`, both are
+    matrices.
     """
     number = rows.shape[-2]
     if out is None:
-        out = numpy.empty((*columns.shape[:-2], number, columns.shape[-1]), rows.dtype)
+        shape = number, columns.shape[-1]
+        out = numpy.empty(shape, numpy.result_type(rows, columns))
     groups = -(-number // _ROWS)
     size = -(-number // max(1, groups))
     for start in range(0, number, max(1, size)):

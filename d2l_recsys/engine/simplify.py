@@ -169,7 +169,7 @@ def _has_small_table(lookup: Node) -> bool:
 
 
 def _dense_of_lookup(node: Node) -> Optional[Node]:
-    """Apply a dense layer to a table, if that is smaller than what is looked up."""
+    """A dense layer of looked-up vectors is applied to a small table instead."""
     lookup = _before(node, "FullyConnected", "Embedding")
     if not lookup or not _has_small_table(lookup):
         return None

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from d2l_recsys.engine import hidden_layers
 from d2l_recsys.engine.all_items import scorer_of
@@ -129,7 +131,7 @@ def test_threads_share_the_users(users, layers, monkeypatch):
     assert all(numpy.array_equal(found[0], scores) for scores in found)
 
 
-def test_nothing_warns_of_what_callers_check(monkeypatch, recwarn):
+def test_overflow_gives_no_warning(monkeypatch, recwarn):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(hidden_layers, "_LAYER", 1)
     net = NeuMF(4, 9, 150, [4, 4])
@@ -139,11 +141,31 @@ def test_nothing_warns_of_what_callers_check(monkeypatch, recwarn):
     assert not [str(warning.message) for warning in recwarn]
 
 
-def test_blas_keeps_its_threads():
-    net = made("neumf")
-    before = hidden_layers._blas().info()
-    scorer_of(net, CPU)(numpy.arange(USERS))
-    assert hidden_layers._blas().info() == before
+def test_libraries_keep_their_threads_if_programs_rank_in_threads():
+    scorer, libraries = scorer_of(made("neumf", 60), CPU), ThreadpoolController()
+    with libraries.limit(limits=2):
+        before = libraries.info()
+        assert {library["num_threads"] for library in before} == {2}
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(scorer, [numpy.arange(60)] * 40))
+        assert libraries.info() == before
+    limited = [library["filepath"] for library in hidden_layers._blas().info()]
+    assert any("numpy" in path for path in limited)
+    assert not any("/mxnet/" in path for path in limited)  # whose threads are MXNet's
+
+
+@pytest.mark.parametrize(
+    ("layers", "gmf"), [([], True), ([4], True), ([4], False), ([6, 5, 3], False)]
+)
+def test_float64_remains_exact(layers, gmf):
+    net = NeuMF(4, 3, 150, layers, gmf)
+    net.initialize(mx.init.Normal(1))
+    net.cast("float64")
+    users, items = np.arange(3), np.tile(np.arange(150), (3, 1))
+    expected = net(users, items).asnumpy()
+    found = scorer_of(net, CPU)(users.asnumpy().astype("int32"))
+    assert found.dtype == expected.dtype == "float64"
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 class Called(gluon.nn.HybridBlock):

@@ -106,8 +106,8 @@ def run(
     make, train = SECTIONS[name]
     mx.random.seed(seed)
     devices = [mx.cpu(k) for k in range(devices)]
-    # Names depend on how many nets there were, and the order of the updates on the
-    # names, which matters to NAdam.
+    # Names depend on how many nets were made before, the order of the updates depends
+    # on the names, and NAdam's results depend on that order.
     with mx.name.NameManager():
         net = make()
     net.initialize(mx.init.Normal(0.1), ctx=devices)
