@@ -228,8 +228,9 @@ def test_whole_numbers_can_be_scores():
     assert rank_held_out(Whole(), {0: [1]}, None, {}, (1, 5), CPU).ranks == [4]
 
 
-def test_memory_stays_within_the_budget():
+def test_memory_stays_within_the_budget(monkeypatch):
     """All scores take 96 MB, and a chunk of them 16 MiB."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # each takes about 1 MB
     users, items = 400, 60_000
     net = MODELS["neumf"](users, items)
     net.initialize()

@@ -9,11 +9,13 @@ import gc
 import io
 import json
 import math
+import os
 import sys
 import tempfile
 import threading
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy
 import pytest
@@ -227,7 +229,8 @@ def counted(name, folder):
         aggregate_stats=True,
         filename=str(Path(folder) / "profile.json"),
     )
-    with contextlib.redirect_stdout(io.StringIO()):
+    one_thread = mock.patch.dict(os.environ, OMP_NUM_THREADS="1")
+    with one_thread, contextlib.redirect_stdout(io.StringIO()):
         for batches in (2, 6):
             for run in CASES[name](batches):
                 run()  # the first run builds the graph
