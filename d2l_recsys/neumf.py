@@ -227,8 +227,8 @@ def train_ranking(
     ``on_epoch(history)`` is run.
 
     If the evaluator is :func:`evaluate_ranking`, its arguments are checked and
-    converted once, before training: later changes to them have no effect. Raises
-    ValueError as it does.
+    converted once, before training. So its errors come at once, and later changes to
+    the arguments have no effect.
 
     Differs from the book: the printed loss does not sum running sums (E32), the speed
     is that of training alone (E31), the last epoch is always evaluated (E33), batches

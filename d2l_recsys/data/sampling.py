@@ -117,9 +117,9 @@ class NegativeSampler:
         return numpy.searchsorted(self._ends, place, side="right").astype("int32")
 
     def _smaller(self, keys: numpy.ndarray, users: numpy.ndarray) -> numpy.ndarray:
-        """Return how many excluded items of all users lie up to each of `keys` (n,).
+        """Return, for each of `keys` (n,), how many excluded items are not after it.
 
-        The k-th key is one of ``users[k]``.
+        Those of all users count. ``keys[k]`` is a key of ``users[k]``.
         """
         # Successive searches for the same user read the same cache lines. NumPy sorts
         # numbers of 16 bits five times as fast as the keys.

@@ -126,7 +126,7 @@ def converted(
 ) -> Tuple[Interactions, Optional[numpy.ndarray], Interactions]:
     """Convert `test`, the second to fourth arguments of :func:`rank_held_out`.
 
-    The results can be passed in their place. Raises ValueError as it does.
+    The results can be passed in their place. Raises its ValueError for bad arguments.
     """
     test_input, seq, candidates = test
     held_out, seq = _held_out(test_input, *sizes), as_sequences(net, seq, sizes[0])

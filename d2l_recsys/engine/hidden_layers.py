@@ -43,8 +43,8 @@ class HiddenLayers:
     def add_to(self, scores: numpy.ndarray, users: numpy.ndarray) -> None:
         """Add this part to the scores (B, columns) of `users` (B,).
 
-        Each thread does this for a share of the users: the products are too small for
-        the threads of BLAS.
+        Each thread takes a share of the users, because the products are too small for
+        BLAS to share them between threads.
         """
         width = scores.shape[1] // _tiles(scores.shape[1])
         largest = max(layer.shape[1] for layer in self._layers)
